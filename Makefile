@@ -1,0 +1,39 @@
+# Everything sets itself up: `make demo` and `make test` work from a fresh clone with Python >= 3.11.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check format bench soak clean
+demo: $(STAMP)
+	@$(BIN)/headway demo
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest -m "not soak"
+
+check: $(STAMP)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest tests/test_architecture.py
+
+format: $(STAMP)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(STAMP)
+	@for f in bench/bench_*.py; do echo "# $$f"; $(BIN)/python $$f || exit 1; done
+
+soak: $(STAMP)
+	@$(BIN)/python -m pytest -m soak
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headway needs Python >= 3.11; try: make PYTHON=python3.12")'
+	@echo "Setting up $(VENV) (once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@PIP_CONSTRAINT="$(CURDIR)/constraints.txt" PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --editable '.[dev,tokens]' 2>&1 | grep -v '^WARNING: Location' || true
+	@$(BIN)/python -c 'import headway, pytest' && touch $@
+
+clean:
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache

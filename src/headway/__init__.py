@@ -1,0 +1,1 @@
+"""Headway: the performance engine for applications that call language models."""
