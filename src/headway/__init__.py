@@ -1,1 +1,73 @@
-"""Headway: the performance engine for applications that call language models."""
+"""Headway: the performance engine for applications that call language models.
+
+The same calls, answered sooner, more of them at once, for less money, and proven by measurement. Start with `Engine`
+(or `SyncEngine`), give it a `Task` for many rows, or type ``headway demo``. Importing this is light: a name's module
+is imported when the name is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from headway.errors import (
+    BadReply,
+    BudgetExceeded,
+    Closed,
+    ConfigError,
+    ConnectFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    HeadwayError,
+    InputError,
+    Overloaded,
+    ProviderError,
+    ProviderTimeout,
+)
+
+if TYPE_CHECKING:
+    from headway.config import Settings
+    from headway.engine import Engine, SyncEngine
+    from headway.prompts.task import Task
+    from headway.types import Call, Handler, Reply, Result, Tags, Usage
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BadReply",
+    "BudgetExceeded",
+    "Call",
+    "Closed",
+    "ConfigError",
+    "ConnectFailed",
+    "ConnectionLost",
+    "DeadlineExceeded",
+    "Engine",
+    "Handler",
+    "HeadwayError",
+    "InputError",
+    "Overloaded",
+    "ProviderError",
+    "ProviderTimeout",
+    "Reply",
+    "Result",
+    "Settings",
+    "SyncEngine",
+    "Tags",
+    "Task",
+    "Usage",
+]
+
+_HOME = {
+    "Engine": "headway.engine",
+    "SyncEngine": "headway.engine",
+    "Settings": "headway.config",
+    "Task": "headway.prompts.task",
+    **dict.fromkeys(("Call", "Handler", "Reply", "Result", "Tags", "Usage"), "headway.types"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'headway' has no attribute {name!r}")

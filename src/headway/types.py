@@ -121,10 +121,10 @@ class Trace:
 
     __slots__ = (
         "attempt_index", "cache", "connect_s", "dollars", "error_code", "first_byte_at_s", "first_content_at_s",
-        "flight_id", "format", "id", "kind", "maybe_billed", "model", "outcome", "output_tokens_max", "path",
+        "flight_id", "format", "hurry", "id", "kind", "maybe_billed", "model", "outcome", "output_tokens_max", "path",
         "provider_estimated", "provider_processing_s", "provider_queue_s", "request_id", "saved_dollars",
-        "sent_at_s", "start_wall_s", "started_at_s", "ended_at_s", "status", "stream", "tags", "tenant",
-        "block_hashes", "upstream", "usage", "wait_s", "attempts", "body_bytes", "reply_bytes", "finish",
+        "sent_at_s", "settled", "start_wall_s", "started_at_s", "ended_at_s", "status", "stream", "tags", "tenant",
+        "block_hashes", "upstream", "usage", "wait_s", "attempts", "body_bytes", "reply_bytes", "finish", "_ends",
     )  # fmt: skip
 
     def __init__(self, kind: Literal["call", "attempt"], id_: str, started_at_s: float, start_wall_s: float) -> None:
@@ -165,6 +165,23 @@ class Trace:
         self.block_hashes: tuple[str, ...] = ()
         self.body_bytes = 0
         self.reply_bytes = 0
+        self.settled: Outcome | None = None
+        """How a call has gone although its reply is still open; what it ends with."""
+        self.hurry: Callable[[float, float], None] | None = None
+        """While it waits in a queue: moves it to another priority and deadline."""
+        self._ends: list[Callable[[Trace], None]] = []
+
+    def on_end(self, give_back: Callable[[Trace], None]) -> None:
+        """Have `give_back` called when this ends; whoever holds something for it registers how it is returned."""
+        self._ends.append(give_back)
+
+    def end(self, outcome: Outcome, now_s: float) -> None:
+        """End it: everything held is given back, last taken first. Synchronous and idempotent: the first end counts."""
+        if self.outcome is None:
+            self.outcome = outcome
+            self.ended_at_s = now_s
+            while self._ends:
+                self._ends.pop()(self)
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,22 +250,30 @@ class Reply:
                 return value
         return default
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body's chunks as they come; closes at the end, and when the iteration fails."""
+    def __aiter__(self) -> Reply:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next chunk as it comes; the end, and a failure, close the reply."""
         if self._body is not None:
-            if self._body:
-                yield self._body
-        elif self._chunks is not None:
-            try:
-                async for chunk in self._chunks:
-                    yield chunk
-            finally:
-                await self.aclose()
+            if self._closed or not self._body:
+                self._closed = True
+                raise StopAsyncIteration
+            self._closed = True
+            return self._body
+        if self._chunks is None or self._closed:
+            raise StopAsyncIteration
+        try:
+            return await anext(self._chunks)
+        except BaseException:
+            await self.aclose()
+            raise
 
     async def read(self) -> bytes:
         """The whole body; may be called again."""
         if self._body is None:
-            self._body = b"".join([chunk async for chunk in self])
+            parts = [chunk async for chunk in self]
+            self._body = parts[0] if len(parts) == 1 else b"".join(parts)
         return self._body
 
     async def aclose(self) -> None:

@@ -1,1 +1,1 @@
-
+"""Caller layers, in order: record -> deadline -> cache -> join. Each is one request's business."""

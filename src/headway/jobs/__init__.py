@@ -1,1 +1,1 @@
-
+"""Jobs: files of work through the engine, resumable and in order."""

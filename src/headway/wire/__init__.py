@@ -1,1 +1,35 @@
+"""Wire readers: one file per provider format, found by the path that a request goes to.
 
+A reader reads what decisions need and never translates: a request keeps the bytes its client wrote, a reply
+the bytes its provider wrote. A new format is one file that implements `wire.base.Reader`, and one line in the
+table.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from headway.wire.base import Reader
+from headway.wire.openai_chat import OpenAIChat
+from headway.wire.openai_responses import OpenAIResponses
+
+__all__ = ["reader_for"]
+
+_READERS: Final[tuple[tuple[str, Reader], ...]] = (
+    ("/chat/completions", OpenAIChat()),
+    ("/responses", OpenAIResponses()),
+)
+
+
+def reader_for(path: str) -> Reader | None:
+    """The reader of what is posted to `path` (a query may follow it); None when no reader knows it.
+
+    The end of the path decides, so that prefixes of proxies and compatible providers need no list:
+    ``/v1/responses``, ``/openai/v1/chat/completions?api-version=1``. ``/v1/responses/resp_1`` creates
+    nothing.
+    """
+    path = path.partition("?")[0]
+    for suffix, reader in _READERS:
+        if path.endswith(suffix):
+            return reader
+    return None

@@ -1,0 +1,171 @@
+"""Limits respected: a try waits here until its quota scope can afford it, and what comes back teaches the limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+
+from headway.errors import Overloaded
+from headway.policy.limits import Charge, LimitSettings, Limits
+from headway.policy.queue import FairQueue
+from headway.types import Call, Handler, Reply, RequestView, Trace
+from headway.wire import reader_for
+from headway.wire.rate_headers import read_limits
+
+__all__ = ["Lane", "Pace"]
+
+LANES_MAX = 1024
+
+
+class _Waiter:
+    __slots__ = ("charge", "future", "tokens")
+
+    def __init__(self, tokens: float, future: asyncio.Future[None]) -> None:
+        self.tokens = tokens
+        self.future = future
+        self.charge: Charge | None = None
+
+
+class Lane:
+    """One quota scope: its limits and who waits for them."""
+
+    __slots__ = ("_loop", "_timer", "limits", "queue")
+
+    def __init__(self, limits: Limits, queue_max: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.limits = limits
+        self.queue: FairQueue[_Waiter] = FairQueue(queue_max)
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def enter(self, tokens: float, priority: float, deadline_at_s: float, trace: Trace) -> Charge:
+        """Wait for a turn and be charged for it. Cancelled while waiting: the place or the charge is given back."""
+        if not self.queue:
+            now_s = self._loop.time()
+            if self.limits.wait_s(tokens, now_s) <= 0.0:
+                return self.limits.charge(tokens, now_s)
+        waiter = _Waiter(tokens, self._loop.create_future())
+        if not self.queue.push(waiter, priority=priority, deadline_at_s=deadline_at_s):
+            raise Overloaded(
+                f"{len(self.queue)} requests already wait for this provider's limits; "
+                "send fewer at once, or raise queue_max"
+            )
+        trace.hurry = lambda higher, later_s: self.queue.move(waiter, priority=higher, deadline_at_s=later_s)
+        self._pump()
+        try:
+            await waiter.future
+        except asyncio.CancelledError:
+            if waiter.charge is not None:
+                self.limits.refund(waiter.charge, self._loop.time())
+            else:
+                self.queue.remove(waiter)
+            self._pump()
+            raise
+        finally:
+            trace.hurry = None
+        assert waiter.charge is not None  # the pump charges before it wakes
+        return waiter.charge
+
+    def wake(self) -> None:
+        """What the limits allow may have changed."""
+        if self.queue:
+            self._pump()
+
+    def close(self) -> None:
+        """Stop the timer; whoever still waits is cancelled by its own task."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _pump(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while (waiter := self.queue.peek()) is not None:
+            now_s = self._loop.time()
+            wait_s = self.limits.wait_s(waiter.tokens, now_s)
+            if wait_s > 0.0:
+                self._timer = self._loop.call_at(now_s + wait_s, self._pump)
+                return
+            self.queue.pop()
+            waiter.charge = self.limits.charge(waiter.tokens, now_s)
+            if not waiter.future.done():
+                waiter.future.set_result(None)
+
+
+class Pace:
+    """One lane per (upstream, credential, model)."""
+
+    __slots__ = ("_lanes", "_next", "_queue_max", "_settings")
+
+    def __init__(self, next_: Handler, settings: LimitSettings, queue_max: int) -> None:
+        self._next = next_
+        self._settings = settings
+        self._queue_max = queue_max
+        self._lanes: OrderedDict[tuple[str, str, str], Lane] = OrderedDict()
+
+    @property
+    def lanes(self) -> dict[tuple[str, str, str], Lane]:
+        """The lanes by (origin, tenant digest, model), for live figures."""
+        return self._lanes
+
+    async def __call__(self, call: Call) -> Reply:
+        lane = self._lane(call)
+        trace = call.trace
+        loop = asyncio.get_running_loop()
+        entered_at_s = loop.time()
+        # A retry has waited before: it goes ahead of its own class, never ahead of a higher one.
+        priority = call.priority + (0.5 if trace.attempt_index else 0.0)
+        charge = await lane.enter(tokens_estimate(call.view), priority, call.deadline_at_s, trace)
+        trace.wait_s += loop.time() - entered_at_s
+
+        def leave(trace: Trace) -> None:
+            if trace.sent_at_s is None:
+                lane.limits.refund(charge, loop.time())
+                lane.wake()
+
+        trace.on_end(leave)
+        reply = await self._next(call)
+        readings = read_limits(reply.headers, trace.start_wall_s)
+        now_s = loop.time()
+        if reply.status == 429:
+            # The text of a 429 is an exact reading of the bucket, so it is read here, before anybody else acts on it.
+            body = await reply.read()
+            reader = reader_for(call.path)
+            error = reader.read_answer(429, body).error if reader is not None else None
+            if error is not None and error.outcome == "throttled":
+                lane.limits.refused(charge, readings, error, now_s=now_s)
+                lane.wake()
+        elif readings is not None:
+            lane.limits.observe(charge, readings, sent_at_s=trace.sent_at_s or now_s, now_s=now_s)
+            lane.wake()
+        return reply
+
+    def close(self) -> None:
+        """Stop all timers."""
+        for lane in self._lanes.values():
+            lane.close()
+
+    def _lane(self, call: Call) -> Lane:
+        key = (call.origin, call.tenant, call.view.model)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(Limits(self._settings), self._queue_max, asyncio.get_running_loop())
+            if len(self._lanes) > LANES_MAX:
+                self._drop_idle()
+        return lane
+
+    def _drop_idle(self) -> None:
+        """Forget the oldest lane in which nobody waits; with all of them busy the bound gives way to the work."""
+        for key, lane in self._lanes.items():
+            if not lane.queue:
+                lane.close()
+                del self._lanes[key]
+                return
+
+
+def tokens_estimate(view: RequestView) -> float:
+    """What the provider charges before it knows: max(max_tokens, an estimate from the characters).
+
+    Source: FACTS section 2 (OpenAI's pre-charge). What it really charges is learned from there.
+    """
+    return float(max(view.output_tokens_max or 0, view.input_tokens, 1))

@@ -1,0 +1,199 @@
+"""Answers that are at hand: fresh ones at once, stale ones when the provider fails, none across tenants.
+
+The key is made here (FACTS section 5) and travels on the call, so that the join layer and the flight that fetches the
+answer use the same one. What is kept is decided by the reader (`Answer.admissible`) and `keep`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from random import Random
+
+from msgspec.structs import replace
+
+from headway.errors import HeadwayError
+from headway.policy.fingerprint import fingerprint, version_headers_of
+from headway.policy.freshness import Freshness
+from headway.store.base import Entry, Store
+from headway.types import Call, Handler, Headers, Reply, Trace
+from headway.wire import reader_for
+
+__all__ = ["KEY_SCHEMA", "Cache", "key_of"]
+
+KEY_SCHEMA = 1
+"""Raised when what goes into a key, or what an entry means, changes."""
+
+_KEPT_HEADERS = frozenset({"content-type", "x-request-id", "openai-model", "openai-version", "openai-processing-ms"})
+_STALE_TRY_S = 2.0
+
+
+def key_of(call: Call, body: bytes | None = None) -> bytes | None:
+    """The call's 32-byte key; None when it may not be reused. `body` stands in for the call's own, when given."""
+    if not call.view.reusable:
+        return None
+    reader = reader_for(call.path)
+    canonical = reader.canonical(call.body if body is None else body) if reader is not None else None
+    if canonical is None:
+        return None
+    return fingerprint(
+        schema=KEY_SCHEMA,
+        tenant=call.tenant,
+        endpoint=call.path,
+        origin=call.origin,
+        version_headers=version_headers_of(call.headers),
+        canonical=canonical,
+    )
+
+
+class Cache:
+    """Looks tiers up in order, nearest first.
+
+    Args:
+        next_: The join layer.
+        stores: The tiers.
+        freshness: The policy for times.
+        wall_s: Calendar time.
+        rng: Dice for jitter and early refreshes.
+        refresh: Starts a background call that fetches the answer anew.
+    """
+
+    __slots__ = ("_freshness", "_next", "_refresh", "_rng", "_stores", "_wall_s")
+
+    def __init__(
+        self,
+        next_: Handler,
+        stores: Sequence[Store],
+        freshness: Freshness,
+        *,
+        wall_s: Callable[[], float],
+        rng: Random,
+        refresh: Callable[[Call], None],
+    ) -> None:
+        self._next = next_
+        self._stores = tuple(stores)
+        self._freshness = freshness
+        self._wall_s = wall_s
+        self._rng = rng
+        self._refresh = refresh
+
+    async def __call__(self, call: Call) -> Reply:
+        trace = call.trace
+        if call.cache_mode == "off" or not call.view.reusable:
+            trace.cache = "off"
+            why = "off" if call.cache_mode == "off" else call.view.why_not_reusable
+            return _noted(await self._next(replace(call, key=None)), f"headway; fwd=bypass; detail={_token(why)}")
+        if call.key is None:
+            call = replace(call, key=key_of(call))
+        if call.key is None or call.cache_mode == "refresh":
+            trace.cache = "refresh" if call.key is not None else "off"
+            return _noted(await self._next(call), "headway; fwd=request")
+        found = self._find(call.key)
+        if found is None:
+            return await self._forward(call)
+        entry, tier = found
+        reply = self._replay(entry, call)
+        now_s = self._wall_s()
+        verdict = self._freshness.judge(
+            fresh_until_wall_s=entry.fresh_until_wall_s,
+            stale_until_wall_s=entry.stale_until_wall_s,
+            fetch_s=entry.fetch_s,
+            now_wall_s=now_s,
+            rng=self._rng,
+        )
+        if reply is None or verdict == "gone":
+            return await self._forward(call)
+        if verdict == "stale":
+            return await self._stale_if_error(call, entry, reply)
+        if verdict != "fresh":
+            self._refresh(call)
+        _hit(trace, entry, tier)
+        return _noted(reply, f"headway; hit; ttl={int(entry.fresh_until_wall_s - now_s)}")
+
+    def keep(self, key: bytes, reply_headers: Headers, body: bytes, *, streamed: bool, trace: Trace) -> None:
+        """Keep a whole, admissible answer in every tier. `trace` is the attempt's that fetched it."""
+        now_s = self._wall_s()
+        fresh_until_s, stale_until_s = self._freshness.lifetime(now_s, self._rng)
+        entry = Entry(
+            headers=tuple(pair for pair in reply_headers if pair[0] in _KEPT_HEADERS),
+            body=body,
+            streamed=streamed,
+            format=trace.format,
+            model=trace.model,
+            finish=trace.finish,
+            usage=trace.usage,
+            dollars=trace.dollars,
+            fetch_s=(trace.ended_at_s or trace.started_at_s) - (trace.sent_at_s or trace.started_at_s),
+            stored_wall_s=now_s,
+            fresh_until_wall_s=fresh_until_s,
+            stale_until_wall_s=stale_until_s,
+        )
+        for store in self._stores:
+            store.put(key, entry)
+
+    def _find(self, key: bytes) -> tuple[Entry, str] | None:
+        for depth, store in enumerate(self._stores):
+            entry = store.get(key)
+            if entry is not None:
+                for nearer in self._stores[:depth]:
+                    nearer.put(key, entry)
+                return entry, store.name
+        return None
+
+    def _replay(self, entry: Entry, call: Call) -> Reply | None:
+        """The entry as this caller wants it; None when a stream is wanted of an answer that was none."""
+        body = entry.body
+        headers = entry.headers
+        if entry.streamed != call.view.stream:
+            reader = reader_for(call.path)
+            whole = reader.aggregate(body) if entry.streamed and reader is not None else None
+            if whole is None:
+                return None
+            body = whole
+            headers = (("content-type", "application/json"), *(h for h in headers if h[0] != "content-type"))
+        age_s = max(0, int(self._wall_s() - entry.stored_wall_s))
+        return Reply(entry.status, (*headers, ("age", str(age_s))), body, trace=call.trace)
+
+    async def _forward(self, call: Call) -> Reply:
+        call.trace.cache = "miss"
+        reply = await self._next(call)
+        joined = call.trace.cache == "joined"
+        return _noted(reply, "headway; fwd=uri-miss; collapsed" if joined else "headway; fwd=uri-miss")
+
+    async def _stale_if_error(self, call: Call, entry: Entry, stale: Reply) -> Reply:
+        """One short try for a new answer; what went stale serves when it fails."""
+        now_s = asyncio.get_running_loop().time()
+        brief_s = min(_STALE_TRY_S, (call.deadline_at_s - now_s) / 2)
+        try:
+            reply = await self._next(replace(call, attempts_max=1, deadline_at_s=now_s + brief_s))
+        except HeadwayError as error:
+            # Any failure counts, ours included: an answer that is at hand beats an error.
+            call.trace.error_code = error.code
+        else:
+            if reply.status < 400 or (reply.status < 500 and reply.status not in (408, 409, 429)):
+                call.trace.cache = call.trace.cache or "miss"
+                return _noted(reply, "headway; fwd=stale")
+            await reply.aclose()
+        call.trace.settled = None
+        _hit(call.trace, entry, "stale")
+        return _noted(stale, f"headway; hit; ttl={int(entry.fresh_until_wall_s - self._wall_s())}; detail=stale-if-error")
+
+
+def _hit(trace: Trace, entry: Entry, tier: str) -> None:
+    trace.cache = tier
+    trace.usage = entry.usage
+    trace.finish = entry.finish
+    trace.dollars = 0.0
+    trace.saved_dollars = entry.dollars
+
+
+def _noted(reply: Reply, status: str) -> Reply:
+    """Say what the cache did, in the words of RFC 9211."""
+    reply.headers = (*reply.headers, ("cache-status", status))
+    return reply
+
+
+def _token(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text) or "off"
+
+

@@ -1,0 +1,92 @@
+"""A row for every caller: what it asked, what it got, and what that took; written when its reply is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+from headway.errors import DeadlineExceeded, HeadwayError
+from headway.types import Call, Handler, Outcome, Reply, Trace
+
+__all__ = ["Record", "outcome_of"]
+
+
+class Record:
+    """The outermost layer. `finished(trace)` is called once per call, with the trace ended."""
+
+    __slots__ = ("_finished", "_next")
+
+    def __init__(self, next_: Handler, finished: Callable[[Trace], None]) -> None:
+        self._next = next_
+        self._finished = finished
+
+    async def __call__(self, call: Call) -> Reply:
+        trace = call.trace
+        loop = asyncio.get_running_loop()
+        trace.on_end(self._finished)
+        try:
+            reply = await self._next(call)
+        except HeadwayError as error:
+            trace.error_code = trace.error_code or error.code
+            trace.maybe_billed = bool(getattr(error, "maybe_billed", False))
+            trace.end(outcome_of(error), loop.time())
+            raise
+        except BaseException:
+            trace.end("abandoned", loop.time())
+            raise
+        trace.status = reply.status
+        body = reply.body
+        if body is not None:
+            trace.reply_bytes = len(body)
+            trace.end(trace.settled or "ok", loop.time())
+            return reply
+        stream = _Watched(reply, trace)
+        return Reply(reply.status, reply.headers, chunks=stream, close=stream.aclose, trace=trace)
+
+
+class _Watched:
+    """A stream whose end ends the caller's trace."""
+
+    __slots__ = ("_reply", "_trace")
+
+    def __init__(self, reply: Reply, trace: Trace) -> None:
+        self._reply = reply
+        self._trace = trace
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        trace = self._trace
+        try:
+            chunk = await anext(self._reply)
+        except StopAsyncIteration:
+            trace.settled = trace.settled or "ok"
+            raise
+        except HeadwayError as error:
+            trace.error_code = error.code
+            trace.settled = outcome_of(error)
+            raise
+        trace.reply_bytes += len(chunk)
+        return chunk
+
+    async def aclose(self) -> None:
+        # Leaving the flight first lets it fill in what it knows: tokens, dollars, times.
+        await self._reply.aclose()
+        self._trace.end(self._trace.settled or "abandoned", asyncio.get_running_loop().time())
+
+
+def outcome_of(error: HeadwayError) -> Outcome:
+    """The call log's word for an error."""
+    if isinstance(error, DeadlineExceeded):
+        return "deadline"
+    return cast("Outcome", error.code) if error.code in _OUTCOMES else "bad_reply"
+
+
+_OUTCOMES = frozenset(
+    {
+        "budget", "queue_full", "closed", "deadline", "connect_failed", "provider_timeout", "connection_lost",
+        "bad_reply",
+    }  # fmt: skip
+)

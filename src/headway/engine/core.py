@@ -1,0 +1,246 @@
+"""`Engine`: builds the stack in one place and sends calls through it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from math import inf
+from pathlib import Path
+from random import Random
+from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from headway.attempt.route import target_of
+from headway.caller.cache import key_of
+from headway.config import load_settings
+from headway.engine.mapping import map_rows
+from headway.engine.stack import Stack, default_headers
+from headway.errors import Closed, ConfigError, HeadwayError
+from headway.policy.fingerprint import tenant_of
+from headway.types import Call, Handler, Reply, RequestView, Result, Tags, TaskLike
+from headway.wire import reader_for
+from headway.wire.base import Reader
+
+__all__ = ["Engine"]
+
+REFRESHES_MAX = 64
+"""Background refreshes under way at once; further ones are left for the next caller."""
+
+
+class Engine:
+    """The performance engine. One per event loop; open it there, close it there.
+
+    ::
+
+        async with headway.Engine(cache=True) as engine:
+            reply = await engine.send("/v1/responses", {"model": "gpt-5.4-mini", "input": "Hello"})
+            print(await reply.read())
+
+    Args:
+        handler: Takes the network's place: a simulator or a fake. None: connections to `base_url`.
+        config: A TOML file; by default `headway.toml` in the working directory, if there is one.
+        wall_s: Calendar time in Unix seconds; by default the system's. Give a virtual loop's own under simulation.
+        settings: Any field of `headway.Settings` as a keyword.
+
+    Raises:
+        ConfigError: A setting is wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        *,
+        handler: Handler | None = None,
+        config: str | Path | None = None,
+        wall_s: Callable[[], float] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings = load_settings(settings, file=config)
+        self._handler = handler
+        self._wall_s = wall_s
+        self._rng = Random(self.settings.seed)
+        self._headers = default_headers(self.settings)
+        self._tenant = tenant_of(self._headers)
+        self._targets: dict[str, tuple[str, str, Reader | None]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._stack: Stack | None = None
+        self._closed = False
+
+    # -- one call --------------------------------------------------------------------------------------------------
+
+    async def send(
+        self,
+        path: str,
+        body: Mapping[str, Any] | bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        cache: Literal["on", "off", "refresh"] | None = None,
+        key_body: bytes | None = None,
+        deadline_s: float | None = None,
+        priority: int | Literal["low", "normal", "high"] = 0,
+        tags: Tags | None = None,
+    ) -> Reply:
+        """Make one call, streamed when the body says ``"stream": true``.
+
+        Args:
+            path: E.g. "/v1/responses", relative to `base_url`.
+            body: The request, as JSON bytes (sent as they are) or as a mapping.
+            headers: More headers; they win over the engine's own, credential included.
+            cache: "off" or "refresh" for this call; by default as the engine is set.
+            key_body: A body that stands in for the sent one in the cache key (declared normalisation).
+            deadline_s: Seconds from now; at most the engine's `timeout_s`.
+            priority: Greater goes first; "low" is -1, "high" is 1.
+            tags: Where the call belongs, for the call log.
+
+        Returns:
+            The reply, whatever its status. Streams stay alive until they are closed.
+
+        Raises:
+            DeadlineExceeded, Overloaded, BudgetExceeded, Closed: Ours.
+            ProviderError: There is no whole answer; see `headway.errors`.
+        """
+        stack = self._stack or self._start()
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        mode = cache or ("on" if stack.cache is not None else "off")
+        call = self._call(path, data, headers, mode=mode, deadline_s=deadline_s, priority=priority, tags=tags)
+        if key_body is not None and mode != "off":
+            call = replace(call, key=key_of(call, key_body))
+        return await stack.handle(call)
+
+    async def handle(self, call: Call) -> Reply:
+        """The engine as a `Handler`, for calls that are made elsewhere.
+
+        Raises:
+            Closed: The engine was closed.
+        """
+        return await (self._stack or self._start()).handle(call)
+
+    def map(
+        self,
+        rows: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        task: TaskLike,
+        *,
+        order: Literal["input", "completed"] = "input",
+        concurrency: int = 256,
+        tags: Tags | None = None,
+    ) -> AsyncGenerator[Result, None]:
+        """Run a task over many rows, bounded; every row gives one `Result`, failed ones included.
+
+        Rows are pulled lazily, at most `concurrency` ahead of what has been yielded. Leave it early with ``aclose()``.
+
+        Args:
+            rows: Mappings, sync or async; held only while in flight.
+            task: E.g. a `headway.Task`.
+            order: "input" keeps the rows' order, "completed" yields each as soon as it is done.
+            concurrency: Rows in flight at once, > 0. Pacing is the limits' business, so it may be generous.
+            tags: For the call log.
+        """
+        return map_rows(self, rows, task, order=order, concurrency=concurrency, tags=tags or Tags())
+
+    def snapshot(self) -> dict[str, Any]:
+        """Live figures: in_flight, queued, throttled (429s so far), attempts, allowed_rpm, dollars, and the caches'."""
+        return (self._stack or self._start()).snapshot()
+
+    async def aclose(self) -> None:
+        """End what is under way (its callers get `Closed`), write what is pending, close connections. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        tasks = list(self._background)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._stack is not None:
+            await self._stack.aclose()
+
+    async def __aenter__(self) -> Engine:
+        self._stack = self._stack or self._start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def _start(self) -> Stack:
+        if self._closed:
+            raise Closed("this engine is closed; open a new one")
+        self._stack = Stack(self.settings, self._handler, self._wall_s, self._rng, self._refresh)
+        return self._stack
+
+    def _call(
+        self,
+        path: str,
+        data: bytes,
+        headers: Mapping[str, str] | None,
+        *,
+        mode: Literal["on", "off", "refresh"],
+        deadline_s: float | None,
+        priority: int | Literal["low", "normal", "high"],
+        tags: Tags | None,
+    ) -> Call:
+        stack = self._stack
+        assert stack is not None
+        origin, target, reader = self._target(path)
+        sent, tenant = self._headers, self._tenant
+        if headers:
+            own = {name.lower(): value for name, value in headers.items()}
+            sent = (*(pair for pair in sent if pair[0] not in own), *own.items())
+            tenant = tenant_of(sent)
+        view = reader.read_request(data, sent) if reader is not None else RequestView()
+        trace = stack.new_trace("call")
+        trace.path, trace.format, trace.model, trace.stream = target, view.format, view.model, view.stream
+        trace.output_tokens_max, trace.tenant, trace.body_bytes = view.output_tokens_max, tenant, len(data)
+        trace.cache = "off"
+        trace.upstream = origin
+        if tags is not None:
+            trace.tags = tags
+        return Call(
+            origin=origin,
+            path=target,
+            headers=sent,
+            body=data,
+            view=view,
+            trace=trace,
+            tenant=tenant,
+            cache_mode=mode,
+            deadline_at_s=inf if deadline_s is None else trace.started_at_s + deadline_s,
+            priority=priority if isinstance(priority, int) else _PRIORITIES[priority],
+            attempts_max=self.settings.attempts_max,
+            tags=trace.tags,
+        )
+
+    def _target(self, path: str) -> tuple[str, str, Reader | None]:
+        known = self._targets.get(path)
+        if known is None:
+            if not path.startswith("/") or any(c <= " " for c in path):
+                raise ConfigError(f"path {path!r} must start with a slash and hold no white space, e.g. /v1/responses")
+            if len(self._targets) >= 256:
+                self._targets.clear()  # paths with ids in them: start over rather than grow
+            origin, target = target_of(self.settings.base_url, path)
+            known = self._targets[path] = (origin, target, reader_for(target))
+        return known
+
+    def _refresh(self, call: Call) -> None:
+        """Fetch a cached answer anew in the background; a call in the log like any other."""
+        if len(self._background) >= REFRESHES_MAX or self._stack is None:
+            return
+        trace = self._stack.new_trace("call")
+        for name in ("path", "format", "model", "stream", "output_tokens_max", "tenant", "upstream", "tags"):
+            setattr(trace, name, getattr(call.trace, name))
+        again = replace(call, trace=trace, cache_mode="refresh", priority=-1, deadline_at_s=inf)
+        task = asyncio.get_running_loop().create_task(_fetched(self._stack.handle, again))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+async def _fetched(handle: Handler, call: Call) -> None:
+    try:
+        reply = await handle(call)
+        await reply.read()
+    except HeadwayError:
+        pass  # its row in the call log says so; the caller has been served
+
+
+_PRIORITIES = {"low": -1, "normal": 0, "high": 1}

@@ -1,0 +1,227 @@
+"""The stack, built in one place, innermost layer first. What is switched off is not in it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from math import inf
+from pathlib import Path
+from random import Random
+from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from headway.attempt.attempt import Attempt, CommitSettings
+from headway.attempt.budget import Budget
+from headway.attempt.pace import Pace
+from headway.attempt.route import Route
+from headway.caller.cache import Cache
+from headway.caller.deadline import Deadline
+from headway.caller.join import Join
+from headway.caller.record import Record
+from headway.config import Settings, state_dir
+from headway.engine.record import Recorder
+from headway.errors import Closed
+from headway.flight import Flight, FlightSettings
+from headway.policy.budget import RetryBudget, SpendCap
+from headway.policy.flight import FlightPolicy, RetrySettings
+from headway.policy.freshness import Freshness
+from headway.store.base import Store
+from headway.types import Call, Handler, Headers, Reply, Trace
+from headway.upstream import InProcess, Timeouts, Upstream
+from headway.wire import reader_for
+from headway.wire.prices import Prices
+
+__all__ = ["Stack", "default_headers"]
+
+
+class Stack:
+    """All layers of one engine on one loop, and what they share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        handler: Handler | None,
+        wall_s: Callable[[], float] | None,
+        rng: Random,
+        refresh: Callable[[Call], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._rng = rng
+        self._wall_s: Callable[[], float] = wall_s or getattr(self._loop, "wall_s", time.time)
+        self._prices = Prices()
+        self._commit = CommitSettings()
+        self._flight = FlightSettings()
+        self._retry = RetrySettings(attempts_max=settings.attempts_max)
+        self._retry_budget = RetryBudget(ratio=self._retry.ratio, per_s=self._retry.per_s, reserve=self._retry.reserve)
+        self._attempts = 0
+        self._dollars: float | None = 0.0
+        # Threads have no place under virtual time: there, writes are made inline.
+        virtual = bool(getattr(self._loop, "is_virtual", False))
+        self._stores = open_stores(settings, self._wall_s, inline=virtual)
+        self._recorder = open_recorder(settings, inline=virtual)
+        self._upstream = open_upstream(settings, handler)
+        self._closed = False
+
+        # -- attempt layers
+        self._pace = Pace(self._upstream, settings.limit_settings(), settings.queue_max)
+        attempt: Handler = self._pace
+        if settings.budget_usd is not None or settings.budget_tokens is not None:
+            cap = SpendCap(
+                dollars_max=inf if settings.budget_usd is None else settings.budget_usd,
+                tokens_max=inf if settings.budget_tokens is None else settings.budget_tokens,
+            )
+            attempt = Budget(attempt, cap, self._prices)
+        self._attempt: Handler = Route(attempt)
+
+        # -- caller layers
+        self._join = Join(self._new_flight, self._landed if self._stores else None)
+        handle: Handler = self._join
+        self.cache: Cache | None = None
+        if self._stores:
+            handle = self.cache = Cache(
+                handle, self._stores, freshness_of(settings), wall_s=self._wall_s, rng=rng, refresh=refresh
+            )
+        self._handle: Handler = Record(Deadline(handle, settings.timeout_s), self._recorder.finished)
+
+    async def handle(self, call: Call) -> Reply:
+        """Send the call through every layer."""
+        if self._closed:
+            raise Closed("this engine is closed; open a new one")
+        return await self._handle(call)
+
+    def new_trace(self, kind: Literal["call", "attempt"]) -> Trace:
+        """A trace that starts now."""
+        return Trace(kind, f"{self._rng.getrandbits(64):016x}", self._loop.time(), self._wall_s())
+
+    def snapshot(self) -> dict[str, Any]:
+        """See `Engine.snapshot`."""
+        lanes = self._pace.lanes.values()
+        allowed = [rpm for lane in lanes if (rpm := lane.limits.requests_per_min) is not None]
+        return {
+            "in_flight": len(self._join),
+            "queued": sum(len(lane.queue) for lane in lanes),
+            "throttled": sum(lane.limits.refusals for lane in lanes),
+            "attempts": self._attempts,
+            "allowed_rpm": max(allowed, default=None),
+            "dollars": self._dollars,
+            "cache": {store.name: msgspec.to_builtins(store.stats()) for store in self._stores},
+        }
+
+    async def aclose(self) -> None:
+        """End what is under way, write what is pending, close connections."""
+        self._closed = True
+        tasks = [task for flight in self._join.flights if (task := flight.cancel()) is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._pace.close()
+        await self._upstream.aclose()
+        for store in self._stores:
+            store.close()
+        self._recorder.close()
+
+    def _new_flight(self, call: Call, over: Callable[[Flight], None]) -> Flight:
+        policy = FlightPolicy(self._retry, self._retry_budget, call.attempts_max)
+        return Flight(
+            call, attempt=self._new_attempt, policy=policy, settings=self._flight, rng=self._rng, landed=over
+        )
+
+    def _new_attempt(self, call: Call, index: int) -> Attempt:
+        trace, caller = self.new_trace("attempt"), call.trace
+        trace.attempt_index = index
+        trace.path, trace.format, trace.model, trace.stream = caller.path, caller.format, caller.model, caller.stream
+        trace.output_tokens_max, trace.tenant, trace.tags = caller.output_tokens_max, caller.tenant, caller.tags
+        trace.body_bytes = len(call.body)
+        trace.block_hashes = call.view.block_hashes
+        trace.on_end(self._attempt_ended)
+        return Attempt(
+            replace(call, trace=trace),
+            handler=self._attempt,
+            reader=reader_for(call.path),
+            prices=self._prices,
+            settings=self._commit,
+        )
+
+    def _attempt_ended(self, trace: Trace) -> None:
+        self._attempts += trace.sent_at_s is not None
+        if trace.dollars is None or self._dollars is None:
+            self._dollars = None
+        else:
+            self._dollars += trace.dollars
+        self._recorder.finished(trace)
+
+    def _landed(self, flight: Flight) -> None:
+        """Keep the answer where it may be kept."""
+        key = flight.call.key
+        if self.cache is not None and key is not None and flight.complete:
+            if flight.bytes_logged <= self._flight.flight_bytes_max:
+                self.cache.keep(
+                    key, flight.headers, flight.body(), streamed=flight.streaming, trace=flight.traces[-1]
+                )
+
+
+def default_headers(settings: Settings) -> Headers:
+    """What the engine's own calls carry."""
+    headers = [("content-type", "application/json"), ("accept", "application/json"), ("user-agent", "headway")]
+    if settings.api_key is not None:
+        headers.append(("authorization", f"Bearer {settings.api_key.reveal()}"))
+    return tuple(headers)
+
+
+def freshness_of(settings: Settings) -> Freshness:
+    """The cache's times."""
+    return Freshness(
+        ttl_s=settings.cache_ttl_s,
+        stale_if_error_s=settings.cache_stale_if_error_s,
+        stale_while_revalidate_s=settings.cache_stale_while_revalidate_s,
+    )
+
+
+def open_stores(settings: Settings, wall_s: Callable[[], float], *, inline: bool) -> list[Store]:
+    """The cache's tiers, nearest first; none when it is off."""
+    if settings.cache == "off":
+        return []
+    from headway.store.memory import MemoryStore
+
+    stores: list[Store] = [MemoryStore(settings.cache_memory_bytes_max)]
+    if settings.cache == "disk":
+        from headway.store.sqlite import SqliteStore
+        from headway.store.writer import WriterSettings
+
+        writer = WriterSettings(inline=inline)
+        path = Path(settings.cache_path) if settings.cache_path else _state("cache.sqlite")
+        stores.append(SqliteStore(path, settings.cache_disk_bytes_max, writer=writer, wall_s=wall_s))
+    return stores
+
+
+def open_recorder(settings: Settings, *, inline: bool) -> Recorder:
+    """The record of every call."""
+    if settings.log == "off":
+        return Recorder(None, settings.log_level)
+    from headway.store.call_log import CallLog
+
+    path = _state("calls.sqlite") if settings.log == "on" else Path(settings.log)
+    return Recorder(CallLog(path, rows_max=settings.log_rows_max, inline=inline), settings.log_level)
+
+
+def open_upstream(settings: Settings, handler: Handler | None) -> Upstream | InProcess:
+    """The network, or what stands in for it."""
+    if handler is not None:
+        return InProcess(handler, reply_bytes_max=settings.reply_bytes_max)
+    timeouts = Timeouts(
+        connect_s=settings.connect_timeout_s,
+        first_byte_s=settings.first_byte_timeout_s,
+        first_event_s=settings.first_event_timeout_s,
+        idle_s=settings.idle_timeout_s,
+    )
+    return Upstream(
+        timeouts, connections_max=settings.connections_max, reply_bytes_max=settings.reply_bytes_max
+    )
+
+
+def _state(name: str) -> Path:
+    import os
+
+    return state_dir(os.environ) / name

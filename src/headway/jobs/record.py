@@ -1,0 +1,100 @@
+"""What became of a row, as the journal and the output hold it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headway.types import Result, Usage
+
+__all__ = ["Record", "Tokens", "record_of", "result_of"]
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True, rename={"input": "in", "output": "out"}):
+    """Tokens of a row's answer; `cached` is part of `input`, `reasoning` of `output`."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of output, but for its number. Field order is the output's order of keys.
+
+    A row that failed has `output` null and `error` a sentence; `outcome` is the word for it (`types.Outcome`,
+    or "invalid_output", or "input" for a row that could not be read). Times are seconds; `dollars` is null
+    when the model's price is unknown; `cache` says where the answer came from.
+    """
+
+    input: dict[str, Any]
+    output: Any = None
+    error: str | None = None
+    outcome: str = "ok"
+    latency_s: float = 0.0
+    wait_s: float = 0.0
+    tokens: Tokens | None = None
+    dollars: float | None = None
+    saved_dollars: float | None = None
+    cache: str = ""
+    attempts: int = 0
+    repairs: int = 0
+
+
+def record_of(result: Result) -> Record:
+    """The record of a result; microseconds are as fine as times are kept."""
+    usage = result.usage
+    return Record(
+        input=dict(result.row),
+        output=result.value if not result.error else None,
+        error=result.error or None,
+        outcome=result.outcome,
+        latency_s=round(result.latency_s, 6),
+        wait_s=round(result.wait_s, 6),
+        tokens=Tokens(
+            input=usage.input_tokens,
+            cached=usage.cached_tokens,
+            output=usage.output_tokens,
+            reasoning=usage.reasoning_tokens,
+        )
+        if usage is not None
+        else None,
+        dollars=result.dollars,
+        saved_dollars=result.saved_dollars,
+        cache=result.cache,
+        attempts=result.attempts,
+        repairs=result.repairs,
+    )
+
+
+def result_of(record: Record, index: int, row: dict[str, Any]) -> Result:
+    """The result that an earlier run recorded, for the row as it is now."""
+    tokens, value = record.tokens, record.output
+    return Result(
+        index=index,
+        row=row,
+        value=value,
+        text=value
+        if isinstance(value, str)
+        else ""
+        if value is None
+        else msgspec.json.encode(value).decode(),
+        error=record.error or "",
+        outcome=record.outcome,
+        latency_s=record.latency_s,
+        wait_s=record.wait_s,
+        usage=Usage(
+            input_tokens=tokens.input,
+            cached_tokens=tokens.cached,
+            output_tokens=tokens.output,
+            reasoning_tokens=tokens.reasoning,
+        )
+        if tokens is not None
+        else None,
+        dollars=record.dollars,
+        saved_dollars=record.saved_dollars,
+        cache=record.cache,
+        attempts=record.attempts,
+        repairs=record.repairs,
+    )

@@ -1,0 +1,287 @@
+"""The job runner: rows in, one record per row out, resumable at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from array import array
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from headway.errors import ConfigError, InputError
+from headway.jobs.detect import Format
+from headway.jobs.feed import rows_of
+from headway.jobs.journal import Header, Journal, Line
+from headway.jobs.record import record_of, result_of
+from headway.jobs.source import Source, SourceRow, open_source
+from headway.jobs.verdict import Verdict
+from headway.jobs.writer import check_writable, json_line, write_output
+from headway.prompts.task import Task
+from headway.types import Result, TaskLike
+
+__all__ = ["EngineLike", "Finished", "JobSettings", "Tally", "journal_path", "run_job"]
+
+PROGRESS_S = 0.25
+_COLUMNS_MAX = 1_000
+
+
+class EngineLike(Protocol):
+    """What is asked of an engine; `headway.engine.Engine` is one."""
+
+    def map(
+        self,
+        rows: AsyncIterable[Mapping[str, Any]],
+        task: TaskLike,
+        *,
+        order: Literal["input", "completed"],
+        concurrency: int,
+    ) -> AsyncGenerator[Result, None]:
+        """See `Engine.map`."""
+        ...
+
+
+class JobSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One job. `input` is a path or "-"; without `out`, results go to `on_line` in input order when ready."""
+
+    input: str
+    task: Task
+    out: Path | None = None
+    kind: Format | None = None
+    rows_max: int | None = None
+    concurrency: int = 256
+    """Rows in flight at once. Pacing is the limits' business, so it may be generous."""
+    retry_failed: bool = False
+    """Send again what failed in an earlier run."""
+    fresh: bool = False
+    """Forget earlier runs, and overwrite an output that no journal belongs to."""
+    csv_safe: bool = False
+    """In CSV output, put ' before model text that a spreadsheet would run as a formula."""
+    origin: str = ""
+    """The provider's address; a journal with answers of another one is refused."""
+
+
+class Tally(msgspec.Struct, kw_only=True):
+    """Where a job stands. Rows; `total` is None while it is not known."""
+
+    total: int | None = None
+    done: int = 0
+    failed: int = 0
+    resumed: int = 0
+    sent: int = 0
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job ended. `stopped` is a sentence when it stopped early; rows that were not done stay owed."""
+
+    tally: Tally
+    stopped: str = ""
+
+
+def journal_path(out: Path) -> Path:
+    """Where the journal of an output is: beside it."""
+    return out.with_name(out.name + ".journal")
+
+
+async def run_job(
+    settings: JobSettings,
+    engine: EngineLike,
+    *,
+    on_result: Callable[[Result, bool], None] | None = None,
+    on_progress: Callable[[Tally], None] | None = None,
+    on_line: Callable[[bytes], None] | None = None,
+) -> Finished:
+    """Run a job to its end, or until it is cancelled; either way every finished row is in the journal.
+
+    Args:
+        settings: The job.
+        engine: Sends the rows.
+        on_result: Called with every result, and whether an earlier run had it.
+        on_progress: Called about four times a second, and at the end.
+        on_line: Takes the JSONL lines in input order when there is no `out`.
+
+    Raises:
+        ConfigError: The output or its journal cannot be written or belongs to another job; nothing was sent.
+        InputError: The input cannot be read, or lacks a column that the prompt needs.
+    """
+    source = open_source(settings.input, kind=settings.kind, rows_max=settings.rows_max)
+    try:
+        _check_columns(source, settings.task)
+        journal = _open_journal(settings, source)
+        try:
+            run = _Run(settings, source, journal, on_result, on_line)
+            return await run.go(engine, on_progress)
+        finally:
+            journal.close()
+    finally:
+        source.close()
+
+
+class _Run:
+    """One run's books: which row's line is where, and which rows are in flight.
+
+    Memory: 8 bytes a row for the offsets, about 130 for the keys that tell equal rows apart, and what is in flight.
+    """
+
+    def __init__(
+        self,
+        settings: JobSettings,
+        source: Source,
+        journal: Journal,
+        on_result: Callable[[Result, bool], None] | None,
+        on_line: Callable[[bytes], None] | None,
+    ) -> None:
+        self._settings = settings
+        self._source = source
+        self._journal = journal
+        self._on_result = on_result
+        self._on_line = on_line
+        self._loop = asyncio.get_running_loop()
+        self._offsets = array("q")  # per row: where its line is in the journal, -1 while it is owed
+        self._written = 0  # rows that `on_line` has had
+        self._equals: dict[str, int] = {}  # how many rows of that key there were so far
+        self._in_flight: dict[int, tuple[int, str]] = {}  # by the engine's index: row, key
+        self._columns = dict.fromkeys(source.columns)
+        self._verdict = Verdict()
+        self.tally = Tally(total=source.rows_total)
+
+    async def go(self, engine: EngineLike, on_progress: Callable[[Tally], None] | None) -> Finished:
+        """Send what is owed, write down what comes back, and put the output together."""
+        ticking = asyncio.create_task(self._tick(on_progress)) if on_progress else None
+        task, concurrency = self._settings.task, self._settings.concurrency
+        try:
+            async with (
+                aclosing(self._owed()) as owed,
+                aclosing(engine.map(owed, task, order="completed", concurrency=concurrency)) as results,
+            ):
+                async for result in results:
+                    self._take(result)
+                    if self._verdict.reason and not self._verdict.drain:
+                        break
+            for row, key, result in self._verdict.close():
+                self._write(row, key, result)
+        finally:
+            if ticking:
+                ticking.cancel()
+        stopped = self._verdict.reason
+        if not stopped and self._settings.out is not None:
+            out = self._settings.out
+            write_output(
+                out, self._offsets, self._journal, list(self._columns), csv_safe=self._settings.csv_safe
+            )
+        if on_progress:
+            on_progress(self.tally)
+        return Finished(tally=self.tally, stopped=stopped)
+
+    async def _tick(self, on_progress: Callable[[Tally], None]) -> None:
+        while True:
+            on_progress(self.tally)
+            await asyncio.sleep(PROGRESS_S)
+
+    async def _owed(self) -> AsyncGenerator[dict[str, Any], None]:
+        """The rows that have to be sent; the others are settled here."""
+        async with aclosing(rows_of(self._source)) as rows:
+            async for row in rows:
+                if self._verdict.reason:
+                    return
+                key = self._key(row)
+                self._offsets.append(-1)
+                if len(self._columns) < _COLUMNS_MAX:
+                    self._columns.update(dict.fromkeys(row.row))
+                if self._resume(row, key):
+                    continue
+                if row.problem:
+                    self._write(row.index, key, _unreadable(row))
+                    continue
+                self._in_flight[self.tally.sent] = (row.index, key)
+                self.tally.sent += 1
+                yield row.row
+        self.tally.total = len(self._offsets)
+
+    def _key(self, row: SourceRow) -> str:
+        """The row's request, and which of its equals it is."""
+        key = ""
+        if not row.problem:
+            try:
+                key = self._settings.task.row_key(row.row)
+            except InputError:
+                pass  # the engine meets the same error and makes the row's sentence of it
+        if not key:
+            key = hashlib.blake2b(repr((row.problem, row.row)).encode(), digest_size=16).hexdigest()
+        equals = self._equals.get(key, 0)
+        self._equals[key] = equals + 1
+        return f"{key}#{equals}"
+
+    def _resume(self, row: SourceRow, key: str) -> bool:
+        """Whether an earlier run settled the row; its record then gets the row's present columns."""
+        offset, ok = self._journal.done.get(key, (-1, False))
+        if offset < 0 or (self._settings.retry_failed and not ok):
+            return False
+        record = self._journal.read(offset).read()
+        if record.input != row.row:
+            record = msgspec.structs.replace(record, input=row.row)
+            offset = self._journal.append(key, record, self._loop.time())
+        self.tally.resumed += 1
+        self._settle(row.index, offset, result_of(record, row.index, row.row), resumed=True)
+        return True
+
+    def _take(self, result: Result) -> None:
+        row, key = self._in_flight.pop(result.index)
+        for one in self._verdict.judge(row, key, msgspec.structs.replace(result, index=row)):
+            self._write(*one)
+
+    def _write(self, row: int, key: str, result: Result) -> None:
+        offset = self._journal.append(key, record_of(result), self._loop.time())
+        self._settle(row, offset, result, resumed=False)
+
+    def _settle(self, row: int, offset: int, result: Result, *, resumed: bool) -> None:
+        self._offsets[row] = offset
+        self.tally.done += 1
+        self.tally.failed += bool(result.error)
+        if self._on_result:
+            self._on_result(result, resumed)
+        while self._on_line and self._written < len(self._offsets) and self._offsets[self._written] >= 0:
+            line: Line = self._journal.read(self._offsets[self._written])
+            self._written += 1
+            self._on_line(json_line(self._written, line))
+
+
+def _unreadable(row: SourceRow) -> Result:
+    return Result(index=row.index, row=row.row, error=row.problem, outcome="input", error_code="input")
+
+
+def _check_columns(source: Source, task: Task) -> None:
+    """Find a column that is not there before anything is spent.
+
+    Raises:
+        InputError: Naming the file, the column and the nearest one.
+    """
+    if not source.columns:
+        return  # JSONL whose first lines are broken: each row will tell
+    needs = dict.fromkeys(task.columns, "the prompt needs")
+    if task.expected:
+        needs.setdefault(task.expected, "'expected' names")
+    for column, need in needs.items():
+        if column not in source.columns:
+            there = ", ".join(source.columns[:12])
+            hint = "; say what it is with --format" if source.format == "text" else ""
+            raise InputError(f"{source.name} has no column {column!r}, which {need}; it has: {there}{hint}")
+
+
+def _open_journal(settings: JobSettings, source: Source) -> Journal:
+    """The journal beside the output, or one without a name when there is no output file."""
+    out = settings.out
+    if out is None:
+        return Journal.temporary()
+    check_writable(out)
+    if settings.input != "-" and out.exists() and out.samefile(settings.input):
+        raise ConfigError(f"{out} is the input itself; choose another --out")
+    path = journal_path(out)
+    if out.exists() and not path.exists() and not settings.fresh:
+        way_out = "overwrite it with --fresh, or choose another --out"
+        raise ConfigError(f"{out} exists and no journal is beside it; {way_out}")
+    header = Header(task=settings.task.fingerprint, input=source.name, origin=settings.origin)
+    return Journal.open(path, header, fresh=settings.fresh)

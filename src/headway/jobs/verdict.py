@@ -1,0 +1,59 @@
+"""When a job has to stop: failures that every further row would meet as well."""
+
+from __future__ import annotations
+
+from headway.types import Result
+
+__all__ = ["FIRST_FAILURES", "LATER_FAILURES", "Verdict"]
+
+FIRST_FAILURES = 3
+"""So many first results that all fail the same hopeless way stop the job."""
+LATER_FAILURES = 32
+"""So many in a row stop it once a row has succeeded: a key can be revoked and a provider go down midway."""
+
+_FIRST = frozenset({"auth", "billing", "client_error", "connect_failed", "config", "closed"})
+_LATER = frozenset({"auth", "billing", "connect_failed", "closed"})
+
+
+class Verdict:
+    """Watches results; holds hopeless ones back until it is known whose fault they are, a row's or everyone's.
+
+    Rows held back when the job stops stay owed. Pure: no clock, no I/O.
+    """
+
+    def __init__(self) -> None:
+        self._succeeded = False
+        self._alike: tuple[str, str] = ("", "")
+        self.held: list[tuple[int, str, Result]] = []
+        """Row, key and result; at most `LATER_FAILURES`."""
+        self.reason = ""
+        """Why the job has to stop, as a sentence; "" while it may go on."""
+        self.drain = False
+        """Whether what is in flight may still succeed and is worth waiting for."""
+
+    def judge(self, row: int, key: str, result: Result) -> list[tuple[int, str, Result]]:
+        """Take a result; return those that may be written down now, in order of arrival."""
+        if result.outcome == "budget":
+            self.reason, self.drain = result.error, True
+            return []
+        hopeless = _LATER if self._succeeded else _FIRST
+        if result.outcome not in hopeless:
+            self._succeeded = self._succeeded or result.outcome in ("ok", "invalid_output")
+            return [*self._release(), (row, key, result)]
+        alike = (result.outcome, result.error_code)
+        free = self._release() if alike != self._alike else []
+        self._alike = alike
+        self.held.append((row, key, result))
+        if len(self.held) >= (LATER_FAILURES if self._succeeded else FIRST_FAILURES):
+            self.reason = result.error
+        return free
+
+    def close(self) -> list[tuple[int, str, Result]]:
+        """The input is at its end: what is held is the rows' own fault, unless the same befell every row."""
+        if self.held and not self._succeeded and not self.reason and self._alike[0] in _LATER:
+            self.reason = self.held[-1][2].error
+        return [] if self.reason else self._release()
+
+    def _release(self) -> list[tuple[int, str, Result]]:
+        held, self.held = self.held, []
+        return held

@@ -1,0 +1,187 @@
+"""One quota's limits together: requests, tokens, and the ramp while nobody knows; atomic admission, learned charges.
+
+A quota scope is what the provider really limits: a credential at an upstream, for one model. Configured numbers are a
+start; what headers and 429 texts say replaces them. Source: the recipe at the end of FACTS section 2.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from headway.policy.bucket import Bucket, Mark
+from headway.policy.ramp import Ramp
+from headway.types import ErrorView
+
+__all__ = ["Charge", "LimitSettings", "Limits", "Reading", "Readings"]
+
+
+class Reading(Protocol):
+    """One dimension as an answer's headers give it; `reset_s` is the time to full."""
+
+    @property
+    def limit(self) -> int | None: ...  # noqa: D102
+    @property
+    def remaining(self) -> int | None: ...  # noqa: D102
+    @property
+    def reset_s(self) -> float | None: ...  # noqa: D102
+
+
+class Readings(Protocol):
+    """Both dimensions, and how long the provider says it worked on the request."""
+
+    @property
+    def requests(self) -> Reading: ...  # noqa: D102
+    @property
+    def tokens(self) -> Reading: ...  # noqa: D102
+    @property
+    def retry_after_s(self) -> float | None: ...  # noqa: D102
+    @property
+    def provider_processing_s(self) -> float | None: ...  # noqa: D102
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known beforehand; None means: learn it.
+
+    `capacity_s` is how many seconds of refill the provider lets a client save up: 60 for a whole minute's worth.
+    """
+
+    requests_per_min: float | None = None
+    tokens_per_min: float | None = None
+    capacity_s: float | None = None
+    headroom_ratio: float = 0.1
+
+
+class Charge:
+    """What one attempt was charged; needed to refund it and to place its answer's readings in time."""
+
+    __slots__ = ("request_mark", "seq", "token_mark", "tokens")
+
+    def __init__(self, tokens: float, request_mark: Mark, token_mark: Mark, seq: int) -> None:
+        self.tokens = tokens
+        self.request_mark = request_mark
+        self.token_mark = token_mark
+        self.seq = seq
+
+
+class Limits:
+    """What may be sent in one quota scope, and when."""
+
+    __slots__ = ("_count", "_count_at_s", "_last", "_sent_per_s", "_seq", "charge_ratio", "ramp", "refusals", "requests", "tokens")
+
+    def __init__(self, settings: LimitSettings, ramp: Ramp | None = None) -> None:
+        self.requests = _bucket(settings.requests_per_min, settings)
+        self.tokens = _bucket(settings.tokens_per_min, settings)
+        self.ramp = ramp or Ramp()
+        self.charge_ratio = 1.0
+        """Tokens the provider charges for one that we estimate; learned."""
+        self.refusals = 0
+        self._seq = 0
+        self._last: tuple[int, float, float] | None = None  # seq, tokens remaining, when the provider read it
+        self._sent_per_s = 0.0
+        self._count = 0
+        self._count_at_s = 0.0
+
+    @property
+    def requests_per_min(self) -> float | None:
+        """The allowed rate as far as it is known."""
+        limit = self.requests.limit
+        return None if limit is None else limit * 60.0 / self.requests.window_s
+
+    def wait_s(self, tokens_estimate: float, now_s: float) -> float:
+        """Seconds until a request of that size may go; 0.0 for now."""
+        wait_s = self.ramp.wait_s(now_s)
+        if self.requests.limit is not None:
+            wait_s = max(wait_s, self.requests.wait_s(1.0, now_s))
+        if self.tokens.limit is not None:
+            wait_s = max(wait_s, self.tokens.wait_s(tokens_estimate * self.charge_ratio, now_s))
+        return wait_s
+
+    def charge(self, tokens_estimate: float, now_s: float) -> Charge:
+        """Spend one request and its tokens, both at once."""
+        tokens = tokens_estimate * self.charge_ratio
+        request_mark = self.requests.charge(1.0, now_s)
+        token_mark = self.tokens.charge(tokens, now_s)
+        self.ramp.charge(now_s)
+        self._seq += 1
+        self._count += 1
+        if now_s - self._count_at_s >= 1.0:
+            self._sent_per_s = self._count / (now_s - self._count_at_s) if self._count_at_s else float(self._count)
+            self._count, self._count_at_s = 0, now_s
+        return Charge(tokens, request_mark, token_mark, self._seq)
+
+    def refund(self, charge: Charge, now_s: float) -> None:
+        """The request was never sent: give everything back."""
+        self.requests.refund(1.0, now_s)
+        self.tokens.refund(charge.tokens, now_s)
+
+    def observe(self, charge: Charge, readings: Readings, *, sent_at_s: float, now_s: float) -> None:
+        """Learn from an answer that was admitted, when its headers arrive."""
+        elapsed_s = max(0.0, now_s - sent_at_s)
+        processing_s = readings.provider_processing_s
+        age_s = elapsed_s if processing_s is None else min(processing_s, elapsed_s)
+        reading = readings.requests
+        if reading.limit is not None or reading.remaining is not None:
+            self.requests.observe(
+                charge.request_mark, reading.limit, reading.remaining, reading.reset_s, age_s=age_s, now_s=now_s
+            )
+        reading = readings.tokens
+        if reading.limit is not None or reading.remaining is not None:
+            if reading.remaining is not None:
+                self._learn_charge(charge, float(reading.remaining), now_s - age_s)
+            self.tokens.observe(
+                charge.token_mark, reading.limit, reading.remaining, reading.reset_s, age_s=age_s, now_s=now_s
+            )
+
+    def refused(self, charge: Charge, readings: Readings | None, error: ErrorView, *, now_s: float) -> None:
+        """Learn from a 429. It resyncs the bucket it names (both when it names none) and pauses nothing else."""
+        self.refusals += 1
+        numbers = False
+        if error.requested and error.limit_kind == "tokens" and charge.tokens > 0:
+            self.charge_ratio = _clamp(self.charge_ratio * error.requested / charge.tokens)
+        for kind, bucket, cost, mark in (
+            ("requests", self.requests, 1.0, charge.request_mark),
+            ("tokens", self.tokens, charge.tokens, charge.token_mark),
+        ):
+            reading = getattr(readings, kind) if readings is not None else None
+            if reading is not None and reading.limit is not None:
+                bucket.observe(mark, reading.limit, None, None, age_s=0.0, now_s=now_s)
+            if error.limit_kind not in ("", kind):
+                bucket.refund(cost, now_s)  # not the one that refused; but nothing was spent on it either
+                continue
+            if bucket.limit is None and error.limit:
+                bucket.observe(mark, error.limit, None, None, age_s=0.0, now_s=now_s)
+            level = None if error.limit is None or error.used is None else float(error.limit - error.used)
+            remaining = reading.remaining if reading is not None else None
+            if bucket.limit is None or (level is None and remaining is None):
+                continue
+            numbers = True
+            asked = float(error.requested) if error.requested else cost
+            bucket.refused(mark, asked, level=level, remaining=remaining, now_s=now_s)
+        if numbers:
+            self.ramp.settle()
+        else:
+            self.ramp.refused(now_s, sent_per_s=max(self._sent_per_s, float(self._count)))
+
+    def _learn_charge(self, charge: Charge, remaining: float, read_at_s: float) -> None:
+        """Difference two readings between which exactly one charge lies: that is what the provider charged for it."""
+        last, self._last = self._last, (charge.seq, remaining, read_at_s)
+        limit = self.tokens.limit
+        if last is None or charge.seq != last[0] + 1 or limit is None or charge.tokens <= 0:
+            return
+        refilled = self.tokens.refill_per_s * (read_at_s - last[2])
+        if last[1] + refilled >= limit or abs(refilled) > charge.tokens:
+            return  # it ran full in between, or the clock's jitter outweighs the charge
+        actual = last[1] + refilled - remaining
+        if actual > 0:
+            self.charge_ratio = _clamp(self.charge_ratio * (1.0 + 0.1 * (actual / charge.tokens - 1.0)))
+
+
+def _bucket(per_min: float | None, settings: LimitSettings) -> Bucket:
+    capacity = per_min * settings.capacity_s / 60.0 if per_min and settings.capacity_s else None
+    return Bucket(per_min, capacity=capacity, headroom_ratio=settings.headroom_ratio)
+
+
+def _clamp(ratio: float) -> float:
+    return min(20.0, max(0.05, ratio))

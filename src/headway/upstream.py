@@ -1,0 +1,216 @@
+"""The terminal handler: a call goes out over a pooled connection, a reply comes in.
+
+`Upstream` sends over httpx2's own transport, so proxies, TLS and HTTP rules are httpx2's; `InProcess` hands calls to any
+other `Handler` (a simulator, a test's fake) and keeps the same books: when it was sent, when the first byte came, who
+is at fault when it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from headway.errors import BadReply, ConnectFailed, ConnectionLost, ProviderError, ProviderTimeout
+from headway.types import Call, Handler, Headers, Reply, Trace
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["InProcess", "Timeouts", "Upstream", "end_to_end"]
+
+_HOP_BY_HOP = frozenset(
+    {
+        "connection", "content-length", "host", "keep-alive", "proxy-authenticate", "proxy-authorization", "te",
+        "trailer", "transfer-encoding", "upgrade", "accept-encoding",
+    }  # fmt: skip
+)
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Silence that is taken for failure, in seconds, each apart. Source: FACTS section 4 (streams).
+
+    `first_byte_s` holds for whole answers, which say nothing until all is generated; `first_event_s` for streams;
+    `idle_s` between two chunks, pings included.
+    """
+
+    connect_s: float = 5.0
+    first_byte_s: float = 600.0
+    first_event_s: float = 60.0
+    idle_s: float = 300.0
+
+
+class Upstream:
+    """Pooled connections to providers. Open it on the loop that uses it; close it there.
+
+    Args:
+        timeouts: See `Timeouts`.
+        connections_max: Open connections at once; tries beyond it wait for one.
+        reply_bytes_max: A larger body is a `BadReply`.
+    """
+
+    def __init__(self, timeouts: Timeouts, *, connections_max: int, reply_bytes_max: int) -> None:
+        self._timeouts = timeouts
+        self._connections_max = connections_max
+        self._reply_bytes_max = reply_bytes_max
+        self._transport: httpx2.AsyncHTTPTransport | None = None
+
+    async def __call__(self, call: Call) -> Reply:
+        import httpx2
+
+        transport = self._transport or self._open()
+        timeouts, trace = self._timeouts, call.trace
+        first_s = timeouts.first_event_s if call.view.stream else timeouts.first_byte_s
+        limits_s: dict[str, float | None] = {
+            "connect": timeouts.connect_s,
+            "read": first_s,
+            "write": timeouts.idle_s,
+            "pool": None,  # waiting for a connection is our queue, and bounded by the deadline
+        }
+        clock = _Clock(trace)
+        request = httpx2.Request(
+            call.method,
+            call.origin + call.path,
+            headers=[
+                *((name, value) for name, value in call.headers if name not in _HOP_BY_HOP),
+                ("accept-encoding", "identity"),  # what is read must not be compressed
+            ],
+            content=call.body,
+            extensions={"timeout": limits_s, "trace": clock},
+        )
+        try:
+            response = await transport.handle_async_request(request)
+        except httpx2.HTTPError as error:
+            raise _failure(error, call, first_s) from error
+        trace.first_byte_at_s = clock.loop.time()
+        limits_s["read"] = timeouts.idle_s  # read again by the transport before each chunk
+        headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
+        body = _Body(response, call, timeouts.idle_s, self._reply_bytes_max)
+        return Reply(response.status_code, headers, chunks=body, close=body.aclose, trace=trace)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._transport is not None:
+            transport, self._transport = self._transport, None
+            await transport.aclose()
+
+    def _open(self) -> httpx2.AsyncHTTPTransport:
+        import httpx2
+
+        limits = httpx2.Limits(
+            max_connections=self._connections_max,
+            max_keepalive_connections=self._connections_max,
+            keepalive_expiry=30.0,
+        )
+        self._transport = httpx2.AsyncHTTPTransport(limits=limits)
+        return self._transport
+
+
+class InProcess:
+    """Another handler in the place of the network, with the network's book-keeping."""
+
+    __slots__ = ("_handler", "_reply_bytes_max")
+
+    def __init__(self, handler: Handler, *, reply_bytes_max: int) -> None:
+        self._handler = handler
+        self._reply_bytes_max = reply_bytes_max
+
+    async def __call__(self, call: Call) -> Reply:
+        loop = asyncio.get_running_loop()
+        trace = call.trace
+        trace.sent_at_s = loop.time()
+        reply = await self._handler(call)
+        trace.first_byte_at_s = loop.time()
+        body = reply.body
+        if body is not None and len(body) > self._reply_bytes_max:
+            raise _too_large(call, self._reply_bytes_max)
+        return reply
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+class _Clock:
+    """httpcore's trace hook: notes when the connection stood and when the request was sent."""
+
+    __slots__ = ("_connecting_at_s", "_trace", "loop")
+
+    def __init__(self, trace: Trace) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._trace = trace
+        self._connecting_at_s: float | None = None
+
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            now_s = self.loop.time()
+            self._trace.sent_at_s = now_s
+            if self._connecting_at_s is not None:
+                self._trace.connect_s = now_s - self._connecting_at_s
+        elif event == "connection.connect_tcp.started":
+            self._connecting_at_s = self.loop.time()
+
+
+class _Body:
+    """A reply's body as it comes over the connection, bounded; closing it gives the connection back or ends it."""
+
+    __slots__ = ("_bytes_left", "_bytes_max", "_call", "_chunks", "_idle_s", "_stream")
+
+    def __init__(self, response: httpx2.Response, call: Call, idle_s: float, bytes_max: int) -> None:
+        self._stream = cast("httpx2.AsyncByteStream", response.stream)
+        self._chunks = cast("AsyncGenerator[bytes, None]", aiter(self._stream))
+        self._call = call
+        self._idle_s = idle_s
+        self._bytes_max = bytes_max
+        self._bytes_left = bytes_max
+
+    def __aiter__(self) -> _Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        import httpx2
+
+        try:
+            chunk = await anext(self._chunks)
+        except httpx2.HTTPError as error:
+            raise _failure(error, self._call, self._idle_s) from error
+        self._bytes_left -= len(chunk)
+        if self._bytes_left < 0:
+            raise _too_large(self._call, self._bytes_max)
+        return chunk
+
+    async def aclose(self) -> None:
+        # The iterator first: it is a generator, and one left suspended would be finalised after the loop is gone.
+        await self._chunks.aclose()
+        await self._stream.aclose()
+
+
+def _failure(error: httpx2.HTTPError, call: Call, silence_s: float) -> ProviderError:
+    import httpx2
+
+    where = call.origin
+    sent = call.trace.sent_at_s is not None
+    if isinstance(error, httpx2.ConnectTimeout):
+        return ConnectFailed(f"{where} did not accept a connection in time; check the base URL and the network")
+    if isinstance(error, httpx2.ConnectError | httpx2.UnsupportedProtocol | httpx2.ProxyError):
+        reason = str(error) or type(error).__name__
+        return ConnectFailed(f"no connection to {where} ({reason}); check that base_url is right and the server is up")
+    if isinstance(error, httpx2.TimeoutException):
+        return ProviderTimeout(
+            f"{where} was silent for {silence_s:g} s; raise the timeout if its answers take that long", maybe_billed=sent
+        )
+    reason = str(error) or type(error).__name__
+    return ConnectionLost(f"the connection to {where} broke before the answer was whole ({reason})", maybe_billed=sent)
+
+
+def _too_large(call: Call, bytes_max: int) -> BadReply:
+    return BadReply(
+        f"the answer from {call.origin} is larger than {bytes_max} bytes; raise reply_bytes_max if that is meant",
+        maybe_billed=True,
+    )
+
+
+def end_to_end(headers: Headers) -> Headers:
+    """The headers a caller may see: hop-by-hop ones are the connection's own business."""
+    return tuple(pair for pair in headers if pair[0] not in _HOP_BY_HOP or pair[0] == "content-length")

@@ -1,0 +1,59 @@
+"""Hashes of a prompt's blocks, for the analysis of shared prefixes.
+
+Not part of `read_request`, for no decision needs them while a call is under way: the call log's writer asks
+for them.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from headway.wire.openai_request import UNREADABLE, has_markers, strip_markers
+
+__all__ = ["BLOCKS_MAX", "block_hashes"]
+
+BLOCKS_MAX: Final = 64
+_ABSENT: Final = (b"", b"null")
+
+
+class _Prompt(msgspec.Struct):
+    system: msgspec.Raw = msgspec.Raw()
+    instructions: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = msgspec.Raw()
+    functions: msgspec.Raw = msgspec.Raw()
+    messages: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
+
+
+_decode_prompt: Final = msgspec.json.Decoder(_Prompt).decode
+_decode_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def block_hashes(body: bytes) -> tuple[str, ...]:
+    """A hash of 16 hex digits for each of the first 64 blocks: instructions, tools, then each message.
+
+    Each hash stands for the whole prefix up to and with its block, so two requests share exactly the prefix
+    whose last hashes are equal. Blocks are hashed as their client wrote them, cache breakpoints taken out.
+    Unreadable bodies have none. Takes about 1 us a block.
+    """
+    try:
+        if has_markers(body):
+            body = msgspec.json.encode(strip_markers(msgspec.json.decode(body)))
+        prompt = _decode_prompt(body)
+        turns = _turns(prompt.messages) + _turns(prompt.input)
+    except UNREADABLE:
+        return ()
+    blocks = [prompt.system, prompt.instructions, prompt.tools, prompt.functions, *turns]
+    running, hashes = blake2b(digest_size=8), []
+    for block in [block for block in map(bytes, blocks) if block not in _ABSENT][:BLOCKS_MAX]:
+        running.update(b"%d:" % len(block))  # the length keeps "ab" + "c" apart from "a" + "bc"
+        running.update(block)
+        hashes.append(running.hexdigest())
+    return tuple(hashes)
+
+
+def _turns(raw: msgspec.Raw) -> list[msgspec.Raw]:
+    return _decode_items(raw) if bytes(raw).startswith(b"[") else [raw]

@@ -1,0 +1,147 @@
+"""Rate-limit and timing headers of a reply, read in one pass.
+
+`x-ratelimit-reset-*` is the time until the bucket is *full* again, not a wait (FACTS section 2). How long a
+window is differs by provider (a minute, or a day for requests); `reset_s`, `limit` and `remaining` together
+tell.
+"""
+
+from __future__ import annotations
+
+import re
+from math import isfinite
+from typing import Final
+
+import msgspec
+
+from headway.types import Headers
+
+__all__ = ["LimitReading", "RateSnapshot", "duration_s", "read_limits"]
+
+
+class LimitReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One bucket as the provider last saw it; None where it did not say."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset_s: float | None = None
+    """Seconds until the bucket is full again."""
+
+
+class RateSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What the headers of one reply say."""
+
+    requests: LimitReading
+    tokens: LimitReading
+    project_tokens: LimitReading
+    """The project's own token bucket, where a provider keeps one beside the organisation's."""
+    retry_after_s: float | None = None
+    """Seconds to wait before trying again, >= 0."""
+    provider_processing_s: float | None = None
+    """The provider's own account of how long it worked on the request, in seconds."""
+    request_id: str = ""
+
+
+_NOTHING: Final = LimitReading()
+_RETRY_AFTER: Final = ("retry-after-ms", "retry-after")
+_NAMES: Final = frozenset(
+    {
+        f"x-ratelimit-{what}-{kind}"
+        for what in ("limit", "remaining", "reset")
+        for kind in ("requests", "tokens", "project-tokens")
+    }
+    | {*_RETRY_AFTER, "openai-processing-ms", "x-request-id"}
+)
+_NUMBER: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
+_WORDS: Final = (
+    r"([0-9]{1,12}(?:\.[0-9]{0,12})?) ?(milliseconds?|ms|minutes?|m|seconds?|s|hours?|h|days?|d) ?"
+)
+_PART: Final = re.compile(_WORDS)
+_DURATION: Final = re.compile(f"(?:{_WORDS})+")
+_DIGITS_MAX: Final = 15
+_UNIT_S: Final = {"m": 60.0, "s": 1.0, "h": 3600.0, "d": 86400.0}
+
+
+def read_limits(headers: Headers, wall_s: float) -> RateSnapshot | None:
+    """What the headers say about limits and time; None when they say nothing.
+
+    Args:
+        headers: Name-value pairs, names in lower case; the first of a name counts.
+        wall_s: Now, in Unix seconds: what a `retry-after` date is measured against.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if name in _NAMES:
+            found.setdefault(name, value)
+    if not found:
+        return None
+    processing_ms = _number(found.get("openai-processing-ms"))
+    return RateSnapshot(
+        requests=_reading(found, "requests"),
+        tokens=_reading(found, "tokens"),
+        project_tokens=_reading(found, "project-tokens"),
+        retry_after_s=_retry_after_s(found, wall_s),
+        provider_processing_s=None if processing_ms is None or processing_ms < 0 else processing_ms / 1000,
+        request_id=found.get("x-request-id", ""),
+    )
+
+
+def duration_s(text: str) -> float | None:
+    """Seconds of ``6m0s``, ``12ms``, ``1h30m0s``, ``20 seconds``, or a bare number of seconds; else None."""
+    text = text.strip().lower()
+    if single := _PART.fullmatch(text):
+        return _part_s(single[1], single[2])
+    if _DURATION.fullmatch(text):
+        return sum(_part_s(number, unit) for number, unit in _PART.findall(text))
+    bare = _number(text)
+    return None if bare is None or bare < 0 else bare
+
+
+def _part_s(number: str, unit: str) -> float:
+    return float(number) * (0.001 if unit == "ms" or unit.startswith("milli") else _UNIT_S[unit[0]])
+
+
+def _reading(found: dict[str, str], kind: str) -> LimitReading:
+    limit = found.get("x-ratelimit-limit-" + kind)
+    remaining = found.get("x-ratelimit-remaining-" + kind)
+    reset = found.get("x-ratelimit-reset-" + kind)
+    if limit is None and remaining is None and reset is None:
+        return _NOTHING
+    return LimitReading(
+        limit=_count(limit), remaining=_count(remaining), reset_s=None if reset is None else duration_s(reset)
+    )
+
+
+def _number(text: str | None) -> float | None:
+    if text is None or not _NUMBER.fullmatch(text.strip()):
+        return None
+    return float(text)
+
+
+def _count(text: str | None) -> int | None:
+    if text is not None and text.isdecimal() and len(text) <= _DIGITS_MAX:
+        return int(text)
+    number = _number(text)  # some say "9999.0"
+    return None if number is None or number < 0 else int(number)
+
+
+def _retry_after_s(found: dict[str, str], wall_s: float) -> float | None:
+    """The finer header first; a date counts from `wall_s`; the past is 0. Source: RFC 9110, 10.2.3."""
+    for name, scale in zip(_RETRY_AFTER, (0.001, 1.0), strict=True):
+        text = found.get(name)
+        if text is not None and (number := _number(text)) is not None:
+            return max(0.0, number * scale)
+    date_s = _date_s(found.get("retry-after", ""))
+    return None if date_s is None else max(0.0, date_s - wall_s)
+
+
+def _date_s(text: str) -> float | None:
+    if not text:
+        return None
+    from email.utils import mktime_tz, parsedate_tz  # slow to import, and dates are rare here
+
+    try:
+        parsed = parsedate_tz(text)
+        date_s = None if parsed is None else float(mktime_tz(parsed))
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+    return date_s if date_s is not None and isfinite(date_s) else None
