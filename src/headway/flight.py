@@ -145,6 +145,7 @@ class Flight:
         self.streaming = False
         self.complete = False
         """The whole answer is in the log, and may be kept."""
+        self.usage_event = b""
         self.traces: list[Trace] = []
         self.bytes_logged = 0
         self.deadline_at_s = call.deadline_at_s
@@ -263,7 +264,7 @@ class Flight:
         for chunk in attempt.chunks:
             self._append(chunk)
         if attempt.whole:
-            self.complete = attempt.admissible
+            self._whole(attempt)
             return None
         self._commit()
         return attempt
@@ -277,9 +278,13 @@ class Flight:
                 while self._must_hold():
                     self._hold = self.loop.create_future()
                     await self._hold
-        self.complete = attempt.admissible and not self._log_from
+        self._whole(attempt)
         if attempt.error is not None:
             raise attempt.error
+
+    def _whole(self, attempt: Attempt) -> None:
+        self.complete = attempt.admissible and not self._log_from
+        self.usage_event = attempt.usage_event
 
     def _append(self, chunk: bytes) -> None:
         self._log.append(chunk)

@@ -40,7 +40,8 @@ class Attempt:
     __slots__ = (
         "_answer", "_call", "_content_bytes", "_events", "_follower", "_handler", "_iterator", "_loop", "_opened_at_s",
         "_outcome", "_prices", "_reader", "_reply", "_settings", "_splitter", "_strip", "_terminal", "admissible",
-        "chunks", "error", "headers", "state", "status", "streaming", "trace", "whole",
+        "chunks", "error", "headers", "state", "status", "streaming", "trace",
+        "usage_event", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +68,7 @@ class Attempt:
         self.whole = False
         self.streaming = False
         self.admissible = False
+        self.usage_event = b""
         self._reply: Reply | None = None
         self._iterator: AsyncIterator[bytes] | None = None
         self._follower: StreamReader | None = None
@@ -186,6 +188,8 @@ class Attempt:
             elif kind == "terminal":
                 self._terminal = True
                 self._content_seen()
+            elif kind == "usage":
+                self.usage_event = event
             elif kind == "error":
                 self._stream_error()
             if kept is not None and kind != "usage":

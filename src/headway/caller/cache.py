@@ -13,10 +13,11 @@ from random import Random
 from msgspec.structs import replace
 
 from headway.errors import HeadwayError
+from headway.flight import Flight
 from headway.policy.fingerprint import fingerprint, version_headers_of
 from headway.policy.freshness import Freshness
 from headway.store.base import Entry, Store
-from headway.types import Call, Handler, Headers, Reply, Trace
+from headway.types import Call, Handler, Reply, Trace
 from headway.wire import reader_for
 
 __all__ = ["KEY_SCHEMA", "Cache", "key_of"]
@@ -110,14 +111,18 @@ class Cache:
         _hit(trace, entry, tier)
         return _noted(reply, f"headway; hit; ttl={int(entry.fresh_until_wall_s - now_s)}")
 
-    def keep(self, key: bytes, reply_headers: Headers, body: bytes, *, streamed: bool, trace: Trace) -> None:
-        """Keep a whole, admissible answer in every tier. `trace` is the attempt's that fetched it."""
+    def keep(self, key: bytes, flight: Flight) -> None:
+        """Keep a whole, admissible answer in every tier."""
         now_s = self._wall_s()
         fresh_until_s, stale_until_s = self._freshness.lifetime(now_s, self._rng)
+        trace, body, usage_event = flight.traces[-1], flight.body(), flight.usage_event
+        if usage_event:
+            body = body.replace(usage_event, b"", 1)
         entry = Entry(
-            headers=tuple(pair for pair in reply_headers if pair[0] in _KEPT_HEADERS),
+            headers=tuple(pair for pair in flight.headers if pair[0] in _KEPT_HEADERS),
             body=body,
-            streamed=streamed,
+            usage_event=usage_event,
+            streamed=flight.streaming,
             format=trace.format,
             model=trace.model,
             finish=trace.finish,
@@ -146,11 +151,14 @@ class Cache:
         headers = entry.headers
         if entry.streamed != call.view.stream:
             reader = reader_for(call.path)
-            whole = reader.aggregate(body) if entry.streamed and reader is not None else None
+            whole = reader.aggregate(entry.usage_event + body) if entry.streamed and reader is not None else None
             if whole is None:
                 return None
             body = whole
             headers = (("content-type", "application/json"), *(h for h in headers if h[0] != "content-type"))
+        elif entry.usage_event and call.view.wants_usage:
+            last = body.rstrip().rfind(b"\n\n") + 2  # before the terminal event, where it stood
+            body = body[:last] + entry.usage_event + body[last:]
         age_s = max(0, int(self._wall_s() - entry.stored_wall_s))
         return Reply(entry.status, (*headers, ("age", str(age_s))), body, trace=call.trace)
 

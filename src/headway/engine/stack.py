@@ -51,7 +51,8 @@ class Stack:
         self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._rng = rng
-        self._wall_s: Callable[[], float] = wall_s or getattr(self._loop, "wall_s", time.time)
+        loop_wall_s: Callable[[], float] = getattr(self._loop, "wall_s", time.time)
+        self._wall_s = wall_s or loop_wall_s
         self._prices = Prices()
         self._commit = CommitSettings()
         self._flight = FlightSettings()
@@ -155,11 +156,10 @@ class Stack:
     def _landed(self, flight: Flight) -> None:
         """Keep the answer where it may be kept."""
         key = flight.call.key
-        if self.cache is not None and key is not None and flight.complete:
-            if flight.bytes_logged <= self._flight.flight_bytes_max:
-                self.cache.keep(
-                    key, flight.headers, flight.body(), streamed=flight.streaming, trace=flight.traces[-1]
-                )
+        if self.cache is None or key is None or not flight.complete:
+            return
+        if flight.bytes_logged <= self._flight.flight_bytes_max:
+            self.cache.keep(key, flight)
 
 
 def default_headers(settings: Settings) -> Headers:
@@ -201,9 +201,11 @@ def open_recorder(settings: Settings, *, inline: bool) -> Recorder:
     if settings.log == "off":
         return Recorder(None, settings.log_level)
     from headway.store.call_log import CallLog
+    from headway.store.writer import WriterSettings
 
     path = _state("calls.sqlite") if settings.log == "on" else Path(settings.log)
-    return Recorder(CallLog(path, rows_max=settings.log_rows_max, inline=inline), settings.log_level)
+    log = CallLog(path, rows_max=settings.log_rows_max, writer=WriterSettings(inline=inline))
+    return Recorder(log, settings.log_level)
 
 
 def open_upstream(settings: Settings, handler: Handler | None) -> Upstream | InProcess:

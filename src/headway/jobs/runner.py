@@ -123,7 +123,7 @@ async def run_job(
 class _Run:
     """One run's books: which row's line is where, and which rows are in flight.
 
-    Memory: 8 bytes a row for the offsets, about 130 for the keys that tell equal rows apart, and what is in flight.
+    Memory: what is in flight; and a row, 8 bytes for its offset and about 130 for the key that tells equals apart.
     """
 
     def __init__(

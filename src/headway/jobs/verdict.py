@@ -16,7 +16,7 @@ _LATER = frozenset({"auth", "billing", "connect_failed", "closed"})
 
 
 class Verdict:
-    """Watches results; holds hopeless ones back until it is known whose fault they are, a row's or everyone's.
+    """Watches results; holds hopeless ones back until it is known whose fault they are: a row's, or all's.
 
     Rows held back when the job stops stay owed. Pure: no clock, no I/O.
     """

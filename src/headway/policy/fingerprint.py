@@ -1,7 +1,7 @@
 """Who asks, and what exactly is asked: the tenant's digest and the key of an answer.
 
-Source: FACTS section 5 (exact key) and section 9 (keys carry the full credential's digest). Header names are lower
-case, as everywhere in Headway.
+Source: FACTS section 5 (exact key) and section 9 (keys carry the full credential's digest). Header names are
+lower case, as everywhere in Headway.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ _VERSIONS = frozenset(("anthropic-version", "anthropic-beta", "openai-beta", "op
 
 
 def tenant_of(headers: Headers) -> str:
-    """16 hex digits that stand for the whole credential, organisation and project included; "" for an anonymous one.
+    """16 hex digits for the whole credential, organisation and project included; "" when there is none.
 
-    Two credentials that differ in any byte are two tenants; the credential cannot be got back from the digest.
+    Two credentials that differ in any byte are two tenants; the credential cannot be got back from the
+    digest.
     """
     pairs = [pair for pair in headers if pair[0] in _CREDENTIALS]
     if not pairs:
@@ -42,7 +43,8 @@ def fingerprint(
 ) -> bytes:
     """The 32-byte SHA-256 that an answer is stored and shared under.
 
-    Every part but the last is prefixed with its length, so different parts never run together into the same bytes.
+    Every part but the last is prefixed with its length, so different parts never run together into the same
+    bytes.
 
     Args:
         schema: Version of what the canonical body leaves out; changing that changes every key.
@@ -52,8 +54,8 @@ def fingerprint(
         version_headers: From `version_headers_of`.
         canonical: The reader's canonical body.
     """
-    parts = f"{schema}:{len(tenant)}:{tenant}{len(endpoint)}:{endpoint}{len(origin)}:{origin}{len(version_headers)}:"
-    head = parts.encode("utf-8", "surrogatepass")
+    parts = f"{schema}:{len(tenant)}:{tenant}{len(endpoint)}:{endpoint}{len(origin)}:{origin}"
+    head = f"{parts}{len(version_headers)}:".encode("utf-8", "surrogatepass")
     if version_headers:
         head += _encode(version_headers)
     digest = sha256(head)

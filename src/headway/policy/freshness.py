@@ -4,8 +4,8 @@
     ------|----- fresh -----|---------- revalidate ----------|--- stale ---|---- gone
                (refresh)
 
-Source: RFC 5861 (stale-while-revalidate, stale-if-error) and XFetch: Vattani et al., "Optimal Probabilistic Cache
-Stampede Prevention" (VLDB 2015); FACTS section 5 for the defaults.
+Source: RFC 5861 (stale-while-revalidate, stale-if-error) and XFetch: Vattani et al., "Optimal Probabilistic
+Cache Stampede Prevention" (VLDB 2015); FACTS section 5 for the defaults.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Verdict: TypeAlias = Literal[
 
 
 class Freshness(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of reuse over time; all in seconds, >= 0. Raises `ConfigError` for values outside their range."""
+    """Settings of reuse over time; seconds, >= 0. Raises `ConfigError` for values outside their range."""
 
     ttl_s: float = 86_400.0
     """How long an answer is fresh."""
     jitter_ratio: float = 0.1
-    """Lifetimes vary by +- this share (0 <= share < 1), so that what was stored together does not expire together."""
+    """Lifetimes vary by +- this share, >= 0 and < 1: what was stored together does not expire together."""
     stale_if_error_s: float = 86_400.0
     """How long past fresh an answer may stand in for a provider that fails."""
     stale_while_revalidate_s: float = 0.0
@@ -51,17 +51,24 @@ class Freshness(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"jitter_ratio must be >= 0 and < 1, not {self.jitter_ratio!r}.")
 
     def lifetime(self, now_wall_s: float, rng: Random) -> tuple[float, float]:
-        """(fresh_until, stale_until) in Unix seconds for an answer stored now: ttl +- jitter, then the stale span."""
+        """(fresh_until, stale_until), Unix seconds, for an answer stored now."""
         fresh_until_s = now_wall_s + self.ttl_s * (1.0 + self.jitter_ratio * (2.0 * rng.random() - 1.0))
         return fresh_until_s, fresh_until_s + max(self.stale_if_error_s, self.stale_while_revalidate_s)
 
     def judge(
-        self, *, fresh_until_wall_s: float, stale_until_wall_s: float, fetch_s: float, now_wall_s: float, rng: Random
+        self,
+        *,
+        fresh_until_wall_s: float,
+        stale_until_wall_s: float,
+        fetch_s: float,
+        now_wall_s: float,
+        rng: Random,
     ) -> Verdict:
         """What to do with a stored answer.
 
         Args:
-            fresh_until_wall_s, stale_until_wall_s: As `lifetime` gave them when it was stored.
+            fresh_until_wall_s: As `lifetime` gave it when the answer was stored; Unix seconds.
+            stale_until_wall_s: Likewise.
             fetch_s: How long fetching it took: XFetch's delta.
             now_wall_s: Unix seconds.
             rng: Dice for the early refresh, thrown only where `xfetch_beta` > 0.

@@ -1,8 +1,9 @@
 """Quantiles of a stream of values in bounded memory, with a bounded relative error.
 
-Source: Masson, Rim, Lee, "DDSketch: a fast and fully-mergeable quantile sketch with relative-error guarantees"
-(VLDB 2019), with fixed bounds in place of collapsing: buckets grow by gamma = (1 + e) / (1 - e), and value v falls
-into bucket ceil(log_gamma v), whose middle is off by at most e. Between 1e-9 and 1e9 that is at most 2,075 buckets.
+Source: Masson, Rim, Lee, "DDSketch: a fast and fully-mergeable quantile sketch with relative-error
+guarantees" (VLDB 2019), with fixed bounds in place of collapsing: buckets grow by gamma = (1 + e) / (1 - e),
+and value v falls into bucket ceil(log_gamma v), whose middle is off by at most e. Between 1e-9 and 1e9 that
+is at most 2,075 buckets.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ _INDEX_MIN, _INDEX_MAX = ceil(log(_SMALLEST) * _PER_LOG), ceil(log(_LARGEST) * _
 
 
 class QuantileSketch:
-    """Values >= 0 (seconds, tokens, bytes). Quantiles are right to 1 % between 1e-9 and 1e9; count, mean and the
-    extremes are exact. Below 1e-9 a value counts as zero; above 1e9 quantiles level off (but never exceed the maximum).
-    """  # fmt: skip
+    """Values >= 0 (seconds, tokens, bytes): quantiles to 1 %, count, mean and extremes exactly.
+
+    The 1 % holds between 1e-9 and 1e9; what is smaller counts as zero, what is larger as 1e9.
+    """
 
     __slots__ = ("_buckets", "_max", "_min", "_sum", "_zeros", "count")
 
@@ -52,7 +54,7 @@ class QuantileSketch:
         self._buckets[index] = self._buckets.get(index, 0) + 1
 
     def quantile(self, q: float) -> float | None:
-        """The value at rank floor(q * (count - 1)) of the sorted values, `q` in 0..1; None when there are none."""
+        """The value at rank floor(q * (count - 1)) of the sorted values, `q` in 0..1; None without values."""
         if not 0.0 <= q <= 1.0:
             raise ValueError(f"A quantile lies in 0..1, not at {q!r}.")
         if not self.count:
@@ -112,11 +114,18 @@ class QuantileSketch:
         """Rebuild a sketch. Raises `ValueError` when `data` is not what `to_dict` gives."""
         sketch = cls()
         try:
-            sketch.count, sketch._zeros, sketch._sum = int(data["count"]), int(data["zeros"]), float(data["sum"])
+            sketch.count, sketch._zeros, sketch._sum = (
+                int(data["count"]),
+                int(data["zeros"]),
+                float(data["sum"]),
+            )
             sketch._buckets = {int(index): int(count) for index, count in data["buckets"]}
             if sketch.count:
                 sketch._min, sketch._max = float(data["min"]), float(data["max"])
-            whole = sketch.count == sketch._zeros + sum(sketch._buckets.values()) and data["relative_error"] == _ERROR
+            whole = (
+                sketch.count == sketch._zeros + sum(sketch._buckets.values())
+                and data["relative_error"] == _ERROR
+            )
         except (KeyError, TypeError, OverflowError) as problem:
             raise ValueError(f"This is no quantile sketch: {problem!r}.") from problem
         bounded = all(_INDEX_MIN <= index <= _INDEX_MAX and n > 0 for index, n in sketch._buckets.items())

@@ -1,8 +1,8 @@
-"""SIEVE eviction: a queue in order of insertion, one visited bit per key, and a hand that spares what was used.
+"""SIEVE eviction: a queue in insertion order, a visited bit per key, and a hand that spares what was used.
 
-Source: Zhang et al., "SIEVE is Simpler than LRU" (NSDI 2024). A hit only sets a bit; eviction walks the hand from the
-oldest key towards the youngest, clears the bits it passes and takes the first key without one. Here the bound is in
-bytes, so one insertion may evict several keys.
+Source: Zhang et al., "SIEVE is Simpler than LRU" (NSDI 2024). A hit only sets a bit; eviction walks the hand
+from the oldest key towards the youngest, clears the bits it passes and takes the first key without one. Here
+the bound is in bytes, so one insertion may evict several keys.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ class _Node(Generic[K]):
 
 
 class Sieve(Generic[K]):
-    """Which keys to keep within `bytes_max` (> 0). Holds keys and sizes only; every operation is O(1) amortised.
+    """Which keys to keep within `bytes_max` (> 0). Holds keys and sizes only; O(1) amortised.
 
-    The keys form a ring closed by a sentinel: sentinel.younger is the oldest key, sentinel.older the youngest.
+    The keys form a ring closed by a sentinel: sentinel.younger is the oldest key, sentinel.older the
+    youngest.
     """
 
     __slots__ = ("_end", "_hand", "_nodes", "bytes_max", "bytes_used")

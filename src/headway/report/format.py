@@ -83,7 +83,11 @@ def change(base: float | None, value: float | None, what: str = "") -> str:
     delta = value / base - 1
     if abs(delta) < 0.005:
         return "the same"
-    text = f"{delta * 100:+.0f} %" if -0.995 < delta < 9.995 else (f"{_digits(value / base)}x" if delta > 0 else f"{delta * 100:+.1f} %")
+    text = (
+        f"{delta * 100:+.0f} %"
+        if -0.995 < delta < 9.995
+        else (f"{_digits(value / base)}x" if delta > 0 else f"{delta * 100:+.1f} %")
+    )
     return f"{text} {what}".rstrip().replace("+-", "-")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from math import floor, log2
+from math import floor, inf, log2
 
 from headway.policy.quantile import QuantileSketch
 
-__all__ = ["EXACT_MAX", "InFlight", "LogHistogram", "Quantiles"]
+__all__ = ["EXACT_MAX", "LogHistogram", "Quantiles", "Timeline"]
 
 EXACT_MAX = 100_000
 """Values kept one by one, for exact percentiles; beyond, a sketch that is right to 1 % takes over."""
@@ -71,66 +71,66 @@ def _interpolated(ranked: list[float], q: float) -> float:
     return ranked[low] + (ranked[low + 1] - ranked[low]) * (at - low)
 
 
-class InFlight:
-    """How many intervals were open, as the exact mean over each of at most `points_max` equal slots of time.
+class Timeline:
+    """How many intervals of each lane were open, as the exact mean over equal slots of time, `points_max` at most.
 
-    An event costs O(1): each slot keeps how many intervals opened and closed in it, and for how much of the slot they
-    did. Slots that become too many are merged two by two, which loses nothing but resolution.
+    An event costs O(1): each slot keeps how many intervals opened (less those that closed) in it, and what they add to
+    the slot's open seconds. Slots that become too many are merged two by two, which loses nothing but resolution.
+
+    Args:
+        lanes: How many kinds of intervals there are.
+        points_max: Slots kept, >= 2.
+        step_s: The slots' length to begin with, in seconds.
     """
 
-    __slots__ = ("_points_max", "_slots", "_step_s", "first_s", "last_s")
+    __slots__ = ("_first_s", "_lanes", "_last_s", "_points_max", "_slots", "_step_s")
 
-    def __init__(self, points_max: int = 300, step_s: float = 0.01) -> None:
+    def __init__(self, lanes: int = 1, points_max: int = 300, step_s: float = 0.01) -> None:
+        self._lanes = lanes
         self._points_max = points_max
         self._step_s = step_s
-        self._slots: dict[int, list[float]] = {}  # slot -> [net opened, open seconds they add within the slot]
-        self.first_s: float | None = None
-        self.last_s: float | None = None
+        self._slots: dict[int, list[float]] = {}  # slot -> [opened, open seconds] of each lane
+        self._first_s, self._last_s = inf, -inf
 
-    def add(self, from_s: float, to_s: float) -> None:
+    def add(self, lane: int, from_s: float, to_s: float) -> None:
         """Count an interval of the loop's clock; one without length is left out."""
         if to_s <= from_s:
             return
-        self.first_s = from_s if self.first_s is None else min(self.first_s, from_s)
-        self.last_s = to_s if self.last_s is None else max(self.last_s, to_s)
-        while floor(self.last_s / self._step_s) - floor(self.first_s / self._step_s) >= self._points_max:
+        self._first_s, self._last_s = min(self._first_s, from_s), max(self._last_s, to_s)
+        while floor(self._last_s / self._step_s) - floor(self._first_s / self._step_s) >= self._points_max:
             self._merge()
-        self._event(from_s, 1.0)
-        self._event(to_s, -1.0)
+        self._event(lane, from_s, 1.0)
+        self._event(lane, to_s, -1.0)
 
-    def means(self, from_s: float, to_s: float) -> tuple[float, tuple[float, ...]]:
-        """The slots' length in seconds, and the mean number open in each slot that [from_s, to_s] touches."""
-        step_s = self._step_s
-        while floor(to_s / step_s) - floor(from_s / step_s) >= self._points_max:
-            step_s *= 2
-        while self._step_s < step_s:
-            self._merge()
-        first = floor(from_s / step_s)
-        open_, out = sum(slot[0] for at, slot in self._slots.items() if at < first), []
-        for at in range(first, floor(to_s / step_s) + 1):
-            opened, area = self._slots.get(at, (0.0, 0.0))
-            out.append(max(0.0, open_ + area / step_s))
-            open_ += opened
-        return step_s, tuple(out)
+    def means(self) -> tuple[float, tuple[tuple[float, ...], ...]]:
+        """The slots' length in seconds; and for each lane the mean number open in each slot, first to last."""
+        if not self._slots:
+            return self._step_s, tuple(() for _ in range(self._lanes))
+        nothing = [0.0] * (2 * self._lanes)
+        slots = [self._slots.get(at, nothing) for at in range(min(self._slots), max(self._slots) + 1)]
+        return self._step_s, tuple(self._lane_means(slots, 2 * lane) for lane in range(self._lanes))
 
-    @property
-    def step_s(self) -> float:
-        """How long a slot is now, in seconds."""
-        return self._step_s
+    def _lane_means(self, slots: list[list[float]], at: int) -> tuple[float, ...]:
+        still_open, means = 0.0, []
+        for slot in slots:
+            means.append(max(0.0, still_open + slot[at + 1] / self._step_s))
+            still_open += slot[at]
+        return tuple(means)
 
-    def _event(self, at_s: float, sign: float) -> None:
+    def _event(self, lane: int, at_s: float, sign: float) -> None:
         at = floor(at_s / self._step_s)
-        slot = self._slots.setdefault(at, [0.0, 0.0])
-        slot[0] += sign
-        slot[1] += sign * ((at + 1) * self._step_s - at_s)
+        slot = self._slots.setdefault(at, [0.0] * (2 * self._lanes))
+        slot[2 * lane] += sign
+        slot[2 * lane + 1] += sign * ((at + 1) * self._step_s - at_s)
 
     def _merge(self) -> None:
         merged: dict[int, list[float]] = {}
-        for at, (opened, area) in self._slots.items():
-            slot = merged.setdefault(at // 2, [0.0, 0.0])
-            slot[0] += opened
-            # What opened in the earlier half stays open all through the later one.
-            slot[1] += area + (opened * self._step_s if at % 2 == 0 else 0.0)
+        for at, old in self._slots.items():
+            slot = merged.setdefault(at // 2, [0.0] * (2 * self._lanes))
+            for i in range(0, 2 * self._lanes, 2):
+                slot[i] += old[i]
+                # What opened in the earlier half stays open all through the later one.
+                slot[i + 1] += old[i + 1] + (old[i] * self._step_s if at % 2 == 0 else 0.0)
         self._slots = merged
         self._step_s *= 2
 
@@ -158,4 +158,6 @@ class LogHistogram:
             return ()
         edges = range(min(self._bins), max(self._bins) + 1)
         counts = ((at, *self._bins.get(at, [0, 0])) for at in edges)
-        return tuple((2 ** (at / self._PER_OCTAVE), 2 ** ((at + 1) / self._PER_OCTAVE), a, b) for at, a, b in counts)
+        return tuple(
+            (2 ** (at / self._PER_OCTAVE), 2 ** ((at + 1) / self._PER_OCTAVE), a, b) for at, a, b in counts
+        )

@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final
 
-import msgspec
-
-from headway.report.figures import Cost, Failure, LatencyFigures, Reuse, Series, Summary, Tokens, wilson
-from headway.report.series import InFlight, LogHistogram, Quantiles
+from headway.report.figures import Failure, LatencyFigures, Reuse, Series, Summary, Tokens, wilson
+from headway.report.money import Kind, Money, Rates, kind_of
+from headway.report.series import LogHistogram, Quantiles, Timeline
 from headway.types import Result, Usage
 
-__all__ = ["Kind", "Rates", "Summary", "SummaryBuilder", "kind_of"]
-
-Kind = Literal["call", "hit", "join"]
+__all__ = ["Summary", "SummaryBuilder"]
 
 _CATEGORIES_SHOWN: Final = 50
 _CATEGORIES_MAX: Final = 1_000
 _CATEGORY_CHARS_MAX: Final = 80
 _FAILURES_MAX: Final = 50
 _MESSAGE_CHARS_MAX: Final = 300
-
-
-class Rates(Protocol):
-    """Prices of one model; `wire.prices.Rates` is one."""
-
-    def dollars(self, usage: Usage) -> float:
-        """What those tokens cost."""
-        ...
-
-
-def kind_of(result: Result) -> Kind:
-    """How a row got its answer: "call" (the provider was asked), "hit" (kept before) or "join" (another row's call).
-
-    A row that was repaired asked the provider, whatever its first answer came from.
-    """
-    if result.cache in ("", "off", "miss", "refresh") or result.repairs:
-        return "call"
-    return "join" if result.cache == "joined" else "hit"
 
 
 class SummaryBuilder:
@@ -73,12 +52,12 @@ class SummaryBuilder:
         self._output_chars = [0, 0]
         self._tokens: Counter[str] = Counter()
         self._estimated = False
-        self._money = _Money()
+        self._money = Money()
         self._kinds: Counter[str] = Counter()
         self._categories: Counter[str] = Counter()
         self._categories_other = 0
         self._judged = self._right = 0
-        self._in_flight, self._waiting = InFlight(), InFlight()
+        self._timeline = Timeline(lanes=2)
         self._histogram = LogHistogram()
 
     def add(self, result: Result, expected: str | None = None) -> None:
@@ -156,8 +135,8 @@ class SummaryBuilder:
         if kind == "call" and result.attempts:
             # Of a row that was tried more than once only the sum of its waits is known: drawn as if it came first.
             sent_s = min(end_s, result.started_at_s + result.wait_s)
-            self._in_flight.add(sent_s, end_s)
-            self._waiting.add(result.started_at_s, sent_s)
+            self._timeline.add(0, sent_s, end_s)
+            self._timeline.add(1, result.started_at_s, sent_s)
         if result.outcome == "ok":
             self._latency["all"].add(result.latency_s)
             self._latency[kind].add(result.latency_s)
@@ -247,75 +226,8 @@ class SummaryBuilder:
         )
 
     def _series(self) -> Series:
-        flying, waiting = self._in_flight, self._waiting
-        starts = [one.first_s for one in (flying, waiting) if one.first_s is not None]
-        ends = [one.last_s for one in (flying, waiting) if one.last_s is not None]
-        if not starts:
-            return Series()
-        while flying.step_s != waiting.step_s:
-            (flying if flying.step_s < waiting.step_s else waiting).coarsen()
-        step_s, in_flight = flying.means(min(starts), max(ends))
-        _, queued = waiting.means(min(starts), max(ends))
-        return Series(step_s=step_s, in_flight=in_flight, waiting=queued)
-
-
-class _Money:
-    """Dollars spent, by what they were spent on, and saved."""
-
-    def __init__(self) -> None:
-        self._total = 0.0
-        self._unknown = 0
-        self._parts: dict[str, float] | None = dict.fromkeys(("input", "cached", "cache_write", "output", "retries"), 0.0)
-        self._saved: dict[str, float | None] = {"hit": 0.0, "join": 0.0}
-
-    def add(self, result: Result, kind: Kind, rates: Rates | None) -> None:
-        if result.dollars is None:
-            self._unknown += 1
-        else:
-            self._total += result.dollars
-        saved = self._saved.get(kind)
-        if saved is not None:
-            self._saved[kind] = None if result.saved_dollars is None else saved + result.saved_dollars
-        if self._parts is None or kind != "call" or not result.dollars:
-            return
-        if rates is None or result.usage is None:
-            self._parts = None  # a split of only some rows would not add up to the sum
-            return
-        rest = result.dollars
-        for name, value in _split(result.usage, rates).items():
-            self._parts[name] += value
-            rest -= value
-        self._parts["retries"] += max(0.0, rest)
-
-    def cost(self, rows: int) -> Cost:
-        total = None if self._unknown else self._total
-        parts = self._parts if self._parts is not None and not self._unknown else {}
-        if parts and parts["retries"] < 1e-9 * self._total:
-            parts = {**parts, "retries": 0.0}  # what is left of adding floats
-        return Cost(
-            total=total,
-            per_1000_rows=None if total is None or not rows else total / rows * 1000,
-            known=self._total,
-            rows_unknown=self._unknown,
-            saved_cache=self._saved["hit"],
-            saved_join=self._saved["join"],
-            **parts,
-        )
-
-
-def _split(usage: Usage, rates: Rates) -> dict[str, float]:
-    """A request's dollars by kind of token. Prices may step with the prompt's length, so every part is priced at it."""
-    tokens = usage.input_tokens
-    prompt = rates.dollars(msgspec.structs.replace(usage, output_tokens=0, reasoning_tokens=0))
-    output = rates.dollars(usage) - prompt
-    cached = write = 0.0
-    if usage.cached_tokens and tokens:
-        whole = rates.dollars(Usage(input_tokens=tokens, cached_tokens=tokens))
-        cached = whole * usage.cached_tokens / tokens
-    if usage.cache_write_tokens and tokens:
-        whole = rates.dollars(Usage(input_tokens=tokens, cache_write_tokens=tokens))
-        write = whole * usage.cache_write_tokens / tokens
-    return {"input": max(0.0, prompt - cached - write), "cached": cached, "cache_write": write, "output": output}
+        step_s, (in_flight, waiting) = self._timeline.means()
+        return Series(step_s=step_s, in_flight=in_flight, waiting=waiting)
 
 
 def _figures(values: Quantiles) -> LatencyFigures:

@@ -18,7 +18,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     headers: Headers = ()
     """End-to-end headers worth replaying (content-type, request id); never credentials or cookies."""
     body: bytes
-    """The verbatim body: JSON, or the whole SSE text when `streamed`."""
+    """The verbatim body: JSON, or the whole SSE text when `streamed`, without the extra usage event."""
+    usage_event: bytes = b""
+    """That event, verbatim, if the stream had one: replayed only to callers who asked for it."""
     streamed: bool = False
     format: str = ""
     model: str = ""

@@ -1,6 +1,7 @@
 """The call log: a row per caller and a row per try, in one SQLite file. Reports, metrics and advice read it.
 
-No prompt and no answer is in it unless it is handed over; credentials are in it as digests only. `call_reader` reads it.
+No prompt and no answer is in it unless it is handed over; credentials are in it as digests only.
+`call_reader` reads it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from headway.types import Trace
 __all__ = ["LAYOUT", "CallLog"]
 
 _COLUMNS = ", ".join(f'"{name}" {kind}' for name, kind in COLUMN_TYPES.items())
-_INSERT = f"INSERT INTO {{table}} VALUES (NULL{', ?' * len(COLUMN_TYPES)})"
 _PRUNE_ROWS_MAX = 2_000
 
 LAYOUT = Layout(
@@ -95,16 +95,16 @@ class _Table:
     """The sink of one table: inserts, and keeps it under its number of rows."""
 
     def __init__(self, name: str, rows_max: int) -> None:
-        self._insert = _INSERT.format(table=name)
-        self._span = f"SELECT (SELECT min(row) FROM {name}), (SELECT max(row) FROM {name})"
-        self._prune = f"DELETE FROM {name} WHERE row < ?"
+        self._insert = f"INSERT INTO {name} VALUES (NULL{', ?' * len(COLUMN_TYPES)})"  # noqa: S608
+        self._span = f"SELECT (SELECT min(row) FROM {name}), (SELECT max(row) FROM {name})"  # noqa: S608
+        self._prune = f"DELETE FROM {name} WHERE row < ?"  # noqa: S608
         self._rows_max = rows_max
 
     def write(self, connection: sqlite3.Connection, rows: list[_Taken]) -> None:
         connection.executemany(self._insert, [columns_of(*row) for row in rows])
         oldest, youngest = connection.execute(self._span).fetchone()
-        # Rows only ever go from the old end, so their numbers are gapless. In chunks: a smaller bound than last time
-        # must not hold the lock for seconds.
+        # Rows only ever go from the old end, so their numbers are gapless. In chunks: a smaller bound than
+        # last time must not hold the lock for seconds.
         excess = min(youngest - oldest + 1 - self._rows_max, _PRUNE_ROWS_MAX)
         if excess > 0:
             connection.execute(self._prune, (oldest + excess,))

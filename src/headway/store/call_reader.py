@@ -1,7 +1,7 @@
 """Reading the call log, and the latency equation per call.
 
-    TTFT = earlier tries + own wait + connect + network and provider queue + processing
-    TTLT = TTFT + (output tokens - 1) * time per token
+TTFT = earlier tries + own wait + connect + network and provider queue + processing
+TTLT = TTFT + (output tokens - 1) * time per token
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class LatencyBreakdown(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a call's time went. The first five parts add up to `ttft_s`, and with `generation` to `ttlt_s`."""
+    """Where a call's time went. The first five parts add up to `ttft_s`; with `generation`, to `ttlt_s`."""
 
     call_id: str
     cache: str
@@ -65,15 +65,25 @@ class CallLogReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         file = DatabaseFile(Path(path), LAYOUT, log_warning)
+        self._path = file.path
         if not file.inode():
             raise ConfigError(f"There is no call log at {file.path}; name the one that a run has written.")
         try:
             self._connection = file.open_to_read()
-            current = file.is_current(self._connection)
         except sqlite3.Error as problem:
-            raise ConfigError(f"The call log {file.path} cannot be read ({problem}); name another.") from problem
-        if not current:
-            raise ConfigError(f"The call log {file.path} is empty or of an older schema; name another.")
+            raise ConfigError(
+                f"The call log {file.path} cannot be read ({problem}); name another."
+            ) from problem
+        try:
+            if not file.is_current(self._connection):
+                raise ConfigError(f"The call log {file.path} is empty or of an older schema; name another.")
+        except (sqlite3.Error, ConfigError) as problem:
+            self._connection.close()
+            if isinstance(problem, ConfigError):
+                raise
+            raise ConfigError(
+                f"The call log {file.path} cannot be read ({problem}); name another."
+            ) from problem
 
     def __enter__(self) -> CallLogReader:
         return self
@@ -86,10 +96,15 @@ class CallLogReader:
         self._connection.close()
 
     def calls(
-        self, *, run: str | None = None, since_wall_s: float | None = None, id_: str | None = None, limit: int = 1_000
+        self,
+        *,
+        run: str | None = None,
+        since_wall_s: float | None = None,
+        id_: str | None = None,
+        limit: int = 1_000,
     ) -> list[LogRow]:
         """Callers, oldest first; the youngest `limit` of those that match."""
-        return self._rows("calls", {"run = ?": run, "start_wall_s >= ?": since_wall_s, "id = ?": id_}, limit)
+        return self._rows("calls", run, since_wall_s, ("id = ?", id_), limit)
 
     def attempts(
         self,
@@ -100,9 +115,9 @@ class CallLogReader:
         limit: int = 1_000,
     ) -> list[LogRow]:
         """Tries, oldest first; the youngest `limit` of those that match."""
-        # The second condition on flight_id lets SQLite use the partial index.
-        of_flight = {"flight_id = ?": flight_id, "flight_id != ''": None}
-        return self._rows("attempts", {"run = ?": run, "start_wall_s >= ?": since_wall_s, **of_flight}, limit)
+        return self._rows(
+            "attempts", run, since_wall_s, ("flight_id = ? AND flight_id != ''", flight_id), limit
+        )
 
     def latency_breakdown(self, call_id: str) -> LatencyBreakdown | None:
         """The latency equation of one call; None when it is not in the log, or has not ended."""
@@ -113,15 +128,85 @@ class CallLogReader:
         self, *, run: str | None = None, since_wall_s: float | None = None, limit: int = 1_000
     ) -> list[LatencyBreakdown]:
         """The same for every answered call that matches, oldest first."""
-        found = [self._breakdown(call) for call in self.calls(run=run, since_wall_s=since_wall_s, limit=limit)]
+        found = [
+            self._breakdown(call) for call in self.calls(run=run, since_wall_s=since_wall_s, limit=limit)
+        ]
         return [breakdown for breakdown in found if breakdown is not None]
 
     def _breakdown(self, call: LogRow) -> LatencyBreakdown | None:
         return breakdown_of(call, self.attempts(flight_id=call.flight_id) if call.flight_id else [])
 
-    def _rows(self, table: str, conditions: dict[str, str | float | None], limit: int) -> list[LogRow]:
-        raise NotImplementedError
+    def _rows(
+        self,
+        table: str,
+        run: str | None,
+        since_wall_s: float | None,
+        further: tuple[str, str | None],
+        limit: int,
+    ) -> list[LogRow]:
+        # The comparisons with '' let SQLite use the partial indexes.
+        asked = (("run = ? AND run != ''", run), ("start_wall_s >= ?", since_wall_s), further)
+        given = [(condition, value) for condition, value in asked if value is not None]
+        where = " AND ".join(condition for condition, _ in given) or "true"
+        sql = f"SELECT {_COLUMNS} FROM {table} WHERE {where} ORDER BY row DESC LIMIT ?"  # noqa: S608 - our own words
+        try:
+            rows = self._connection.execute(sql, [*(value for _, value in given), limit]).fetchall()
+        except sqlite3.Error as problem:
+            raise ConfigError(
+                f"The call log {self._path} cannot be read ({problem}); name another."
+            ) from problem
+        return [row_of(values) for values in reversed(rows)]
 
 
 def breakdown_of(call: LogRow, attempts: list[LogRow]) -> LatencyBreakdown | None:
-    raise NotImplementedError
+    """The latency equation of a call from its row and its flight's tries; None when it has not ended.
+
+    All parts lie between the call's start and its first content, so that they add up: a caller that joined
+    late only waited for what was left. Processing is the provider's own figure where it gave one; otherwise
+    the time between its first byte and the first content, a lower bound, and marked as an estimate.
+    """
+    if call.end_s is None:
+        return None
+    ttlt_s = call.end_s
+    ttft_s = min(call.first_content_s, ttlt_s) if call.stream and call.first_content_s is not None else ttlt_s
+    tried = sorted(attempts, key=lambda row: (row.outcome == "ok", row.attempt_index))
+    earlier_s = connect_s = processing_s = 0.0
+    wait_s, reported, tpot_s = ttft_s, True, None
+    if tried:
+        last = tried[-1]
+        lead_s = last.start_wall_s - call.start_wall_s
+        waited_s = _clip(lead_s + last.wait_s, ttft_s)
+        connected_s = _clip(lead_s + last.wait_s + (last.connect_s or 0.0), ttft_s)
+        earlier_s = min(_clip(lead_s, ttft_s), waited_s) if len(tried) > 1 else 0.0
+        wait_s, connect_s = waited_s - earlier_s, connected_s - waited_s
+        reported = last.provider_processing_s is not None and not last.provider_estimated
+        processing_s = _clip(_processing_s(last), ttft_s - connected_s)
+        tokens = last.output_tokens or 0
+        tpot_s = (ttlt_s - ttft_s) / (tokens - 1) if call.stream and tokens > 1 else None
+    return LatencyBreakdown(
+        call_id=call.id,
+        cache=call.cache,
+        earlier=Part(earlier_s, True),
+        wait=Part(wait_s, True),
+        connect=Part(connect_s, True),
+        network_and_queue=Part(ttft_s - earlier_s - wait_s - connect_s - processing_s, reported),
+        processing=Part(processing_s, reported),
+        ttft_s=ttft_s,
+        generation=Part(ttlt_s - ttft_s, True),
+        tpot_s=tpot_s,
+        tpot_measured=tpot_s is not None and not tried[-1].usage_estimated,
+        output_tokens=tried[-1].output_tokens if tried else call.output_tokens,
+        ttlt_s=ttlt_s,
+    )
+
+
+def _processing_s(attempt: LogRow) -> float:
+    if attempt.provider_processing_s is not None:
+        return attempt.provider_processing_s
+    if attempt.first_content_s is None or attempt.first_byte_s is None:
+        return 0.0
+    return attempt.first_content_s - attempt.first_byte_s
+
+
+def _clip(value_s: float, most_s: float) -> float:
+    return min(max(value_s, 0.0), most_s)

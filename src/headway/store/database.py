@@ -1,8 +1,9 @@
 """Opening a SQLite file of our own: made when missing, refused when not ours, set aside when broken.
 
-What cannot be opened for a reason the user can mend (a path, a right, a newer schema) raises `ConfigError`. What is
-broken is renamed to ``<name>.corrupt`` (one is kept), reported, and made anew: neither a cache nor a log is worth a
-crash. Files are made with mode 0600, their directory with 0700; SQLite gives its side files the same mode.
+What cannot be opened for a reason the user can mend (a path, a right, a newer schema) raises `ConfigError`.
+What is broken is renamed to ``<name>.corrupt`` (one is kept), reported, and made anew: neither a cache nor a
+log is worth a crash. Files are made with mode 0600, their directory with 0700; SQLite gives its side files
+the same mode.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_corruption(problem: Exception) -> bool:
     """Whether SQLite says that the file itself is broken."""
-    return isinstance(problem, sqlite3.Error) and getattr(problem, "sqlite_errorcode", 0) & 0xFF in _CORRUPTION
+    return (
+        isinstance(problem, sqlite3.Error) and getattr(problem, "sqlite_errorcode", 0) & 0xFF in _CORRUPTION
+    )
 
 
 class DatabaseFile:
@@ -126,7 +129,9 @@ class DatabaseFile:
     def _prepared(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(self.path, timeout=_WRITE_BUSY_S, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self.path, timeout=_WRITE_BUSY_S, isolation_level=None, check_same_thread=False
+        )
         try:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _use_wal(connection)
@@ -140,7 +145,9 @@ class DatabaseFile:
             return connection
         connection.close()
         self._set_aside(f".v{older}")
-        self._warn(f"The {self._layout.kind} {self.path} had an older schema; it is now {self.path.name}.v{older}.")
+        self._warn(
+            f"The {self._layout.kind} {self.path} had an older schema; it is now {self.path.name}.v{older}."
+        )
         return self._prepared()
 
     def _lay_out(self, connection: sqlite3.Connection) -> int:
@@ -153,7 +160,9 @@ class DatabaseFile:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version and layout.older == "keep":
                 return version
-            names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+            names = connection.execute(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
             for (name,) in names.fetchall():
                 connection.execute(f'DROP TABLE "{name}"')
             for statement in layout.schema:

@@ -1,7 +1,7 @@
 """The disk tier's table: how an entry becomes a row, and which rows must go.
 
-Eviction is SIEVE (see `policy.sieve`) over the rows' ids, with the visited bits as rows of `hits`: marking a hit does
-not rewrite a body. Triggers keep the totals, so that several processes agree on them.
+Eviction is SIEVE (see `policy.sieve`) over the rows' ids, with the visited bits as rows of `hits`: marking a
+hit does not rewrite a body. Triggers keep the totals, so that several processes agree on them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ LAYOUT = Layout(
         "CREATE TRIGGER entries_update AFTER UPDATE OF size ON entries BEGIN"
         " UPDATE state SET bytes = bytes + new.size - old.size; END",
         "CREATE TRIGGER entries_delete AFTER DELETE ON entries BEGIN"
-        " UPDATE state SET entries = entries - 1, bytes = bytes - old.size; DELETE FROM hits WHERE id = old.id; END",
+        " UPDATE state SET entries = entries - 1, bytes = bytes - old.size;"
+        " DELETE FROM hits WHERE id = old.id; END",
     ),
 )
 
@@ -77,7 +78,7 @@ class EntryCodec:
         self._decompress: Callable[[bytes], bytes | None] | None = None
 
     def pack(self, entry: Entry) -> tuple[int, bytes, bytes]:
-        """(codec, meta, body). Bodies of 256 bytes and more are compressed at level 3 where that makes them smaller."""
+        """(codec, meta, body); bodies of 256 bytes and more are compressed where that makes them smaller."""
         body = entry.body
         meta = self._encode(msgspec.structs.replace(entry, body=b""))
         if len(body) < _COMPRESS_MIN_BYTES:
@@ -106,7 +107,7 @@ class EntryCodec:
 
 
 class EntryTable:
-    """The sink that puts and deletes, keeps what is not written yet, and evicts. `write` runs on the writer's thread.
+    """The sink that puts, deletes and evicts, and holds what is not written yet.
 
     Args:
         bytes_max: Bound on the sum of the rows' sizes.
@@ -136,10 +137,12 @@ class EntryTable:
                     del self.pending[row[0]]
 
     def write(self, connection: sqlite3.Connection, rows: list[Row | None]) -> None:
-        """Apply the last row of each key (a None among the rows only asks for the hits to be noted), then evict."""
+        """Apply the last row of each key, note the hits (a None row asks for that only), then evict."""
         last = {row[0]: row[1] for row in rows if row is not None}
         connection.executemany(_PUT, self._packed(last))
-        connection.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key, entry in last.items() if entry is None])
+        connection.executemany(
+            "DELETE FROM entries WHERE key = ?", [(key,) for key, entry in last.items() if entry is None]
+        )
         ids = list(self.touched)
         connection.executemany(_TOUCH, [(id_,) for id_ in ids])
         for id_ in ids:
@@ -154,7 +157,7 @@ class EntryTable:
                 yield key, size, entry.stale_until_wall_s, codec, meta, body
 
     def _evict(self, connection: sqlite3.Connection) -> None:
-        """Bring the table under its bound: expired entries first, then the first that the hand finds unvisited."""
+        """Bring the table under its bound: expired entries go first, then those the hand finds unvisited."""
         count, bytes_used, hand = connection.execute("SELECT entries, bytes, hand FROM state").fetchone()
         if bytes_used <= self._bytes_max:
             return
@@ -164,7 +167,8 @@ class EntryTable:
             rows = connection.execute(_SCAN, (hand, _SCAN_CHUNK)).fetchall()
             if not rows and hand == 0:
                 break
-            spared, doomed = [], []
+            spared: list[tuple[int]] = []
+            doomed: list[tuple[int]] = []
             for id_, size, visited in rows:
                 (doomed if visited is None else spared).append((id_,))
                 left_bytes -= size if visited is None else 0
@@ -178,7 +182,7 @@ class EntryTable:
 
 
 class Purging:
-    """The sink that empties the table: a row is a time, and what expired before it goes; None stands for all."""
+    """The sink that empties the table: a row is a time, and what expired before it goes; None is all."""
 
     def write(self, connection: sqlite3.Connection, rows: list[float | None]) -> None:
         """Delete; the freed pages are given back to the disk."""

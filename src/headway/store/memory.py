@@ -7,8 +7,8 @@ from headway.store.base import Entry, StoreStats
 
 __all__ = ["MemoryStore", "entry_bytes"]
 
-# What an entry takes besides its text, rounded up from sys.getsizeof on 64-bit CPython: the struct, its floats, the
-# key, the SIEVE node and two dict slots; and per header a tuple and two strings.
+# What an entry takes besides its text, rounded up from sys.getsizeof on 64-bit CPython: the struct, its
+# floats, the key, the SIEVE node and two dict slots; and per header a tuple and two strings.
 _ENTRY_BYTES = 800
 _HEADER_BYTES = 170
 

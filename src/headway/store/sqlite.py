@@ -1,8 +1,8 @@
 """The disk tier: answers in one SQLite file that several processes may share, bounded in bytes.
 
-Reads run inline on the caller's thread over a connection of their own; writes go through `SqliteWriter`, and what it
-has not written yet is served from memory. Bodies are compressed with zstd, the rest of an entry is msgpack; nothing in
-the file is ever executed or unpickled.
+Reads run inline on the caller's thread over a connection of their own; writes go through `SqliteWriter`, and
+what it has not written yet is served from memory. Bodies are compressed with zstd, the rest of an entry is
+msgpack; nothing in the file is ever executed or unpickled.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ class SqliteStore:
         self._writer.flush()
         return self._writer.submit(self._table.purging, expired_before_wall_s) and self._writer.flush()
 
-    def list(self, limit: int = 100) -> list[EntryInfo]:
+    def list(self, limit: int = 100) -> Sequence[EntryInfo]:
         """The youngest entries on disk, at most `limit`."""
         infos = []
         for key, size, meta in self._query(_LIST, limit):
@@ -127,7 +127,7 @@ class SqliteStore:
         return infos
 
     def stats(self) -> StoreStats:
-        """Counters of this process since it opened the store, and the size on disk (what is queued not included)."""
+        """Counters of this process since it opened the store, and the size on disk (without the queue)."""
         state = self._query(_STATE, 1)
         return StoreStats(
             hits=self._hits,
@@ -150,7 +150,7 @@ class SqliteStore:
         if self._pid == os.getpid():
             if self._table.touched:
                 self._writer.submit(self._table, None)  # the next process will want to know what was used
-            self._disconnect()  # first: only a writing connection that closes last folds the log into the file
+            self._disconnect()  # first: only a writing connection, closing last, folds the log in
             self._writer.close()
 
     def _write(self, key: bytes, entry: Entry | None, size_bytes: int) -> bool:
@@ -176,7 +176,7 @@ class SqliteStore:
                 self._writer.submit(self._table, None)
         return self._codec.unpack(codec, meta, body)
 
-    def _query(self, sql: str, value: bytes | int) -> list[Any]:
+    def _query(self, sql: str, value: bytes | int) -> Sequence[Any]:
         """Run one read; whatever is wrong with the file, a cache has nothing to say then."""
         if self._pid != os.getpid():
             self._forked()
@@ -210,7 +210,7 @@ class SqliteStore:
             self._reader = None
 
     def _forked(self) -> None:
-        """We are a forked child: the parent keeps its connection and writes its queue, we start with our own."""
+        """In a forked child: the parent keeps its connection and writes its queue; we start afresh."""
         self._pid = os.getpid()
         if self._reader is not None:
             self._readers_forked.append(self._reader)

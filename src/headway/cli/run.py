@@ -1,0 +1,177 @@
+"""`headway run`: a file of work through a model, cached, paced, validated and resumable."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+
+from headway.errors import ConfigError, HeadwayError, InputError
+from headway.prompts.task import Task
+
+__all__ = ["run"]
+
+MODEL = "gpt-5.4-mini"
+"""The model of jobs that name none."""
+
+_HELP = """
+Run a prompt over every row of a file: CSV, JSONL, or plain text of one item a line; "-" reads standard input.
+
+Rows are sent concurrently within the provider's limits, equal ones once. Each finished row is written to OUT.journal
+at once; the output appears in input order when all are done. Started again, the same command sends what is still
+owed and nothing else.
+
+Examples:
+
+  headway run tickets.csv --task triage.toml --out labels.jsonl
+
+  headway run tickets.csv --prompt "Classify: {text}" --labels billing,technical_support --limit 20
+
+  cat questions.txt | headway run - --prompt "Answer in one line: {text}" > answers.jsonl
+
+Exit codes: 0 every row succeeded, 1 rows failed or the job stopped, 2 wrong usage or input, 130 interrupted.
+"""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line said, but for the job itself."""
+
+    input: str
+    task: Task
+    out: Path | None
+    kind: Literal["csv", "jsonl", "text"] | None
+    rows_max: int | None
+    concurrency: int
+    retry_failed: bool
+    fresh: bool
+    csv_safe: bool
+    no_cache: bool
+    json: bool
+    report: Path | None
+    base_url: str | None
+    config: Path | None
+    budget_usd: float | None
+    quiet: bool
+
+
+def run(
+    input_: Annotated[
+        str, typer.Argument(metavar="INPUT", help='A CSV, JSONL or text file (.gz too), or "-".')
+    ],
+    task: Annotated[Path | None, typer.Option(help="Task file (TOML).")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Prompt with {column} names, instead of a task file.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Comma-separated labels, with --prompt.")] = None,
+    model: Annotated[str | None, typer.Option(help=f"Model; the task file's, else {MODEL}.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Output: .csv, else JSONL. Without it: JSONL to stdout.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
+    format_: Annotated[
+        Literal["csv", "jsonl", "text"] | None,
+        typer.Option("--format", help="What INPUT is, if not told by itself."),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=100_000, help="Rows in flight at once.")] = 256,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither reuse answers nor keep them.")
+    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Send failed rows again.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget earlier runs; overwrite the output.")
+    ] = False,
+    csv_safe: Annotated[
+        bool, typer.Option("--csv-safe", help="Put ' before model text a spreadsheet would run as a formula.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
+    api: Annotated[Literal["responses", "chat"] | None, typer.Option(help="API; the task file's.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings; headway.toml if it is there.")] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(min=0, help="Stop before spending more, in dollars.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress line and no table.")] = False,
+) -> None:
+    """Run a prompt over every row of a file."""
+    try:
+        options = Options(
+            input=input_,
+            task=_task(task, prompt, labels, model, api),
+            out=None if out == Path("-") else out,
+            kind=format_,
+            rows_max=limit,
+            concurrency=concurrency,
+            retry_failed=retry_failed,
+            fresh=fresh,
+            csv_safe=csv_safe,
+            no_cache=no_cache,
+            json=json,
+            report=report,
+            base_url=base_url,
+            config=config,
+            budget_usd=budget_usd,
+            quiet=quiet,
+        )
+        code = _start(options)
+    except HeadwayError as error:
+        typer.echo(f"headway run: {error}", err=True)
+        code = 2 if isinstance(error, ConfigError | InputError) else 1
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of the results is gone: nothing is left to say, and nobody to say it to
+        code = 1
+    raise typer.Exit(code)
+
+
+run.__doc__ = _HELP
+
+
+def _task(
+    file: Path | None, prompt: str | None, labels: str | None, model: str | None, api: str | None
+) -> Task:
+    """The task out of a file or out of the command line."""
+    if (file is None) == (prompt is None):
+        raise ConfigError("say what to ask with either --task FILE or --prompt TEXT")
+    if file is not None:
+        if labels is not None:
+            raise ConfigError(f"--labels goes with --prompt; labels of {file} stand in its [output] table")
+        return Task.load(file, model=model or "", api=api or "")
+    names = [name.strip() for name in labels.split(",")] if labels is not None else []
+    if labels is not None and not all(names):
+        raise ConfigError("--labels has an empty label; write e.g. --labels billing,shipping")
+    chosen: Literal["responses", "chat"] = "chat" if api == "chat" else "responses"
+    return Task(model=model or MODEL, prompt=prompt or "", labels=names, api=chosen, where="--prompt")
+
+
+def _start(options: Options) -> int:
+    """Run the job on a loop of its own, where signals cancel it; return the exit code."""
+    from headway.cli.job import Watch  # what follows is only paid for by a job that is well formed
+
+    watch = Watch(options)
+
+    async def main() -> int:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None  # a coroutine that asyncio.run started
+        _on_signals(loop, task.cancel)
+        return await watch.job()
+
+    try:
+        return asyncio.run(main())
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        watch.interrupted()
+        return 130
+
+
+def _on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], Any]) -> None:
+    """Ctrl-C and a polite kill both stop the job; where loops know no signals, Ctrl-C still does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:
+            return

@@ -1,0 +1,100 @@
+"""What a run cost, by what the money went to, and what was not spent because an answer was there already."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import msgspec
+
+from headway.report.figures import Cost
+from headway.types import Result, Usage
+
+__all__ = ["Kind", "Money", "Rates", "kind_of"]
+
+Kind = Literal["call", "hit", "join"]
+
+
+class Rates(Protocol):
+    """Prices of one model; `wire.prices.Rates` is one."""
+
+    def dollars(self, usage: Usage) -> float:
+        """What those tokens cost."""
+        ...
+
+
+def kind_of(result: Result) -> Kind:
+    """How a row got its answer: "call" (the provider was asked), "hit" (kept before) or "join" (another row's call).
+
+    A row that was repaired asked the provider, whatever its first answer came from.
+    """
+    if result.cache in ("", "off", "miss", "refresh") or result.repairs:
+        return "call"
+    return "join" if result.cache == "joined" else "hit"
+
+
+class Money:
+    """Dollars spent, by what they were spent on, and saved."""
+
+    def __init__(self) -> None:
+        self._total = 0.0
+        self._unknown = 0
+        self._parts: dict[str, float] | None = dict.fromkeys(
+            ("input", "cached", "cache_write", "output", "retries"), 0.0
+        )
+        self._saved: dict[str, float | None] = {"hit": 0.0, "join": 0.0}
+
+    def add(self, result: Result, kind: Kind, rates: Rates | None) -> None:
+        """Count one row."""
+        if result.dollars is None:
+            self._unknown += 1
+        else:
+            self._total += result.dollars
+        saved = self._saved.get(kind)
+        if saved is not None:
+            self._saved[kind] = None if result.saved_dollars is None else saved + result.saved_dollars
+        if self._parts is None or kind != "call" or not result.dollars:
+            return
+        if rates is None or result.usage is None:
+            self._parts = None  # a split of only some rows would not add up to the sum
+            return
+        rest = result.dollars
+        for name, value in _split(result.usage, rates).items():
+            self._parts[name] += value
+            rest -= value
+        self._parts["retries"] += max(0.0, rest)
+
+    def cost(self, rows: int) -> Cost:
+        """The figures, over `rows` rows."""
+        total = None if self._unknown else self._total
+        parts = self._parts if self._parts is not None and not self._unknown else {}
+        if parts and parts["retries"] < 1e-9 * self._total:
+            parts = {**parts, "retries": 0.0}  # what is left of adding floats
+        return Cost(
+            total=total,
+            per_1000_rows=None if total is None or not rows else total / rows * 1000,
+            known=self._total,
+            rows_unknown=self._unknown,
+            saved_cache=self._saved["hit"],
+            saved_join=self._saved["join"],
+            **parts,
+        )
+
+
+def _split(usage: Usage, rates: Rates) -> dict[str, float]:
+    """A request's dollars by kind of token. Prices may step with the prompt's length, so every part is priced at it."""
+    tokens = usage.input_tokens
+    prompt = rates.dollars(msgspec.structs.replace(usage, output_tokens=0, reasoning_tokens=0))
+    output = rates.dollars(usage) - prompt
+    cached = write = 0.0
+    if usage.cached_tokens and tokens:
+        whole = rates.dollars(Usage(input_tokens=tokens, cached_tokens=tokens))
+        cached = whole * usage.cached_tokens / tokens
+    if usage.cache_write_tokens and tokens:
+        whole = rates.dollars(Usage(input_tokens=tokens, cache_write_tokens=tokens))
+        write = whole * usage.cache_write_tokens / tokens
+    return {
+        "input": max(0.0, prompt - cached - write),
+        "cached": cached,
+        "cache_write": write,
+        "output": output,
+    }
