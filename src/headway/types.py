@@ -122,7 +122,7 @@ class Trace:
     __slots__ = (
         "attempt_index", "cache", "connect_s", "dollars", "error_code", "first_byte_at_s", "first_content_at_s",
         "flight_id", "format", "hurry", "id", "kind", "maybe_billed", "model", "outcome", "output_tokens_max", "path",
-        "provider_estimated", "provider_processing_s", "provider_queue_s", "request_id", "saved_dollars",
+        "provider_estimated", "provider_processing_s", "provider_queue_s", "request_id", "retry_after_s", "saved_dollars",
         "sent_at_s", "settled", "start_wall_s", "started_at_s", "ended_at_s", "status", "stream", "tags", "tenant",
         "block_hashes", "upstream", "usage", "wait_s", "attempts", "body_bytes", "reply_bytes", "finish", "_ends",
     )  # fmt: skip
@@ -148,6 +148,7 @@ class Trace:
         self.upstream = ""
         self.stream = False
         self.output_tokens_max: int | None = None
+        self.retry_after_s: float | None = None  # the wait that the provider's headers asked for
         self.usage: Usage | None = None
         self.dollars: float | None = None  # None: unknown, never zero
         self.saved_dollars: float | None = None

@@ -17,7 +17,6 @@ from headway.types import Answer, Call, Handler, Headers, Outcome, Reply, Trace,
 from headway.upstream import end_to_end
 from headway.wire.base import Reader, StreamReader
 from headway.wire.prices import Prices
-from headway.wire.rate_headers import read_limits
 from headway.wire.sse import EventSplitter
 from headway.wire.tokens import estimate_tokens
 
@@ -86,7 +85,6 @@ class Attempt:
             reply = self._reply = await self._handler(self._call)
             self.status, self.headers = reply.status, end_to_end(reply.headers)
             self.trace.status = reply.status
-            self._note_headers(reply)
             event_stream = self._call.view.stream or reply.header("content-type").startswith("text/event-stream")
             if reply.status < 400 and event_stream:
                 going_on = await self._open_stream(reply)
@@ -133,7 +131,7 @@ class Attempt:
             if answer.error is not None:
                 error = answer.error
                 self.trace.error_code = error.code or str(reply.status)
-                wait_s = self.state.retry_after_s if self.state.retry_after_s is not None else error.retry_after_s
+                wait_s = error.retry_after_s if self.trace.retry_after_s is None else self.trace.retry_after_s
                 self._settle(error.outcome, retryable=error.retryable, retry_after_s=wait_s)
                 return
             if not answer.complete:
@@ -146,7 +144,7 @@ class Attempt:
             self.trace.error_code = str(reply.status)
             outcome = _OUTCOME_OF_STATUS.get(reply.status) or ("server_error" if reply.status >= 500 else "client_error")
             retryable = outcome == "throttled" or reply.status in (408, 409) or reply.status >= 500
-            self._settle(outcome, retryable=retryable, retry_after_s=self.state.retry_after_s)
+            self._settle(outcome, retryable=retryable, retry_after_s=self.trace.retry_after_s)
             return
         self._settle("ok")
 
@@ -244,14 +242,6 @@ class Attempt:
         self._outcome = outcome
         if self.state.outcome is None:
             self.state.end(outcome, self._loop.time(), retryable=retryable, retry_after_s=retry_after_s)
-
-    def _note_headers(self, reply: Reply) -> None:
-        readings = read_limits(reply.headers, self.trace.start_wall_s)
-        if readings is not None:
-            self.state.retry_after_s = readings.retry_after_s
-            self.trace.request_id = readings.request_id
-            self.trace.provider_processing_s = readings.provider_processing_s
-            self.trace.provider_estimated = readings.provider_processing_s is None
 
     async def _end(self) -> None:
         """Book and give everything back: first synchronously, whatever happens; then close the connection's reply."""

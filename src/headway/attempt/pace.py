@@ -115,8 +115,10 @@ class Pace:
         entered_at_s = loop.time()
         # A retry has waited before: it goes ahead of its own class, never ahead of a higher one.
         priority = call.priority + (0.5 if trace.attempt_index else 0.0)
-        charge = await lane.enter(tokens_estimate(call.view), priority, call.deadline_at_s, trace)
-        trace.wait_s += loop.time() - entered_at_s
+        try:
+            charge = await lane.enter(tokens_estimate(call.view), priority, call.deadline_at_s, trace)
+        finally:
+            trace.wait_s += loop.time() - entered_at_s
 
         def leave(trace: Trace) -> None:
             if trace.sent_at_s is None:
@@ -127,6 +129,11 @@ class Pace:
         reply = await self._next(call)
         readings = read_limits(reply.headers, trace.start_wall_s)
         now_s = loop.time()
+        if readings is not None:
+            trace.retry_after_s = readings.retry_after_s
+            trace.request_id = readings.request_id
+            trace.provider_processing_s = readings.provider_processing_s
+            trace.provider_estimated = readings.provider_processing_s is None
         if reply.status == 429:
             # The text of a 429 is an exact reading of the bucket, so it is read here, before anybody else acts on it.
             body = await reply.read()

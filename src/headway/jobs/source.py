@@ -11,7 +11,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import IO, Any, BinaryIO, NamedTuple, TextIO, cast
 
 from headway.errors import InputError
 from headway.jobs.detect import Format, delimiter_of, encoding_of, format_of
@@ -47,11 +47,12 @@ class Source(NamedTuple):
     rows_total: int | None
     waits: bool
     rows: Iterator[SourceRow]
-    file: BinaryIO
+    files: tuple[IO[Any], ...]
 
     def close(self) -> None:
-        """Let go of the file."""
-        self.file.close()
+        """Let go of the file; but not of standard input, where a thread may sit in a read."""
+        for file in () if self.waits else self.files:
+            file.close()
 
 
 def open_source(
@@ -78,7 +79,8 @@ def open_source(
         kind = kind or format_of("" if waits else name, peek)
         delimiter = delimiter_of(peek) if kind == "csv" else ""
         total = None if waits else _count(name, kind, encoding, delimiter)
-        columns, rows = _rows(stream, label, kind, encoding, delimiter)
+        lines = io.TextIOWrapper(stream, encoding, "surrogateescape", newline="")
+        columns, rows = _rows(lines, label, kind, delimiter)
         if kind == "jsonl":
             columns = jsonl_columns(peek)
     except InputError:
@@ -89,7 +91,7 @@ def open_source(
         raise InputError(f"{label} cannot be read: {_reason(error)}") from None
     if rows_max is not None and total is not None:
         total = min(total, rows_max)
-    return Source(label, kind, encoding, columns, total, waits, _guarded(rows, label, rows_max), raw)
+    return Source(label, kind, encoding, columns, total, waits, _guarded(rows, label, rows_max), (lines, stream, raw))
 
 
 def _open(name: str, stdin: BinaryIO | None) -> BinaryIO:
@@ -157,15 +159,15 @@ def _count(name: str, kind: Format, encoding: str, delimiter: str) -> int | None
         if raw.read(2) == _GZIP:
             return None  # how much is in it only reading it would tell
         raw.seek(0)
-        _, rows = _rows(raw, name, kind, encoding, delimiter)
-        return sum(1 for _ in rows)
+        with io.TextIOWrapper(raw, encoding, "surrogateescape", newline="") as lines:
+            _, rows = _rows(lines, name, kind, delimiter)
+            return sum(1 for _ in rows)
 
 
 def _rows(
-    stream: BinaryIO, label: str, kind: Format, encoding: str, delimiter: str
+    lines: TextIO, label: str, kind: Format, delimiter: str
 ) -> tuple[tuple[str, ...], Iterator[SourceRow]]:
     """The columns known by the format, and the rows."""
-    lines = io.TextIOWrapper(stream, encoding, "surrogateescape", newline="")
     if kind == "csv":
         return csv_rows(lines, label, delimiter)
     return ((), jsonl_rows(lines)) if kind == "jsonl" else (("text",), text_rows(lines))

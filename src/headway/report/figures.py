@@ -1,4 +1,4 @@
-"""What a run came to: `Summary`, frozen, and the parts it is made of. Times in seconds, money in US dollars."""
+"""What a run came to: `Summary`, frozen, and its parts. Times in seconds, money in US dollars."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Accuracy", "Cost", "Failure", "LatencyFigures", "Reuse", "Series", "
 
 
 class LatencyFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Of rows that succeeded. p95_s is None below 20 values and p99_s below 100: fewer do not reach that far."""
+    """Of rows that succeeded. p95_s is None below 20 values and p99_s below 100: fewer do not reach so far."""
 
     count: int = 0
     mean_s: float | None = None
@@ -25,7 +25,7 @@ class LatencyFigures(msgspec.Struct, frozen=True, kw_only=True):
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     """Of `count` answers whose right one is known, `right` were; `low`..`high` is the 95 % Wilson interval.
 
-    An answer that broke its constraint counts as wrong. A row without an answer, for the provider failed, does not count.
+    An answer that broke its constraint counts as wrong; a row that got no answer at all does not count.
     """
 
     count: int
@@ -36,7 +36,7 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of the answers that were fetched in this run; cached ones are part of input, reasoning part of output."""
+    """Of the answers fetched in this run; `cached` is part of `input`, `reasoning` of `output`."""
 
     input: int = 0
     cached: int = 0
@@ -65,11 +65,11 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """What was paid beyond the answers' own tokens: tries that failed and yet were billed."""
     saved_cache: float | None = None
     saved_join: float | None = None
-    """What the answers that were reused had cost when they were fetched; None when any of those is unknown."""
+    """What the reused answers had cost when they were fetched; None when any of that is unknown."""
 
 
 class Reuse(msgspec.Struct, frozen=True, kw_only=True):
-    """Where rows got their answers. `hit_rate` is hits, and `reuse_rate` hits and joins, of rows that looked."""
+    """Where rows got their answers. `hit_rate` is hits, `reuse_rate` hits and joins, of rows that looked."""
 
     hits: int = 0
     joins: int = 0
@@ -81,7 +81,7 @@ class Reuse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows that failed alike: `outcome` and `code`, with the message of the first of them, whose index is `row`."""
+    """Rows that failed alike, with the message of the first of them, whose index (from 0) is `row`."""
 
     outcome: str
     code: str
@@ -91,7 +91,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """Means over consecutive slots of `step_s`, at most some 300: requests at the provider, and in our own queue."""
+    """Means over consecutive slots of `step_s`, at most 300: requests at the provider, and in our queue."""
 
     step_s: float = 0.0
     in_flight: tuple[float, ...] = ()
@@ -103,17 +103,19 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     rows: int
+    resumed: int
+    """Rows that an earlier run had answered: counted in what came out, not in what this run took."""
     ok: int
     failed: Mapping[str, int]
     """Outcome -> rows."""
     failures: tuple[Failure, ...]
     runtime_s: float
     requests_per_s: float | None
-    """Rows finished a second, however they were answered."""
+    """Rows of this run finished a second, however they were answered."""
     latency: LatencyFigures
     """All rows that succeeded: what the caller saw."""
     call_latency: LatencyFigures
-    """Rows that asked the provider, our own wait included: a cached answer must not flatter the latency of a call."""
+    """Rows that asked the provider, our wait included: a cached answer must not flatter a call's latency."""
     hit_latency: LatencyFigures
     join_latency: LatencyFigures
     own_wait: LatencyFigures
@@ -142,9 +144,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings, ready for JSON."""
-        plain = msgspec.to_builtins(self)
-        assert isinstance(plain, dict)
-        return plain
+        return {name: msgspec.to_builtins(getattr(self, name)) for name in self.__struct_fields__}
 
 
 _Z = 1.959963984540054  # 97.5 % of the normal distribution lie below: the two-sided 95 % interval
@@ -153,8 +153,8 @@ _Z = 1.959963984540054  # 97.5 % of the normal distribution lie below: the two-s
 def wilson(right: int, count: int) -> Accuracy:
     """The share of right answers with its 95 % interval; `count` >= 1, 0 <= `right` <= `count`.
 
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference" (1927), score interval
-    without continuity correction: unlike the usual one it stays inside 0..1 and has width even at 20 of 20.
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference" (1927), the score
+    interval without continuity correction: it stays inside 0..1 and has width even at 20 of 20.
     """
     ratio, z2 = right / count, _Z * _Z
     middle = (ratio + z2 / (2 * count)) / (1 + z2 / count)

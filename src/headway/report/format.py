@@ -1,14 +1,14 @@
-"""Figures as people read them: three digits that matter, a unit, and "-" or "unknown" where there is no figure."""
+"""Figures as people read them: three digits that matter, a unit, and "-" or "unknown" where there is none."""
 
 from __future__ import annotations
 
 from math import floor, log10
 
-__all__ = ["change", "count", "dollars", "interval", "latency", "percent", "seconds", "speedup"]
+__all__ = ["change", "count", "dollars", "interval", "percent", "seconds", "speedup"]
 
 
 def seconds(value_s: float | None) -> str:
-    """A duration in seconds >= 0: ``0.31 ms``, ``31 ms``, ``1.23 s``, ``2 min 05 s``, ``1 h 05 min``; None is "-"."""
+    """A duration in seconds >= 0: ``0.31 ms``, ``1.23 s``, ``2 min 05 s``, ``1 h 05 min``; None is "-"."""
     if value_s is None:
         return "-"
     if value_s == 0:
@@ -59,11 +59,6 @@ def count(value: float | None) -> str:
     if isinstance(value, int) or value == int(value) or value >= 99.95:
         return f"{round(value):,}"
     return f"{value:.1f}"
-
-
-def latency(mean_s: float | None, samples: int) -> str:
-    """A mean with what it was taken over."""
-    return f"{seconds(mean_s)} (n={samples:,})" if samples else "-"
 
 
 def speedup(base: float | None, value: float | None) -> str:

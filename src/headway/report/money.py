@@ -23,7 +23,7 @@ class Rates(Protocol):
 
 
 def kind_of(result: Result) -> Kind:
-    """How a row got its answer: "call" (the provider was asked), "hit" (kept before) or "join" (another row's call).
+    """How a row got its answer: "call" (provider asked), "hit" (kept before) or "join" (another row's call).
 
     A row that was repaired asked the provider, whatever its first answer came from.
     """
@@ -81,7 +81,7 @@ class Money:
 
 
 def _split(usage: Usage, rates: Rates) -> dict[str, float]:
-    """A request's dollars by kind of token. Prices may step with the prompt's length, so every part is priced at it."""
+    """A request's dollars by kind of token, each priced at the whole prompt's length: prices may step with it."""
     tokens = usage.input_tokens
     prompt = rates.dollars(msgspec.structs.replace(usage, output_tokens=0, reasoning_tokens=0))
     output = rates.dollars(usage) - prompt

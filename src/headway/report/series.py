@@ -1,4 +1,4 @@
-"""What a report draws, gathered in bounded memory: requests in flight over time, and latencies in log bins."""
+"""What a report draws, in bounded memory: requests in flight over time, and latencies in log bins."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Quantiles:
     def quantiles(self, *qs: float) -> tuple[float | None, ...]:
         """The values at those quantiles, each 0..1; None for all when there are no values.
 
-        Source: linear interpolation between the two nearest ranks, type 7 of Hyndman and Fan, "Sample quantiles in
-        statistical packages" (1996): what NumPy, pandas and spreadsheets give.
+        Source: linear interpolation between the two nearest ranks, type 7 of Hyndman and Fan, "Sample
+        quantiles in statistical packages" (1996): what NumPy, pandas and spreadsheets give.
         """
         if self._sketch is not None:
             return tuple(self._sketch.quantile(q) for q in qs)
@@ -72,10 +72,11 @@ def _interpolated(ranked: list[float], q: float) -> float:
 
 
 class Timeline:
-    """How many intervals of each lane were open, as the exact mean over equal slots of time, `points_max` at most.
+    """How many intervals of each lane were open: the exact mean over each of at most `points_max` equal slots.
 
-    An event costs O(1): each slot keeps how many intervals opened (less those that closed) in it, and what they add to
-    the slot's open seconds. Slots that become too many are merged two by two, which loses nothing but resolution.
+    An event costs O(1): each slot keeps how many intervals opened in it (less those that closed), and what
+    they add to the slot's open seconds. Slots that become too many are merged two by two, which loses nothing
+    but resolution.
 
     Args:
         lanes: How many kinds of intervals there are.
@@ -103,7 +104,7 @@ class Timeline:
         self._event(lane, to_s, -1.0)
 
     def means(self) -> tuple[float, tuple[tuple[float, ...], ...]]:
-        """The slots' length in seconds; and for each lane the mean number open in each slot, first to last."""
+        """The slots' length in seconds; and for each lane the mean number open in each, first to last."""
         if not self._slots:
             return self._step_s, tuple(() for _ in range(self._lanes))
         nothing = [0.0] * (2 * self._lanes)
@@ -136,7 +137,7 @@ class Timeline:
 
 
 class LogHistogram:
-    """Counts of two kinds of values in bins that grow by 2^(1/4) (19 %), from 10 us to about a day: at most 133 bins."""
+    """Counts of two kinds of values in bins that grow by 2^(1/4) (19 %), from 10 us to a day: 133 bins at most."""
 
     __slots__ = ("_bins",)
 
@@ -153,7 +154,7 @@ class LogHistogram:
         self._bins.setdefault(at, [0, 0])[kind] += 1
 
     def bins(self) -> tuple[tuple[float, float, int, int], ...]:
-        """(from_s, to_s, count of kind 0, count of kind 1) for every bin between the first and the last that count."""
+        """(from_s, to_s, count of kind 0, count of kind 1) for every bin from the first to the last that count."""
         if not self._bins:
             return ()
         edges = range(min(self._bins), max(self._bins) + 1)

@@ -44,7 +44,7 @@ class SummaryBuilder:
         self._rates = rates
         self._rates_known = rates is not None
         self._categories_wanted = categories
-        self._rows = self._ok = self._attempts = self._repairs = 0
+        self._rows = self._resumed = self._ok = self._attempts = self._repairs = 0
         self._failed: Counter[str] = Counter()
         self._failures: dict[tuple[str, str], list[Any]] = {}  # -> [count, first row, its message]
         self._latency = {kind: Quantiles(exact_max) for kind in ("all", "call", "hit", "join", "wait")}
@@ -60,19 +60,30 @@ class SummaryBuilder:
         self._timeline = Timeline(lanes=2)
         self._histogram = LogHistogram()
 
-    def add(self, result: Result, expected: str | None = None) -> None:
-        """Count one row; `expected` is its right answer, else taken from `expected_column`."""
+    def add(self, result: Result, expected: str | None = None, *, resumed: bool = False) -> None:
+        """Count one row.
+
+        Args:
+            result: What became of it.
+            expected: Its right answer; by default what stands in `expected_column`.
+            resumed: An earlier run had it: it counts in what came out, not in what this run took.
+        """
         self._rows += 1
-        self._attempts += result.attempts
-        self._repairs += result.repairs
         if expected is None and self._expected_column:
             value = result.row.get(self._expected_column)
             expected = None if value is None else str(value)
+        self._judge(result, expected)
+        if resumed:
+            self._resumed += 1
+        elif result.outcome != "input":  # that was never sent: no time, no tokens, no cost
+            self._take(result)
+
+    def _take(self, result: Result) -> None:
+        """Count what it took: time, tokens, money."""
+        self._attempts += result.attempts
+        self._repairs += result.repairs
         kind = kind_of(result)
         self._time(result, kind)
-        self._judge(result, expected)
-        if result.outcome == "input":
-            return  # it was never sent: no tokens, no cost, and nothing was looked up
         self._kinds["off" if kind == "call" and result.cache in ("", "off") else kind] += 1
         if result.usage is not None:
             self._count_tokens(result.usage, kind)
@@ -103,11 +114,12 @@ class SummaryBuilder:
         return Summary(
             model=self.model,
             rows=self._rows,
+            resumed=self._resumed,
             ok=self._ok,
             failed=dict(self._failed.most_common()),
             failures=self._failure_groups(),
             runtime_s=wall_s,
-            requests_per_s=self._rows / wall_s if wall_s > 0 else None,
+            requests_per_s=(self._rows - self._resumed) / wall_s if wall_s > 0 else None,
             latency=_figures(self._latency["all"]),
             call_latency=_figures(self._latency["call"]),
             hit_latency=_figures(self._latency["hit"]),
@@ -116,7 +128,7 @@ class SummaryBuilder:
             output_tokens_mean=_mean(self._output_tokens),
             output_chars_mean=_mean(self._output_chars),
             tokens=Tokens(**self._tokens, estimated=self._estimated),
-            cost=self._money.cost(self._rows),
+            cost=self._money.cost(self._rows - self._resumed),
             reuse=self._reuse(),
             categories=dict(shown),
             categories_other=other,
@@ -133,7 +145,7 @@ class SummaryBuilder:
     def _time(self, result: Result, kind: Kind) -> None:
         end_s = result.started_at_s + result.latency_s
         if kind == "call" and result.attempts:
-            # Of a row that was tried more than once only the sum of its waits is known: drawn as if it came first.
+            # Of a row that was tried again only the sum of its waits is known: drawn as if it came first.
             sent_s = min(end_s, result.started_at_s + result.wait_s)
             self._timeline.add(0, sent_s, end_s)
             self._timeline.add(1, result.started_at_s, sent_s)
@@ -174,7 +186,7 @@ class SummaryBuilder:
             self._categories_other += 1
 
     def _free_text(self) -> bool:
-        """Counting by value says nothing where most values are long, or nearly every row has one of its own."""
+        """Counting by value says nothing where most are long, or nearly every row has one of its own."""
         counted = self._categories.total()
         return self._categories_other > counted or (counted > 20 and len(self._categories) > 0.6 * counted)
 

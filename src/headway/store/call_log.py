@@ -28,12 +28,11 @@ LAYOUT = Layout(
     version=1,
     older="keep",
     schema=tuple(
-        statement.format(table=table, columns=_COLUMNS)
-        for table in ("calls", "attempts")
+        statement.format(table=table, found_by=found_by, columns=_COLUMNS)
+        for table, found_by in (("calls", "id"), ("attempts", "flight_id"))
         for statement in (
             "CREATE TABLE {table} (row INTEGER PRIMARY KEY, {columns})",
-            "CREATE INDEX {table}_id ON {table} (id)",
-            "CREATE INDEX {table}_flight ON {table} (flight_id) WHERE flight_id != ''",
+            "CREATE INDEX {table}_{found_by} ON {table} ({found_by})",
             "CREATE INDEX {table}_start ON {table} (start_wall_s)",
             "CREATE INDEX {table}_run ON {table} (run, start_wall_s) WHERE run != ''",
         )

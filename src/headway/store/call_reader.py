@@ -23,7 +23,7 @@ __all__ = ["CallLogReader", "LatencyBreakdown", "Part", "breakdown_of"]
 _COLUMNS = ", ".join(f'"{name}"' for name in COLUMN_TYPES)
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, kw_only=True):
     """A share of a call's latency."""
 
     s: float
@@ -115,9 +115,7 @@ class CallLogReader:
         limit: int = 1_000,
     ) -> list[LogRow]:
         """Tries, oldest first; the youngest `limit` of those that match."""
-        return self._rows(
-            "attempts", run, since_wall_s, ("flight_id = ? AND flight_id != ''", flight_id), limit
-        )
+        return self._rows("attempts", run, since_wall_s, ("flight_id = ?", flight_id), limit)
 
     def latency_breakdown(self, call_id: str) -> LatencyBreakdown | None:
         """The latency equation of one call; None when it is not in the log, or has not ended."""
@@ -144,7 +142,7 @@ class CallLogReader:
         further: tuple[str, str | None],
         limit: int,
     ) -> list[LogRow]:
-        # The comparisons with '' let SQLite use the partial indexes.
+        # The comparison with '' lets SQLite use the partial index.
         asked = (("run = ? AND run != ''", run), ("start_wall_s >= ?", since_wall_s), further)
         given = [(condition, value) for condition, value in asked if value is not None]
         where = " AND ".join(condition for condition, _ in given) or "true"
@@ -171,7 +169,8 @@ def breakdown_of(call: LogRow, attempts: list[LogRow]) -> LatencyBreakdown | Non
     ttft_s = min(call.first_content_s, ttlt_s) if call.stream and call.first_content_s is not None else ttlt_s
     tried = sorted(attempts, key=lambda row: (row.outcome == "ok", row.attempt_index))
     earlier_s = connect_s = processing_s = 0.0
-    wait_s, reported, tpot_s = ttft_s, True, None
+    wait_s = connected_s = ttft_s  # no try: a hit, and all the time is ours
+    reported, tpot_s = True, None
     if tried:
         last = tried[-1]
         lead_s = last.start_wall_s - call.start_wall_s
@@ -186,13 +185,13 @@ def breakdown_of(call: LogRow, attempts: list[LogRow]) -> LatencyBreakdown | Non
     return LatencyBreakdown(
         call_id=call.id,
         cache=call.cache,
-        earlier=Part(earlier_s, True),
-        wait=Part(wait_s, True),
-        connect=Part(connect_s, True),
-        network_and_queue=Part(ttft_s - earlier_s - wait_s - connect_s - processing_s, reported),
-        processing=Part(processing_s, reported),
+        earlier=Part(s=earlier_s, measured=True),
+        wait=Part(s=wait_s, measured=True),
+        connect=Part(s=connect_s, measured=True),
+        network_and_queue=Part(s=ttft_s - connected_s - processing_s, measured=reported),
+        processing=Part(s=processing_s, measured=reported),
         ttft_s=ttft_s,
-        generation=Part(ttlt_s - ttft_s, True),
+        generation=Part(s=ttlt_s - ttft_s, measured=True),
         tpot_s=tpot_s,
         tpot_measured=tpot_s is not None and not tried[-1].usage_estimated,
         output_tokens=tried[-1].output_tokens if tried else call.output_tokens,

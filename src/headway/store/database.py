@@ -39,7 +39,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     schema: tuple[str, ...]
     """The statements that make it."""
     older: Literal["drop", "keep"]
-    """What becomes of an older version: its contents are dropped, or it is renamed to ``<name>.v<version>``."""
+    """What becomes of an older version: contents dropped, or renamed to ``<name>.v<version>``."""
 
 
 def is_corruption(problem: Exception) -> bool:
@@ -92,7 +92,7 @@ class DatabaseFile:
         except (OSError, sqlite3.Error) as problem:
             reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else problem
             raise ConfigError(
-                f"The {self._layout.kind} {self.path} cannot be opened ({reason}); name a path that can be written."
+                f"The {self._layout.kind} {self.path} cannot be opened ({reason}); name a writable path."
             ) from problem
 
     def open_to_read(self) -> sqlite3.Connection:
@@ -108,7 +108,7 @@ class DatabaseFile:
         return connection
 
     def is_current(self, connection: sqlite3.Connection) -> bool:
-        """Whether the schema stands; False for an empty file and an older one. Raises `ConfigError` if not ours."""
+        """Whether the schema stands; False for none or an older one. Raises `ConfigError` if not ours."""
         layout = self._layout
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -117,12 +117,12 @@ class DatabaseFile:
             return False
         if application_id != layout.application_id:
             raise ConfigError(
-                f"{self.path} is another program's SQLite database, not a {layout.kind} of Headway; name another path."
+                f"{self.path} is another program's database, not a Headway {layout.kind}; name another path."
             )
         if version > layout.version:
             raise ConfigError(
-                f"The {layout.kind} {self.path} has schema {version} and this Headway knows none above {layout.version}; "
-                f"upgrade Headway or name another path."
+                f"The {layout.kind} {self.path} has schema {version}, newer than this Headway's "
+                f"{layout.version}; upgrade Headway or name another path."
             )
         return bool(version == layout.version)
 
@@ -151,7 +151,7 @@ class DatabaseFile:
         return self._prepared()
 
     def _lay_out(self, connection: sqlite3.Connection) -> int:
-        """Make the schema, dropping an older one; return the version of one that is to be kept instead, else 0."""
+        """Make the schema, dropping an older one; return the version of one that is to be kept, else 0."""
         layout = self._layout
         connection.execute("BEGIN IMMEDIATE")
         with connection:  # commits, or rolls back
@@ -174,7 +174,8 @@ class DatabaseFile:
     def _set_aside_broken(self) -> None:
         self._set_aside(".corrupt")
         self._warn(
-            f"The {self._layout.kind} {self.path} was broken; it is now {self.path.name}.corrupt, and a new one was made."
+            f"The {self._layout.kind} {self.path} was broken; it was renamed to "
+            f"{self.path.name}.corrupt, and a new one was made."
         )
 
     def _set_aside(self, suffix: str) -> None:
@@ -187,7 +188,7 @@ class DatabaseFile:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to WAL. Processes that do so at the same moment are told "locked" at once, so the waiting is ours."""
+    """Switch to WAL. Processes that do so at once are told "locked" without waiting: we wait."""
     for _ in range(100):
         try:
             connection.execute("PRAGMA journal_mode = WAL")

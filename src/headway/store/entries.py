@@ -33,19 +33,21 @@ LAYOUT = Layout(
     version=1,
     older="drop",
     schema=(
-        "CREATE TABLE entries (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, size INTEGER NOT NULL,"
-        " stale_until REAL NOT NULL, codec INTEGER NOT NULL, meta BLOB NOT NULL, body BLOB NOT NULL)",
+        """CREATE TABLE entries (
+            id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, size INTEGER NOT NULL,
+            stale_until REAL NOT NULL, codec INTEGER NOT NULL, meta BLOB NOT NULL, body BLOB NOT NULL)""",
         "CREATE INDEX entries_stale_until ON entries (stale_until)",
         "CREATE TABLE hits (id INTEGER PRIMARY KEY)",
-        "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), entries INTEGER, bytes INTEGER, hand INTEGER)",
+        """CREATE TABLE state (
+            one INTEGER PRIMARY KEY CHECK (one = 1), entries INTEGER, bytes INTEGER, hand INTEGER)""",
         "INSERT INTO state VALUES (1, 0, 0, 0)",
-        "CREATE TRIGGER entries_insert AFTER INSERT ON entries BEGIN"
-        " UPDATE state SET entries = entries + 1, bytes = bytes + new.size; END",
-        "CREATE TRIGGER entries_update AFTER UPDATE OF size ON entries BEGIN"
-        " UPDATE state SET bytes = bytes + new.size - old.size; END",
-        "CREATE TRIGGER entries_delete AFTER DELETE ON entries BEGIN"
-        " UPDATE state SET entries = entries - 1, bytes = bytes - old.size;"
-        " DELETE FROM hits WHERE id = old.id; END",
+        """CREATE TRIGGER entries_insert AFTER INSERT ON entries BEGIN
+            UPDATE state SET entries = entries + 1, bytes = bytes + new.size; END""",
+        """CREATE TRIGGER entries_update AFTER UPDATE OF size ON entries BEGIN
+            UPDATE state SET bytes = bytes + new.size - old.size; END""",
+        """CREATE TRIGGER entries_delete AFTER DELETE ON entries BEGIN
+            UPDATE state SET entries = entries - 1, bytes = bytes - old.size;
+            DELETE FROM hits WHERE id = old.id; END""",
     ),
 )
 

@@ -95,10 +95,10 @@ COLUMN_TYPES = _column_types()
 
 snapshot: Callable[[Trace], tuple[Any, ...]] = attrgetter(
     "id", "flight_id", "start_wall_s", "started_at_s", "wait_s", "connect_s", "sent_at_s", "first_byte_at_s",
-    "first_content_at_s", "ended_at_s", "provider_queue_s", "provider_processing_s", "provider_estimated", "model",
-    "upstream", "path", "format", "stream", "status", "outcome", "error_code", "finish", "request_id", "cache",
-    "attempts", "attempt_index", "output_tokens_max", "usage", "dollars", "saved_dollars", "maybe_billed", "tags",
-    "tenant", "block_hashes", "body_bytes", "reply_bytes",
+    "first_content_at_s", "ended_at_s", "provider_queue_s", "provider_processing_s", "provider_estimated",
+    "model", "upstream", "path", "format", "stream", "status", "outcome", "error_code", "finish",
+    "request_id", "cache", "attempts", "attempt_index", "output_tokens_max", "usage", "dollars",
+    "saved_dollars", "maybe_billed", "tags", "tenant", "block_hashes", "body_bytes", "reply_bytes",
 )  # fmt: skip
 """What a trace holds now, as a tuple of references; the trace may change afterwards."""
 

@@ -52,9 +52,10 @@ class Signal:
         self._done = done
 
     def write(self, connection: sqlite3.Connection, rows: list[Any]) -> None:
-        pass
+        """Nothing to write."""
 
     def written(self, rows: list[Any]) -> None:
+        """Tell."""
         self._done.set()
 
 
@@ -81,9 +82,7 @@ class Work:
         """Sleep until rows come, let them gather, write them; until stopped and empty."""
         while self.queue or not self.stopping:
             self.idle = True
-            if (
-                not self.queue and not self.stopping
-            ):  # looked at once `idle` is set, so that no wake-up is lost
+            if not self.queue and not self.stopping:  # asked once `idle` is set: no wake-up is lost
                 self.wake.wait()
             self.idle = False
             self.wake.clear()
@@ -123,10 +122,7 @@ class Work:
         """Write a batch in one transaction; if a row is at fault, each row in one of its own."""
         try:
             self._commit(batch)
-        except (
-            sqlite3.OperationalError,
-            ConfigError,
-        ) as problem:  # the disk, a lock, the file: no row's fault
+        except (sqlite3.OperationalError, ConfigError) as problem:  # disk, lock, file: no row's fault
             self._give_up(batch, problem)
         except (sqlite3.Error, OverflowError, TypeError, ValueError) as problem:
             if is_corruption(problem):

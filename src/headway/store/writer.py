@@ -21,8 +21,8 @@ from headway.store.work import Signal, Sink, Work, WriterSettings
 __all__ = ["SqliteWriter", "WriterSettings", "log_warning"]
 
 # A loop that is never idle starves every other thread of the interpreter lock (measured: 40,000 rows queued
-# and none written). Past this backlog every 256th submit sleeps for a moment, which hands the lock over;
-# about 4 us a row.
+# and none written). Past this backlog every 256th submit sleeps, longer the longer the backlog (at most 5 ms
+# by default): that hands the lock over.
 _BACKLOG_ROWS = 1_024
 _HANDOVER_ROWS = 256
 _HANDOVER_S = 0.0005
@@ -85,7 +85,7 @@ class SqliteWriter:
         waiting = len(work.queue)
         self._rows_submitted += 1
         if waiting > _BACKLOG_ROWS and not self._rows_submitted % _HANDOVER_ROWS and not settings.inline:
-            time.sleep(_HANDOVER_S)
+            time.sleep(_HANDOVER_S * waiting / _BACKLOG_ROWS)
         waiting_bytes = self._bytes_submitted - work.bytes_done + size_bytes
         if waiting >= settings.queue_rows_max or waiting_bytes > settings.queue_bytes_max or self._closed:
             self._overflowed += 1

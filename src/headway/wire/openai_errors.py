@@ -46,9 +46,8 @@ _SERVER: Final = frozenset(
     }
 )
 
-_BUCKET: Final = re.compile(
-    r"\bLimit:? ([0-9][0-9,]{0,17})(?:, Used:? ([0-9][0-9,]{0,17}))?(?:, Requested:? ([0-9][0-9,]{0,17}))?"
-)
+_COUNT: Final = r":? ([0-9]{1,15}(?:,[0-9]{3}){0,5})"
+_BUCKET: Final = re.compile(rf"\bLimit{_COUNT}(?:, Used{_COUNT})?(?:, Requested{_COUNT})?")
 _AGAIN: Final = re.compile(
     r"(?:again|retry) (?:in|after) ((?:[0-9]{1,9}(?:\.[0-9]{0,9})? ?"
     r"(?:milliseconds?|ms|minutes?|m|seconds?|s|hours?|h|days?|d) ?)+)",

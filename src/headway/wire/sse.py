@@ -40,9 +40,8 @@ class EventSplitter:
         Raises:
             BadReply: An event is longer than `event_bytes_max`.
         """
-        if not self._buffer and chunk.endswith(b"\n\n") and b"\r" not in chunk:
-            parts = chunk.split(b"\n\n")
-            events = [chunk] if len(parts) == 2 else [part + b"\n\n" for part in parts[:-1]]
+        if not self._buffer and chunk.find(b"\n\n") == len(chunk) - 2 >= 0 and b"\r" not in chunk:
+            events = [chunk]  # most chunks are one event
         else:
             self._buffer += chunk
             self._has_cr = self._has_cr or b"\r" in chunk

@@ -1,4 +1,4 @@
-"""A scripted engine for job tests: answers rows by a function, bounded and out of order, without a network."""
+"""A scripted engine for job tests: it answers by a function, bounded and out of order, without a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from headway.types import Result, Usage
 
 
 class FakeEngine:
-    """`answer(row)` gives a value, or a (outcome, error_code) pair for a failure, or raises ValueError for a bad one."""
+    """`answer(row)` gives a value, or an (outcome, error_code) pair for a failure."""
 
     def __init__(self, answer=lambda row: "a", *, stop_after=None):
         self.answer = answer

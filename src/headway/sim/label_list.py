@@ -1,0 +1,87 @@
+"""The list of labels in a prompt, however it is written: inline, in bullets with or without descriptions, as JSON."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["find_labels"]
+
+_LEAD: Final = re.compile(
+    r"\b(?:one of(?: (?:the|these|those|following|the following))*(?: \d+)?(?: [a-z]+){0,2}"
+    r"|(?:the |following |possible |available |valid |allowed )*(?:labels?|categor(?:y|ies)|class(?:es)?|intents?|options?|topics?)"
+    r"(?: list| names?)?(?: are| is)?)\s*(?P<colon>[:=]|\()\s*",
+    re.IGNORECASE,
+)
+_BARE: Final = re.compile(
+    r"\b(?:one of|(?:in)?to (?:one of )?|as (?:one of )?|either)\s+(?P<list>[\w'\"`?-]+(?: [\w'\"`?-]+){0,2}(?:, [\w'\"`? -]{1,40}){0,100}"
+    r",? or [\w'\"`?-]+(?: [\w'\"`?-]+){0,2})",
+    re.IGNORECASE,
+)
+_LINE: Final = re.compile(r"[ \t]*(?:[-*\u2022]|\d{1,3}[.)])[ \t]+(?P<body>[^\n]+)")
+_NAME: Final = re.compile(r"[\"'`*]*(?P<name>[^\"'`*:\u2013\u2014]{1,60}?)[\"'`*]*\s*(?:(?::|\s-\s|\s\u2013\s|\s\u2014\s)\s*(?P<hint>.+))?")
+_EDGE: Final = " \t\r\n\"'`*"
+_LABELS_MAX: Final = 1_000
+_WORDS_MAX: Final = 6
+
+
+def find_labels(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The longest list of two or more labels in the text, and their descriptions; empty when there is none."""
+    best: tuple[tuple[str, ...], dict[str, str]] = ((), {})
+    for lead in _LEAD.finditer(text):
+        rest = text[lead.end() :]
+        found = _lines(rest) or (_inline(rest, closing=lead["colon"] == "("), {})
+        if len(found[0]) > len(best[0]):
+            best = found
+    if not best[0]:
+        for bare in _BARE.finditer(text):
+            names = _split(bare["list"])
+            if len(names) > len(best[0]):
+                best = (names, {})
+    return best
+
+
+def _lines(rest: str) -> tuple[tuple[str, ...], dict[str, str]] | None:
+    """Bullets, one label each, that follow at once."""
+    names: list[str] = []
+    hints: dict[str, str] = {}
+    for line in rest.lstrip("\n").split("\n"):
+        bullet = _LINE.match(line)
+        if bullet is None:
+            break
+        named = _NAME.fullmatch(bullet["body"].strip())
+        if named is None or len(names) >= _LABELS_MAX or len(named["name"].split()) > _WORDS_MAX:
+            break
+        name = named["name"].strip(_EDGE)
+        names.append(name)
+        if named["hint"]:
+            hints[name] = named["hint"]
+    return (tuple(names), hints) if len(names) > 1 else None
+
+
+def _inline(rest: str, *, closing: bool) -> tuple[str, ...]:
+    """Everything up to the end of the sentence, of the line or of the brackets."""
+    if rest[:1] in "[{(":
+        end = rest.find({"[": "]", "{": "}", "(": ")"}[rest[:1]]) if rest else -1
+        return _split(rest[1:end]) if end > 0 else ()
+    if closing:
+        return _split(rest[: rest.find(")")]) if ")" in rest else ()
+    stop = re.search(r"\.(?:\s|\Z)|\n|;\s+(?=[A-Z])", rest)
+    return _split(rest[: stop.start()] if stop else rest)
+
+
+def _split(listed: str) -> tuple[str, ...]:
+    """The members of "a, b, or c", "a | b", "a / b", "a; b"; empty when they are no labels."""
+    for mark in ("|", ";", ",", " / ", "/"):
+        if mark in listed:
+            parts = listed.split(mark)
+            break
+    else:
+        parts = re.split(r"\s+(?:or|and)\s+", listed)
+    names = []
+    for part in parts:
+        part = re.sub(r"^\s*(?:or|and)\s+", "", part)
+        names += re.split(r"\s+or\s+", part) if part is parts[-1] or part.strip() == parts[-1].strip() else [part]
+    cleaned = tuple(dict.fromkeys(name.strip(_EDGE).rstrip(".") for name in names if name.strip(_EDGE)))
+    fits = len(cleaned) > 1 and all(len(n.split()) <= _WORDS_MAX and len(n) <= 60 for n in cleaned)
+    return cleaned[:_LABELS_MAX] if fits else ()

@@ -1,0 +1,182 @@
+"""The journal: nothing finished is lost, nothing is counted twice."""
+
+import asyncio
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.jobs.job_fakes import FakeEngine
+
+from headway.errors import ConfigError, HeadwayError, InputError
+from headway.jobs.journal import Header, Journal
+from headway.jobs.record import Record
+from headway.jobs.runner import JobSettings, journal_path, run_job
+from headway.prompts import Task
+
+HEADER = Header(task="t", input="i", origin="o")
+
+
+def job(tmp_path, **changes):
+    task = changes.pop("task", None) or Task(model="m", prompt="{text}", labels=["a", "b"])
+    return JobSettings(
+        **({"input": str(tmp_path / "in.csv"), "task": task, "out": tmp_path / "out.jsonl"} | changes)
+    )
+
+
+def run(settings, engine):
+    return asyncio.run(run_job(settings, engine))
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_torn_at_every_byte(tmp_path):
+    """Wherever a crash cut the journal, the second run sends exactly the rows whose line is not whole."""
+    texts = ["one", "two", "one", "three", "one"]
+    (tmp_path / "in.csv").write_text("text\n" + "\n".join(texts) + "\n")
+    run(job(tmp_path), FakeEngine())
+    whole, output = journal_path(tmp_path / "out.jsonl").read_bytes(), (tmp_path / "out.jsonl").read_bytes()
+    for cut in range(len(whole) + 1):
+        journal_path(tmp_path / "out.jsonl").write_bytes(whole[:cut])
+        kept = max(0, whole[:cut].count(b"\n") - 1)
+        engine = FakeEngine()
+        finished = run(job(tmp_path), engine)
+        assert len(engine.asked) == len(texts) - kept
+        assert finished.tally.resumed == kept
+        assert (tmp_path / "out.jsonl").read_bytes() == output
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    texts=st.lists(st.sampled_from(["x", "y", "z", "bad", "broken,row"]), min_size=1, max_size=25),
+    stops=st.lists(st.integers(0, 6), max_size=6),
+    edits=st.lists(st.sampled_from(["x", "y", "new"]), max_size=3),
+)
+def test_interrupted_again_and_again(tmp_path_factory, texts, stops, edits):
+    """However often a job is stopped, and though its input grew meanwhile: each row once, all there, in order."""
+    folder = tmp_path_factory.mktemp("job")
+    answered = []
+
+    def answer(row):
+        if row["text"] == "bad":
+            return "server_error", "boom"
+        answered.append(row["text"])
+        return "a"
+
+    (folder / "in.csv").write_text("text\n" + "\n".join(texts) + "\n")
+    for stop in stops:
+        with pytest.raises(asyncio.CancelledError) if stop < len(texts) else _nothing():
+            run(job(folder, concurrency=3), _Stopping(answer, stop))
+            raise asyncio.CancelledError  # it had nothing left to be stopped at
+    (folder / "in.csv").write_text("text\n" + "\n".join(edits + texts) + "\n")
+    run(job(folder, concurrency=3), FakeEngine(answer))
+    good = [text for text in edits + texts if text in ("x", "y", "z", "new")]
+    assert sorted(answered) == sorted(good)
+    out = lines_of(folder / "out.jsonl")
+    assert [line["row"] for line in out] == list(range(1, len(edits + texts) + 1))
+    assert [line["input"]["text"] for line in out] == [text.split(",")[0] for text in edits + texts]
+    assert [line["outcome"] for line in out] == [
+        {"bad": "server_error", "broken,row": "input"}.get(text, "ok") for text in edits + texts
+    ]
+
+
+class _nothing:  # noqa: N801 - reads as a context
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        return kind is asyncio.CancelledError
+
+
+class _Stopping(FakeEngine):
+    """Cancelled, as by a signal, when it has handed out so many results."""
+
+    def __init__(self, answer, stop):
+        super().__init__(answer)
+        self.left = stop
+
+    async def map(self, rows, task, *, order, concurrency):
+        inner = super().map(rows, task, order=order, concurrency=concurrency)
+        try:
+            while self.left > 0:
+                self.left -= 1
+                try:
+                    result = await anext(inner)
+                except StopAsyncIteration:
+                    return
+                yield result
+            raise asyncio.CancelledError
+        finally:
+            await inner.aclose()
+
+    def _result(self, index, row):
+        # a result that is made but not handed out any more was in flight: it may be asked again
+        return super()._result(index, row)
+
+
+def test_damage_in_the_middle_names_its_line(tmp_path):
+    """A broken line that is not the last is no torn tail: the error names it."""
+    path = tmp_path / "j"
+    journal = Journal.open(path, HEADER)
+    for number in range(3):
+        journal.append(f"k#{number}", Record(input={"a": number}), 0.0)
+    journal.close()
+    raw = path.read_bytes().split(b"\n")
+    raw[2] = raw[2][:-3]
+    path.write_bytes(b"\n".join(raw))
+    with pytest.raises(InputError, match="line 3"):
+        Journal.open(path, HEADER)
+
+
+def test_one_run_at_a_time(tmp_path):
+    """A second run on the same output is told so, and leaves the journal alone."""
+    path = tmp_path / "j"
+    first = Journal.open(path, HEADER)
+    first.append("k#0", Record(input={}), 0.0)
+    with pytest.raises(ConfigError, match="another run"):
+        Journal.open(path, HEADER, fresh=True)
+    first.close()
+    second = Journal.open(path, HEADER)
+    assert list(second.done) == ["k#0"]
+    second.close()
+
+
+def test_other_origins_and_other_files_are_refused(tmp_path):
+    """Answers of a simulator are never taken for a provider's; a file that is no journal is left alone."""
+    path = tmp_path / "j"
+    Journal.open(path, HEADER).close()
+    with pytest.raises(ConfigError, match="--fresh"):
+        Journal.open(path, Header(origin="elsewhere"))
+    Journal.open(path, Header(origin="elsewhere"), fresh=True).close()
+    for text in ("precious\n", "{}\n", '{"a":1}\n'):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="not a journal"):
+            Journal.open(path, HEADER)
+        assert path.read_text() == text
+    path.write_text('{"headway_journal":99}\n')
+    with pytest.raises(ConfigError, match="version 99"):
+        Journal.open(path, HEADER)
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path, monkeypatch):
+    """When the disk takes half a line, that half is cut off again and the error is a sentence."""
+    import os
+
+    path = tmp_path / "j"
+    journal = Journal.open(path, HEADER)
+    journal.append("k#0", Record(input={}), 0.0)
+    before, write = path.read_bytes(), os.write
+
+    def half(fd, data):
+        if len(data) < 30:
+            raise OSError(28, "No space left on device")
+        return write(fd, data[:20])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(HeadwayError, match="No space left"):
+        journal.append("k#1", Record(input={"a": "b" * 50}), 0.0)
+    monkeypatch.undo()
+    journal.close()
+    assert path.read_bytes() == before

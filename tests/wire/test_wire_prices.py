@@ -1,0 +1,88 @@
+"""Rates agree with the package that they are read from, and are unknown rather than zero."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import genai_prices
+import pytest
+from headway.types import Usage
+from headway.wire.prices import Prices
+from hypothesis import given
+from hypothesis import strategies as st
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+PRICES = Prices(at=AT)
+MODELS = ["gpt-5.4-mini", "gpt-5.6", "gpt-4o", "gpt-4-turbo", "gpt-3.5-turbo", "claude-sonnet-4-5"]
+SONAR = ("sonar", "https://api.perplexity.ai")  # has a price per request
+
+
+@given(
+    served=st.sampled_from([*((model, "") for model in MODELS), SONAR]),
+    parts=st.tuples(*[st.integers(0, 400_000)] * 3),
+    output=st.integers(0, 200_000),
+)
+def test_dollars_agree(served: tuple[str, str], parts: tuple[int, int, int], output: int) -> None:
+    """Dollars equal the package's own sum for any usage, tiers and models without cache prices included."""
+    _, cached, written = parts
+    model, origin = served
+    rates = PRICES.rates(model, origin)
+    assert rates is not None
+    usage = Usage(
+        input_tokens=sum(parts), cached_tokens=cached, cache_write_tokens=written, output_tokens=output
+    )
+    theirs = genai_prices.calc_price(
+        genai_prices.Usage(
+            input_tokens=sum(parts), cache_read_tokens=cached, cache_write_tokens=written, output_tokens=output
+        ),
+        model,
+        provider_api_url=origin or None,
+        genai_request_timestamp=AT,
+    )
+    assert rates.dollars(usage) == pytest.approx(float(theirs.total_price), rel=1e-9, abs=1e-15)
+    assert rates.worst_case(sum(parts), output) >= rates.dollars(usage) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("model", ["gpt-5.6", "claude-sonnet-4-5"])
+def test_tiers_are_cliffs(model: str) -> None:
+    """One token beyond a tier's threshold, the whole request pays the dearer rate; at the threshold it does not."""
+    rates = PRICES.rates(model)
+    assert rates is not None
+    (tier,) = rates.tiers
+    at, beyond = (rates.dollars(Usage(input_tokens=tier.above_tokens + more)) for more in (0, 1))
+    assert at == pytest.approx(tier.above_tokens * rates.base.input)
+    assert beyond == pytest.approx((tier.above_tokens + 1) * 2 * rates.base.input)
+
+
+def test_unknown_is_not_zero() -> None:
+    """A model that nobody knows, or knows no price of, has no rates at all."""
+    assert PRICES.rates("no-such-model-1") is None
+    assert PRICES.rates("") is None
+    assert PRICES.rates("gpt-4.1", "https://api.githubcopilot.com") is None
+
+
+def test_origin_chooses_the_provider() -> None:
+    """The origin's own price counts where it is known; elsewhere, on loopback too, the model's name decides."""
+    by_name = PRICES.rates("gpt-4o-mini")
+    assert by_name is not None
+    assert by_name == PRICES.rates("gpt-4o-mini", "http://127.0.0.1:8080")
+    assert by_name == PRICES.rates("gpt-4o-mini", "https://api.openai.com")
+    assert (by_name.context_window, by_name.model) == (128_000, "gpt-4o-mini")
+    assert PRICES.rates("llama-3.3-70b-versatile", "https://api.groq.com") is not None
+    assert PRICES.rates("llama-3.3-70b-versatile") is None
+
+
+def test_rates_are_kept_and_bounded() -> None:
+    """A second look-up is the same object, and strange names do not pile up."""
+    prices = Prices(at=AT)
+    assert prices.rates("gpt-4o") is prices.rates("gpt-4o")
+    for index in range(1100):
+        prices.rates(f"no-such-model-{index}")
+    assert len(prices._known) == 1024
+
+
+def test_odd_usage_is_never_negative() -> None:
+    """Parts that exceed the whole, as some providers report them, do not turn into a refund."""
+    rates = PRICES.rates("gpt-4o")
+    assert rates is not None
+    assert rates.dollars(Usage(input_tokens=10, cached_tokens=100)) == pytest.approx(100 * rates.base.cached)
