@@ -6,13 +6,13 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.jobs.job_fakes import FakeEngine
 
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.journal import Header, Journal
 from headway.jobs.record import Record
 from headway.jobs.runner import JobSettings, journal_path, run_job
 from headway.prompts import Task
+from tests.jobs.job_fakes import FakeEngine
 
 HEADER = Header(task="t", input="i", origin="o")
 

@@ -21,6 +21,14 @@ def read(data, **options):
     return source, list(source.rows)
 
 
+def _all(path):
+    source = open_source(str(path))
+    try:
+        return list(source.rows)
+    finally:
+        source.close()
+
+
 def as_csv(table, delimiter=","):
     text = io.StringIO()
     csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(table)
@@ -168,7 +176,7 @@ def test_broken_files_are_named(tmp_path, name, data, words):
     path = tmp_path / name
     path.write_bytes(data)
     with pytest.raises(InputError, match=words) as caught:
-        list(open_source(str(path)).rows)
+        _all(path)
     assert str(path) in str(caught.value)
 
 

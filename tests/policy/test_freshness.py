@@ -38,7 +38,7 @@ def judge(freshness: Freshness, now: float, *, fetch_s: float = 0.0, rng: Random
     ],
 )
 def test_verdict_by_age(now: float, verdict: str):
-    """Fresh, then served while revalidated, then only if the provider fails, then gone; each from its instant on."""
+    """Fresh, then served while revalidated, then only if the provider fails, then gone."""
     assert judge(Freshness(ttl_s=50, stale_while_revalidate_s=10), now) == verdict
 
 

@@ -37,7 +37,7 @@ def test_hand_comes_round():
 
 
 def test_too_large_is_refused():
-    """A key above the bound comes straight back, takes its old self along, and costs nobody else his place."""
+    """A key above the bound comes straight back with its old self gone, and costs nobody else a place."""
     sieve: Sieve[str] = Sieve(3)
     sieve.insert("a", 1)
     sieve.insert("b", 1)
@@ -73,6 +73,8 @@ class Naive:
         del self.queue[index]
         if index < self.hand:
             self.hand -= 1
+        if self.hand == len(self.queue):
+            self.hand = 0  # past the youngest: the next walk starts at the oldest
         was_visited = key in self.visited
         self.visited.discard(key)
         return was_visited
@@ -84,12 +86,11 @@ class Naive:
         evicted = []
         while sum(size for _, size in self.queue) + size > BYTES_MAX:
             while True:
-                self.hand = self.hand if self.hand < len(self.queue) else 0
                 candidate = self.queue[self.hand][0]
                 if candidate not in self.visited:
                     break
                 self.visited.discard(candidate)
-                self.hand += 1
+                self.hand = (self.hand + 1) % len(self.queue)
             self.remove(candidate)
             evicted.append(candidate)
         self.queue.append((key, size))
@@ -117,7 +118,7 @@ class SieveMachine(RuleBasedStateMachine):
     @rule(key=st.integers(0, 12))
     def touch(self, key: int) -> None:
         self.sieve.touch(key)
-        if key in self.naive.keys():
+        if any(key == known for known, _ in self.naive.queue):
             self.naive.visited.add(key)
 
     @rule(key=st.integers(0, 12))

@@ -1,4 +1,4 @@
-"""Errors become what the engine acts on: an outcome, whether to retry, how long to wait, the bucket's exact state."""
+"""Errors become what the engine acts on: an outcome, whether to retry, how long to wait, the bucket's state."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from headway.wire import reader_for
-from headway.wire.openai_errors import MESSAGE_CHARS_MAX, error_of, read_error
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headway.wire import reader_for
+from headway.wire.openai_errors import MESSAGE_CHARS_MAX, error_of, read_error
+
 TPM = (
     "Rate limit reached for gpt-4.1 in organization org-x on tokens per min (TPM): Limit 60000, Used 54134, "
-    "Requested 6465. Please try again in 599ms. Visit https://platform.openai.com/account/rate-limits to learn more."
+    "Requested 6465. Please try again in 599ms. Visit https://platform.openai.com/account/rate-limits."
 )
 
 
@@ -33,10 +34,26 @@ def test_429_is_an_exact_reading() -> None:
 @pytest.mark.parametrize(
     ("message", "kind", "wait_s"),
     [
-        ("on requests per min (RPM): Limit 3, Used 3, Requested 1. Please try again in 20s.", "requests", 20.0),
-        ("on requests per day (RPD): Limit 200, Used 200, Requested 1. Please try again in 7m12s.", "requests", 432.0),
-        ("on tokens per day (TPD): Limit 1,000, Used 999, Requested 10. Please try again in 1h2m3s.", "tokens", 3723.0),
-        ("on input tokens per minute (TPM): Limit 9, Used 1, Requested 9. Please try again in 6m0s.", "tokens", 360.0),
+        (
+            "on requests per min (RPM): Limit 3, Used 3, Requested 1. Please try again in 20s.",
+            "requests",
+            20.0,
+        ),
+        (
+            "on requests per day (RPD): Limit 200, Used 200, Requested 1. Please try again in 7m12s.",
+            "requests",
+            432.0,
+        ),
+        (
+            "on tokens per day (TPD): Limit 1,000, Used 999, Requested 10. Please try again in 1h2m3s.",
+            "tokens",
+            3723.0,
+        ),
+        (
+            "on input tokens per minute (TPM): Limit 9, Used 1, Requested 9. Please try again in 6m0s.",
+            "tokens",
+            360.0,
+        ),
         ("have exceeded token rate limit of your tier. Please retry after 20 seconds.", "tokens", 20.0),
         ("have exceeded call rate limit of your tier. Please retry after 1 second.", "requests", 1.0),
         ("Please try again in 1.2s.", "", 1.2),
@@ -89,7 +106,9 @@ def test_code_beats_type() -> None:
     assert read_error(429, body("m", "insufficient_quota", None)).outcome == "billing"
 
 
-@pytest.mark.parametrize("text", [b"", b"<html><h1>Bad gateway</h1></html>", b"\xff\xfe", b"null", b"{}", b'{"error":null}'])
+@pytest.mark.parametrize(
+    "text", [b"", b"<html><h1>Bad gateway</h1></html>", b"\xff\xfe", b"null", b"{}", b'{"error":null}']
+)
 @pytest.mark.parametrize(
     ("status", "outcome", "retryable"),
     [
@@ -135,20 +154,38 @@ def test_status_alone(status: int, outcome: str, retryable: bool, text: bytes) -
         (200, {"code": "server_error"}, "server_error", True, "server_error"),
         (200, {"code": "vector_store_timeout"}, "server_error", True, "vector_store_timeout"),
         (200, {"code": "invalid_prompt"}, "client_error", False, "invalid_prompt"),
-        (200, {"code": "image_content_policy_violation"}, "client_error", False, "image_content_policy_violation"),
+        (
+            200,
+            {"code": "image_content_policy_violation"},
+            "client_error",
+            False,
+            "image_content_policy_violation",
+        ),
         (200, {"code": "invalid_api_key"}, "auth", False, "invalid_api_key"),
         (200, {"code": 502, "message": "Provider returned error"}, "server_error", True, "502"),
         (200, {"code": "429"}, "throttled", True, "429"),
         (200, {"code": 402}, "billing", False, "402"),
         (200, {}, "server_error", True, ""),
-        (404, {"code": "model_not_found", "type": "invalid_request_error"}, "client_error", False, "model_not_found"),
-        (400, {"type": "invalid_request_error", "code": None}, "client_error", False, "invalid_request_error"),
+        (
+            404,
+            {"code": "model_not_found", "type": "invalid_request_error"},
+            "client_error",
+            False,
+            "model_not_found",
+        ),
+        (
+            400,
+            {"type": "invalid_request_error", "code": None},
+            "client_error",
+            False,
+            "invalid_request_error",
+        ),
         (429, {"code": 429, "status": "RESOURCE_EXHAUSTED"}, "throttled", True, "429"),
         (500, {"code": ["odd"], "type": {"odd": 1}}, "server_error", True, ""),
     ],
 )
 def test_codes(status: int, error: dict[str, Any], outcome: str, retryable: bool, code: str) -> None:
-    """The provider's word is kept and decides; inside a 200 it decides alone, and a number stands for a status."""
+    """The provider's word is kept and decides; inside a 200 it decides alone, a number standing for a status."""
     view = error_of(status, error)
     assert (view.outcome, view.retryable, view.code) == (outcome, retryable, code)
 
@@ -184,7 +221,10 @@ def test_messages_are_bounded_and_hold_no_key() -> None:
     text=st.binary(max_size=100)
     | st.dictionaries(
         st.sampled_from(["error", "message", "code", "type", "detail"]),
-        st.none() | st.integers() | st.text(max_size=30) | st.dictionaries(st.sampled_from(["code", "message"]), st.text()),
+        st.none()
+        | st.integers()
+        | st.text(max_size=30)
+        | st.dictionaries(st.sampled_from(["code", "message"]), st.text()),
     ).map(lambda value: json.dumps(value).encode()),
 )
 def test_no_body_raises(status: int, text: bytes) -> None:

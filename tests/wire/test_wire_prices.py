@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 
 import genai_prices
 import pytest
-from headway.types import Usage
-from headway.wire.prices import Prices
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headway.types import Usage
+from headway.wire.prices import Prices
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 PRICES = Prices(at=AT)
@@ -33,7 +34,10 @@ def test_dollars_agree(served: tuple[str, str], parts: tuple[int, int, int], out
     )
     theirs = genai_prices.calc_price(
         genai_prices.Usage(
-            input_tokens=sum(parts), cache_read_tokens=cached, cache_write_tokens=written, output_tokens=output
+            input_tokens=sum(parts),
+            cache_read_tokens=cached,
+            cache_write_tokens=written,
+            output_tokens=output,
         ),
         model,
         provider_api_url=origin or None,
@@ -45,7 +49,7 @@ def test_dollars_agree(served: tuple[str, str], parts: tuple[int, int, int], out
 
 @pytest.mark.parametrize("model", ["gpt-5.6", "claude-sonnet-4-5"])
 def test_tiers_are_cliffs(model: str) -> None:
-    """One token beyond a tier's threshold, the whole request pays the dearer rate; at the threshold it does not."""
+    """One token beyond a tier's threshold, and no sooner, the whole request pays the dearer rate."""
     rates = PRICES.rates(model)
     assert rates is not None
     (tier,) = rates.tiers
@@ -62,7 +66,7 @@ def test_unknown_is_not_zero() -> None:
 
 
 def test_origin_chooses_the_provider() -> None:
-    """The origin's own price counts where it is known; elsewhere, on loopback too, the model's name decides."""
+    """The origin's own price counts where it is known; elsewhere, as on loopback, the model's name decides."""
     by_name = PRICES.rates("gpt-4o-mini")
     assert by_name is not None
     assert by_name == PRICES.rates("gpt-4o-mini", "http://127.0.0.1:8080")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from headway.wire.rate_headers import LimitReading, duration_s, read_limits
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headway.wire.rate_headers import LimitReading, duration_s, read_limits
 
 NOW_S = 1_777_777_777.0  # 2026-05-03 03:09:37 UTC
 
@@ -59,7 +60,7 @@ def test_nothing_said() -> None:
     ],
 )
 def test_retry_after(headers: tuple[tuple[str, str], ...], wait_s: float | None) -> None:
-    """Milliseconds first, then seconds, then a date against the given clock; never negative, garbage is nothing."""
+    """Milliseconds, then seconds, then a date against the given clock; never negative, garbage is nothing."""
     snapshot = read_limits(headers, NOW_S)
     assert snapshot is not None
     assert snapshot.retry_after_s == wait_s
@@ -95,7 +96,13 @@ def test_duration(text: str, seconds: float | None) -> None:
     assert duration_s(text) == (None if seconds is None else pytest.approx(seconds))
 
 
-NAMES = ["retry-after", "retry-after-ms", "openai-processing-ms", "x-ratelimit-reset-tokens", "x-ratelimit-limit-tokens"]
+NAMES = [
+    "retry-after",
+    "retry-after-ms",
+    "openai-processing-ms",
+    "x-ratelimit-reset-tokens",
+    "x-ratelimit-limit-tokens",
+]
 
 
 @given(st.lists(st.tuples(st.sampled_from(NAMES), st.text(max_size=20)), max_size=6))

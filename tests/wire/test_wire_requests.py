@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headway.types import RequestView
 from headway.wire import reader_for
 from headway.wire.blocks import BLOCKS_MAX, block_hashes
 from headway.wire.openai_request import MEDIA_TOKENS
-from hypothesis import given
-from hypothesis import strategies as st
 
 CHAT = reader_for("/v1/chat/completions")
 RESPONSES = reader_for("/v1/responses")
@@ -20,7 +21,11 @@ assert RESPONSES is not None
 
 HELLO = [{"role": "user", "content": "Hello"}]
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
@@ -32,7 +37,9 @@ def chat(messages: Any = None, **fields: Any) -> RequestView:
 
 
 def responses(input_: Any = "Hello", **fields: Any) -> RequestView:
-    return RESPONSES.read_request(json.dumps({"model": "gpt-5.4-mini", "input": input_, **fields}).encode(), ())
+    return RESPONSES.read_request(
+        json.dumps({"model": "gpt-5.4-mini", "input": input_, **fields}).encode(), ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,8 +66,15 @@ def test_reader_for(path: str, format_: str | None) -> None:
 
 def test_chat_view() -> None:
     """A chat request's bounds, stream and usage wishes are read as they stand."""
-    view = chat(max_completion_tokens=64, max_tokens=99, n=3, stream=True, stream_options={"include_usage": True})
-    assert (view.format, view.model, view.stream, view.output_tokens_max) == ("openai_chat", "gpt-4o-mini", True, 64)
+    view = chat(
+        max_completion_tokens=64, max_tokens=99, n=3, stream=True, stream_options={"include_usage": True}
+    )
+    assert (view.format, view.model, view.stream, view.output_tokens_max) == (
+        "openai_chat",
+        "gpt-4o-mini",
+        True,
+        64,
+    )
     assert (view.answers, view.wants_usage, view.reusable, view.input_tokens) == (3, True, True, 2)
     assert chat(max_tokens=99).output_tokens_max == 99
     assert chat().output_tokens_max is None
@@ -119,11 +133,18 @@ def test_parts_of_a_prompt(part: dict[str, Any], why: str) -> None:
 
 def test_text_never_trips() -> None:
     """System prompts and tool schemas that name the words of the bypass list stay reusable."""
-    words = "file_id image_url previous_response_id store: true background conversation item_reference web_search"
-    schema = {"type": "object", "properties": {"file_id": {"type": "string"}, "image_url": {"type": "string"}}}
+    words = (
+        "file_id image_url previous_response_id store: true background conversation item_reference web_search"
+    )
+    schema = {
+        "type": "object",
+        "properties": {"file_id": {"type": "string"}, "image_url": {"type": "string"}},
+    }
     tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
     assert chat([{"role": "system", "content": words}, *HELLO], tools=tools).reusable
-    assert responses(words, instructions=words, tools=[{"type": "function", "name": "f", "parameters": schema}]).reusable
+    assert responses(
+        words, instructions=words, tools=[{"type": "function", "name": "f", "parameters": schema}]
+    ).reusable
 
 
 @pytest.mark.parametrize(
@@ -133,7 +154,10 @@ def test_text_never_trips() -> None:
         ({"web_search_options": {}}, "server-side search"),
         ({"model": "gpt-4o-search-preview"}, "server-side search"),
         ({"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}, "audio output"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "x_search"}]}, "server-side tool x_search"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "x_search"}]},
+            "server-side tool x_search",
+        ),
         ({"tools": {"a": 1}}, "unreadable tools"),
         ({"store": False, "tools": [], "functions": [{"name": "f"}]}, ""),
         ({"tools": None, "store": None}, ""),
@@ -166,7 +190,10 @@ def test_chat_stored_audio() -> None:
         ({"previous_response_id": None, "conversation": None, "store": False, "background": False}, ""),
         ({"tools": [{"type": "function", "name": "f"}, {"type": "custom", "name": "c"}]}, ""),
         ({"input": [{"type": "function_call_output", "call_id": "c", "output": "4"}]}, ""),
-        ({"input": [{"type": "function_call_output", "call_id": "c", "output": [{"file_id": "f"}]}]}, "file id"),
+        (
+            {"input": [{"type": "function_call_output", "call_id": "c", "output": [{"file_id": "f"}]}]},
+            "file id",
+        ),
     ],
 )
 def test_responses_bypass(fields: dict[str, Any], why: str) -> None:
@@ -176,10 +203,13 @@ def test_responses_bypass(fields: dict[str, Any], why: str) -> None:
 
 
 def test_input_estimate() -> None:
-    """Characters count a quarter of a token wherever they stand; an inline image counts flat, not by its base64."""
+    """A character counts a quarter of a token wherever it stands; an inline image counts flat, not by its size."""
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 40_000}}
     assert MEDIA_TOKENS < chat([{"role": "user", "content": [image]}]).input_tokens < MEDIA_TOKENS + 20
-    assert chat([{"role": "system", "content": "a" * 400}, {"role": "user", "content": "b" * 400}]).input_tokens == 200
+    assert (
+        chat([{"role": "system", "content": "a" * 400}, {"role": "user", "content": "b" * 400}]).input_tokens
+        == 200
+    )
     assert chat(tools=[{"type": "function", "function": {"name": "f" * 400}}]).input_tokens > 100
 
 
@@ -211,20 +241,26 @@ def test_canonical_drops_breakpoints_inside_the_prompt_only() -> None:
     part = {"type": "text", "text": "Hi"}
 
     def key(part: dict[str, Any], tool: dict[str, Any]) -> bytes | None:
-        return CHAT.canonical(json.dumps({"messages": [{"role": "user", "content": [part]}], "tools": [tool]}).encode())
+        return CHAT.canonical(
+            json.dumps({"messages": [{"role": "user", "content": [part]}], "tools": [tool]}).encode()
+        )
 
     tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {}}}}
     bare = key(part, tool)
     assert key({**part, "cache_control": {"type": "ephemeral"}}, tool) == bare
     assert key({**part, "prompt_cache_breakpoint": {"mode": "explicit"}}, tool) == bare
     assert key(part, {**tool, "cache_control": {"type": "ephemeral"}}) == bare
-    escaped = b'{"messages":[{"role":"user","content":[{"type":"text","text":"Hi","cache\\u005fcontrol":{}}]}]}'
+    escaped = (
+        b'{"messages":[{"role":"user","content":[{"type":"text","text":"Hi","cache\\u005fcontrol":{}}]}]}'
+    )
     assert CHAT.canonical(escaped) == CHAT.canonical(escaped.replace(b',"cache\\u005fcontrol":{}', b""))
     schema = {"properties": {"cache_control": {"type": "string"}}}
     assert key(part, {"type": "function", "function": {"name": "f", "parameters": schema}}) != bare
     assert key({**part, "text": '"cache_control":{}'}, tool) != bare
     nested = json.dumps({"messages": HELLO, "guided_json": {"cache_control": {"type": "string"}}}).encode()
-    assert CHAT.canonical(nested) != CHAT.canonical(json.dumps({"messages": HELLO, "guided_json": {}}).encode())
+    assert CHAT.canonical(nested) != CHAT.canonical(
+        json.dumps({"messages": HELLO, "guided_json": {}}).encode()
+    )
 
 
 @pytest.mark.parametrize(
@@ -293,8 +329,14 @@ def test_block_hashes_ignore_breakpoints() -> None:
     ("body", "asked"),
     [
         (b'{"stream":true}', b'{"stream":true,"stream_options":{"include_usage":true}}'),
-        (b' {"stream" : true , "a":"}"}\r\n ', b' {"stream" : true , "a":"}","stream_options":{"include_usage":true}}\r\n '),
-        (b'{"stream":true,"x":{"stream_options":1}}', b'{"stream":true,"x":{"stream_options":1},"stream_options":{"include_usage":true}}'),
+        (
+            b' {"stream" : true , "a":"}"}\r\n ',
+            b' {"stream" : true , "a":"}","stream_options":{"include_usage":true}}\r\n ',
+        ),
+        (
+            b'{"stream":true,"x":{"stream_options":1}}',
+            b'{"stream":true,"x":{"stream_options":1},"stream_options":{"include_usage":true}}',
+        ),
         (b'{"stream":true,"stream_options":{"include_usage":true}}', None),
         (b'{"stream":true,"stream_options":{"include_usage":false}}', None),
         (b'{"stream":true,"stream_options":null}', None),
@@ -302,9 +344,9 @@ def test_block_hashes_ignore_breakpoints() -> None:
         (b'{"stream":"true"}', None),
         (b"{}", None),
     ],
-)  # fmt: skip
+)
 def test_ask_usage(body: bytes, asked: bytes | None) -> None:
-    """Usage is asked for by a splice that leaves every other byte alone, and only where nothing was said about it."""
+    """Usage is asked for by a splice that leaves all other bytes alone, and only where nothing was said of it."""
     assert CHAT.ask_usage(body) == asked
     assert RESPONSES.ask_usage(body) is None
     if asked is not None:
@@ -324,8 +366,11 @@ def test_no_bytes_raise(body: bytes) -> None:
 
 @given(
     fields=st.dictionaries(
-        st.sampled_from(["model", "messages", "input", "tools", "stream", "n", "store", "instructions", "system"]),
-        json_values | st.lists(st.dictionaries(st.sampled_from(["role", "content", "type", "audio"]), json_values)),
+        st.sampled_from(
+            ["model", "messages", "input", "tools", "stream", "n", "store", "instructions", "system"]
+        ),
+        json_values
+        | st.lists(st.dictionaries(st.sampled_from(["role", "content", "type", "audio"]), json_values)),
     )
 )
 def test_no_shape_raises(fields: dict[str, Any]) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-from headway.errors import BadReply
-from headway.wire.sse import EventSplitter, data_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from headway.errors import BadReply
+from headway.wire.sse import EventSplitter, data_of
+
 streams = st.lists(
-    st.sampled_from([b"\n", b"\r", b"\r\n", b"\n\n", b"data: x", b"event: e", b":", b"\xef\xbb\xbf", b"data:{}\n\n"]),
+    st.sampled_from(
+        [b"\n", b"\r", b"\r\n", b"\n\n", b"data: x", b"event: e", b":", b"\xef\xbb\xbf", b"data:{}\n\n"]
+    ),
     max_size=24,
 ).map(b"".join)
 
@@ -26,7 +31,7 @@ def split(chunks: list[bytes]) -> tuple[list[bytes], bytes]:
 def test_cuts_do_not_matter(stream: bytes, cuts: list[int]) -> None:
     """However a stream is cut, its events are the same and, with the tail, joined they are the stream."""
     bounds = sorted({0, *(cut for cut in cuts if cut < len(stream)), len(stream)})
-    chunks = [stream[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    chunks = [stream[a:b] for a, b in pairwise(bounds)]
     events, tail = split(chunks)
     assert b"".join(events) + tail == stream
     assert (events, tail) == split([stream[at : at + 1] for at in range(len(stream))])
@@ -43,7 +48,7 @@ def test_line_ends(end: bytes) -> None:
 
 
 def test_a_lone_cr_waits_for_its_lf() -> None:
-    """A CR at the end of a chunk may be half a line end: the event is held until that is known, or the end."""
+    """A CR at the end of a chunk may be half a line end: the event is held until that is known."""
     splitter = EventSplitter(100)
     assert splitter.feed(b"data: 1\r\n\r") == []
     assert splitter.feed(b"\ndata: 2\r\n\r\n") == [b"data: 1\r\n\r\n", b"data: 2\r\n\r\n"]

@@ -6,6 +6,7 @@ import sys
 from types import ModuleType
 
 import pytest
+
 from headway.wire import tokens
 from headway.wire.tokens import count_tokens, estimate_tokens
 
@@ -29,7 +30,7 @@ def test_without_a_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_with_a_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the extra the model's vocabulary counts, a model it does not know by the newest, long texts in pieces."""
+    """With the extra the model's vocabulary counts, or the newest for a model it does not know; in pieces."""
 
     class Encoding:
         def __init__(self, bytes_per_token: int) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 import typer
 
 from headway.errors import ConfigError, HeadwayError, InputError
+from headway.jobs.runner import JobSettings
+from headway.jobs.session import Session, SessionSettings
 from headway.prompts.task import Task
 
 __all__ = ["run"]
@@ -23,9 +25,9 @@ MODEL = "gpt-5.4-mini"
 _HELP = """
 Run a prompt over every row of a file: CSV, JSONL, or plain text of one item a line; "-" reads standard input.
 
-Rows are sent concurrently within the provider's limits, equal ones once. Each finished row is written to OUT.journal
-at once; the output appears in input order when all are done. Started again, the same command sends what is still
-owed and nothing else.
+Rows are sent concurrently within the provider's limits, equal ones once. Each finished row is written to
+OUT.journal at once; the output appears in input order when all are done. Started again, the same command
+sends what is still owed and nothing else.
 
 Examples:
 
@@ -37,27 +39,6 @@ Examples:
 
 Exit codes: 0 every row succeeded, 1 rows failed or the job stopped, 2 wrong usage or input, 130 interrupted.
 """
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line said, but for the job itself."""
-
-    input: str
-    task: Task
-    out: Path | None
-    kind: Literal["csv", "jsonl", "text"] | None
-    rows_max: int | None
-    concurrency: int
-    retry_failed: bool
-    fresh: bool
-    csv_safe: bool
-    no_cache: bool
-    json: bool
-    report: Path | None
-    base_url: str | None
-    config: Path | None
-    budget_usd: float | None
-    quiet: bool
 
 
 def run(
@@ -101,7 +82,7 @@ def run(
 ) -> None:
     """Run a prompt over every row of a file."""
     try:
-        options = Options(
+        job = JobSettings(
             input=input_,
             task=_task(task, prompt, labels, model, api),
             out=None if out == Path("-") else out,
@@ -111,15 +92,20 @@ def run(
             retry_failed=retry_failed,
             fresh=fresh,
             csv_safe=csv_safe,
-            no_cache=no_cache,
-            json=json,
-            report=report,
-            base_url=base_url,
-            config=config,
-            budget_usd=budget_usd,
-            quiet=quiet,
         )
-        code = _start(options)
+        session = Session(
+            SessionSettings(
+                job=job,
+                engine={"base_url": base_url, "budget_usd": budget_usd},
+                config=config,
+                reuse=not no_cache,
+                json=json,
+                report=report,
+                quiet=quiet,
+                command=shlex.join(["headway", *sys.argv[1:]]),
+            )
+        )
+        code = _start(session)
     except HeadwayError as error:
         typer.echo(f"headway run: {error}", err=True)
         code = 2 if isinstance(error, ConfigError | InputError) else 1
@@ -149,22 +135,19 @@ def _task(
     return Task(model=model or MODEL, prompt=prompt or "", labels=names, api=chosen, where="--prompt")
 
 
-def _start(options: Options) -> int:
+def _start(session: Session) -> int:
     """Run the job on a loop of its own, where signals cancel it; return the exit code."""
-    from headway.cli.job import Watch  # what follows is only paid for by a job that is well formed
-
-    watch = Watch(options)
 
     async def main() -> int:
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        assert task is not None  # a coroutine that asyncio.run started
-        _on_signals(loop, task.cancel)
-        return await watch.job()
+        task = asyncio.current_task()
+        if task is not None:
+            _on_signals(asyncio.get_running_loop(), task.cancel)
+        return await session.run()
 
     try:
         return asyncio.run(main())
     except (asyncio.CancelledError, KeyboardInterrupt):
-        watch.interrupted()
+        session.interrupted()
         return 130
 
 

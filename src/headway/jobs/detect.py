@@ -40,9 +40,9 @@ def encoding_of(head: bytes) -> str:
             return name
     if len(head) >= 4:
         nuls_even, nuls_odd = head[0::2].count(0), head[1::2].count(0)
-        if nuls_odd > 0.4 * len(head) / 2 and not nuls_even:
+        if nuls_odd > 0.2 * len(head) and nuls_even < 0.1 * nuls_odd:
             return "utf-16-le"
-        if nuls_even > 0.4 * len(head) / 2 and not nuls_odd:
+        if nuls_even > 0.2 * len(head) and nuls_odd < 0.1 * nuls_even:
             return "utf-16-be"
     lines = head.split(b"\n")
     odd = [line for line in (lines[:-1] or lines) if not line.isascii()]  # the last line may be cut off

@@ -14,7 +14,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -25,6 +24,7 @@ __all__ = ["SYNC_S", "Header", "Journal", "Line"]
 
 SYNC_S = 0.5
 VERSION = 1
+_CHUNK_BYTES = 4096
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,13 +54,13 @@ class Journal:
     Memory: about 150 bytes for every row that an earlier run finished; what this run appends is not kept.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file = file
-        self._fd = file.fileno()
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd = fd
         self._name = name
         self._end = 0
         self._synced_at_s = 0.0
         self._unsynced = False
+        self._closed = False
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(Line)
         self.done: dict[str, tuple[int, bool]] = {}
@@ -79,24 +79,25 @@ class Journal:
             InputError: A line in its middle is damaged.
         """
         try:
-            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
-        journal = cls(file, str(path))
+        journal = cls(fd, str(path))
         try:
-            _lock(file, path)
+            _lock(fd, path)
             if fresh:
-                file.truncate(0)
+                os.ftruncate(fd, 0)
             journal._recover(header)
         except HeadwayError:
-            file.close()
+            os.close(fd)
             raise
         return journal
 
     @classmethod
     def temporary(cls) -> Journal:
         """A journal without a name, gone when it is closed: for results that go to a pipe."""
-        return cls(tempfile.TemporaryFile(), "the temporary journal")
+        with tempfile.TemporaryFile() as file:
+            return cls(os.dup(file.fileno()), "the temporary journal")
 
     def append(self, key: str, record: Record, now_s: float) -> int:
         """Write one finished row; return its offset.
@@ -113,16 +114,23 @@ class Journal:
 
     def read(self, offset: int) -> Line:
         """The line at an offset that `append` or `done` gave."""
-        self._file.seek(offset)
-        return self._decoder.decode(self._file.readline())
+        os.lseek(self._fd, offset, os.SEEK_SET)
+        line = b""
+        while (end := line.find(b"\n")) < 0:
+            chunk = os.read(self._fd, max(_CHUNK_BYTES, len(line)))
+            if not chunk:
+                raise HeadwayError(f"{self._name} was changed by another program; start over with --fresh")
+            line += chunk
+        return self._decoder.decode(memoryview(line)[:end])
 
     def close(self) -> None:
         """Flush to the disk and let go. Idempotent."""
-        if not self._file.closed:
+        if not self._closed:
+            self._closed = True
             try:
                 self._sync()
             finally:
-                self._file.close()
+                os.close(self._fd)
 
     def _sync(self) -> None:
         if self._unsynced:
@@ -155,18 +163,18 @@ class Journal:
                 problem = f"{self._name}: line {number} is damaged ({error})"
                 raise InputError(f"{problem}; delete that line, or start over with --fresh") from None
             self.done[line.key] = (offset, line.ok)
-        self._file.truncate(self._end)
+        os.ftruncate(self._fd, self._end)
         if not first:
             self._write(self._encoder.encode(header) + b"\n")
 
     def _whole_lines(self) -> Iterator[tuple[int, int, bytes]]:
         """Number, offset and text of every line that has its end; `_end` is where the last of them ends."""
-        self._file.seek(0)
-        for number, raw in enumerate(self._file, 1):
-            if not raw.endswith(b"\n"):
-                return
-            offset, self._end = self._end, self._end + len(raw)
-            yield number, offset, raw
+        with open(self._fd, "rb", closefd=False) as file:
+            for number, raw in enumerate(file, 1):
+                if not raw.endswith(b"\n"):
+                    return
+                offset, self._end = self._end, self._end + len(raw)
+                yield number, offset, raw
 
 
 def _check(raw: bytes, header: Header, name: str) -> None:
@@ -186,13 +194,13 @@ def _check(raw: bytes, header: Header, name: str) -> None:
         )
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
+def _lock(fd: int, path: Path) -> None:
     """Keep other runs out for as long as the file is open; systems without `fcntl` go without."""
     try:
         import fcntl
     except ImportError:
         return
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise ConfigError(f"{path} is in use by another run; wait for it, or choose another --out") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -13,6 +13,7 @@ from headway.config import load_settings
 from headway.engine import Engine
 from headway.jobs.runner import Finished, JobSettings, Tally, journal_path, run_job
 from headway.jobs.writer import check_writable
+from headway.report.progress import Progress
 from headway.report.summary import Summary, SummaryBuilder
 from headway.types import Result
 
@@ -20,11 +21,11 @@ __all__ = ["Session", "SessionSettings"]
 
 
 class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What surrounds a job."""
+    """A job and what surrounds it."""
 
     job: JobSettings
     engine: dict[str, Any]
-    """Keyword settings of the engine; None values are left to the file, the environment and the defaults."""
+    """Settings of the engine; None values are left to the file, the environment and the defaults."""
     config: Path | None = None
     reuse: bool = True
     """Cache and join, as jobs do unless told not to."""
@@ -35,26 +36,14 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the job was started, for the report."""
 
 
-class Line(Protocol):
-    """The live progress line."""
-
-    def update(self, tally: Tally, snapshot: dict[str, Any], hits: int) -> None:
-        """Show where the job stands."""
-        ...
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        ...
-
-
 class Session:
-    """Runs one job and tells about it: progress on stderr; the summary on stdout, or on stderr when rows go there."""
+    """Runs one job and tells about it: rows to stdout without an output file, and then all else to stderr."""
 
     def __init__(self, settings: SessionSettings) -> None:
         self._settings = settings
         self._job = settings.job
         self._tally = Tally()
-        self._hits = 0
+        self._progress = Progress(None, quiet=settings.quiet)
         task = settings.job.task
         self._builder = SummaryBuilder(model=task.model, expected_column=task.expected)
 
@@ -71,29 +60,92 @@ class Session:
         if settings.report:
             check_writable(settings.report)
         plain = load_settings(settings.engine, file=settings.config)
-        cache = (None if plain.cache != "off" else "disk") if settings.reuse else "off"
-        async with Engine(config=settings.config, **{**settings.engine, "cache": cache}) as engine:
+        reuse = "disk" if plain.cache == "off" else plain.cache
+        keywords = {**settings.engine, "cache": reuse if settings.reuse else "off"}
+        async with Engine(config=settings.config, **keywords) as engine:
             started_s = asyncio.get_running_loop().time()
-            with _progress(settings.quiet) as line:
+            with Progress(None, quiet=settings.quiet, snapshot=engine.snapshot) as self._progress:
                 finished = await run_job(
                     msgspec.structs.replace(self._job, origin=engine.settings.base_url),
                     engine,
                     on_result=self._count,
-                    on_progress=lambda tally: self._show(line, engine, tally),
+                    on_progress=self._show,
                     on_line=None if self._job.out else _write_row,
                 )
-            sys.stdout.flush()
-            summary = self._summary(finished, engine, asyncio.get_running_loop().time() - started_s)
-        return self._tell(finished, summary)
+            summary = self._figures(engine, asyncio.get_running_loop().time() - started_s)
+            used = _told(engine.settings)
+        self._tell(finished, summary, used)
+        return 1 if finished.stopped or finished.tally.failed else 0
 
     def interrupted(self) -> None:
         """Say what is kept and how to go on."""
         tally, out = self._tally, self._job.out
         total = "" if tally.total is None else f" of {tally.total:,}"
-        kept = f"kept in {journal_path(out)}; the same command goes on from there" if out else "written"
-        _say(f"interrupted: {tally.done:,}{total} rows are {kept}")
+        if out is None:
+            _say(f"interrupted after {tally.done:,}{total} rows; with --out FILE a run can be resumed")
+        else:
+            kept = f"{tally.done:,}{total} rows are kept in {journal_path(out)}"
+            _say(f"interrupted: {kept}; the same command goes on from there")
 
     def _count(self, result: Result, resumed: bool) -> None:
-        self._hits += result.cache in ("memory", "sqlite", "joined", "stale")
-        # what an earlier run sent is no attempt, and no request in flight, of this one
-        self._builder.add(msgspec.structs.replace(result, attempts=0) if resumed else result)
+        self._builder.add(result, resumed=resumed)
+        self._progress.add(result, resumed)
+
+    def _show(self, tally: Tally) -> None:
+        self._tally = tally
+        self._progress.total = tally.total
+        self._progress.refresh()
+        if self._job.out is None:
+            sys.stdout.buffer.flush()
+
+    def _figures(self, engine: Engine, wall_s: float) -> Summary:
+        live = engine.snapshot()
+        return self._builder.build(
+            wall_s=wall_s,
+            throttled=live["throttled"],
+            allowed_rpm=live["allowed_rpm"],
+            attempts=live["attempts"],
+        )
+
+    def _tell(self, finished: Finished, summary: Summary, used: dict[str, Any]) -> None:
+        """The report, the table or the JSON, and last what the user has to know."""
+        settings, tally, out = self._settings, finished.tally, self._job.out
+        if settings.report:
+            from headway.report.html import write_report  # charts, only for those who want them
+
+            write_report(
+                settings.report, summary, title=self._job.input, settings=used, command=settings.command
+            )
+        target = sys.stdout if out else sys.stderr
+        if settings.json:
+            target.write(msgspec.json.encode(summary.to_dict()).decode() + "\n")
+        elif not settings.quiet:
+            from rich.console import Console
+
+            from headway.report.terminal import print_summary
+
+            print_summary(summary, Console(file=target), title=f"{self._job.input}  {self._job.task.model}")
+        if finished.stopped:
+            kept = (
+                f"{tally.done:,} finished rows are kept; mend it and start again"
+                if out
+                else "mend it and start again"
+            )
+            _say(f"stopped: {finished.stopped.rstrip('.')}; {kept}")
+        elif tally.failed:
+            again = "; --retry-failed sends them again" if out else ""
+            _say(f"{tally.failed:,} of {tally.done:,} rows failed, each with its error in the output{again}")
+
+
+def _write_row(line: bytes) -> None:
+    sys.stdout.buffer.write(line)
+
+
+def _told(settings: Any) -> dict[str, Any]:
+    """The engine's settings that are worth telling; never the key."""
+    names = ("base_url", "cache", "limits", "requests_per_min", "tokens_per_min", "budget_usd")
+    return {name: getattr(settings, name) for name in names if getattr(settings, name) not in (None, "")}
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"headway run: {sentence}\n")

@@ -91,7 +91,8 @@ def open_source(
         raise InputError(f"{label} cannot be read: {_reason(error)}") from None
     if rows_max is not None and total is not None:
         total = min(total, rows_max)
-    return Source(label, kind, encoding, columns, total, waits, _guarded(rows, label, rows_max), (lines, stream, raw))
+    rows = _guarded(rows, label, rows_max)
+    return Source(label, kind, encoding, columns, total, waits, rows, (lines, stream, raw))
 
 
 def _open(name: str, stdin: BinaryIO | None) -> BinaryIO:

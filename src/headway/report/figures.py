@@ -12,7 +12,7 @@ __all__ = ["Accuracy", "Cost", "Failure", "LatencyFigures", "Reuse", "Series", "
 
 
 class LatencyFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Of rows that succeeded. p95_s is None below 20 values and p99_s below 100: fewer do not reach so far."""
+    """Of rows that succeeded. p95_s is None below 20 values, p99_s below 100: fewer do not reach so far."""
 
     count: int = 0
     mean_s: float | None = None

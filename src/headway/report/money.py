@@ -81,7 +81,7 @@ class Money:
 
 
 def _split(usage: Usage, rates: Rates) -> dict[str, float]:
-    """A request's dollars by kind of token, each priced at the whole prompt's length: prices may step with it."""
+    """A request's dollars by kind of token, priced at the whole prompt's length: prices may step with it."""
     tokens = usage.input_tokens
     prompt = rates.dollars(msgspec.structs.replace(usage, output_tokens=0, reasoning_tokens=0))
     output = rates.dollars(usage) - prompt

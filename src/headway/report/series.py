@@ -72,7 +72,7 @@ def _interpolated(ranked: list[float], q: float) -> float:
 
 
 class Timeline:
-    """How many intervals of each lane were open: the exact mean over each of at most `points_max` equal slots.
+    """How many intervals of each lane were open: the exact mean in each of `points_max` equal slots or fewer.
 
     An event costs O(1): each slot keeps how many intervals opened in it (less those that closed), and what
     they add to the slot's open seconds. Slots that become too many are merged two by two, which loses nothing
@@ -137,7 +137,7 @@ class Timeline:
 
 
 class LogHistogram:
-    """Counts of two kinds of values in bins that grow by 2^(1/4) (19 %), from 10 us to a day: 133 bins at most."""
+    """Counts of two kinds of values in bins that grow by 2^(1/4) (19 %), from 10 us to a day: at most 133."""
 
     __slots__ = ("_bins",)
 
@@ -154,7 +154,7 @@ class LogHistogram:
         self._bins.setdefault(at, [0, 0])[kind] += 1
 
     def bins(self) -> tuple[tuple[float, float, int, int], ...]:
-        """(from_s, to_s, count of kind 0, count of kind 1) for every bin from the first to the last that count."""
+        """(from_s, to_s, count of kind 0, count of kind 1) of every bin, from the first used to the last."""
         if not self._bins:
             return ()
         edges = range(min(self._bins), max(self._bins) + 1)

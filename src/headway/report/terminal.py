@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headway.report import format as fmt
+from headway.report.comparison import COMPARED, Compared
 from headway.report.figures import Cost, LatencyFigures, Summary
 from headway.report.progress import Progress
 
@@ -50,60 +51,16 @@ def comparison_table(summaries: Mapping[str, Summary], baseline: str) -> Table:
     table.add_column("")
     for name in summaries:
         table.add_column(name, justify="right", no_wrap=False)
-    for label, cell in _ROWS:
-        table.add_row(
-            label, *(_cell(*cell(base, summary), summary is base) for summary in summaries.values())
-        )
+    for label, cell in COMPARED:
+        table.add_row(label, *(_cell(cell(base, summary), summary is base) for summary in summaries.values()))
     return table
 
 
-def _cell(value: str, ratio: str, is_base: bool) -> Text:
-    text = Text(value)
-    if ratio and not is_base:
-        better = ratio.endswith("faster") or ratio.startswith("-")
-        text.append(f"\n{ratio}", style="green" if better else "dim")
+def _cell(cell: Compared, is_base: bool) -> Text:
+    text = Text(cell.value)
+    if cell.note and (cell.always or not is_base):
+        text.append(f"\n{cell.note}", style="green" if cell.better else "dim")
     return text
-
-
-_Cell = Callable[[Summary, Summary], tuple[str, str]]
-
-
-def _time(pick: Callable[[Summary], float | None]) -> _Cell:
-    return lambda base, one: (fmt.seconds(pick(one)), fmt.speedup(pick(base), pick(one)))
-
-
-def _amount(
-    pick: Callable[[Summary], float | None], show: Callable[[float | None], str] = fmt.count
-) -> _Cell:
-    return lambda base, one: (show(pick(one)), fmt.change(pick(base), pick(one)))
-
-
-def _accuracy(_: Summary, one: Summary) -> tuple[str, str]:
-    if one.accuracy is None:
-        return "-", ""
-    shown = fmt.interval(one.accuracy.low, one.accuracy.high)
-    return f"{one.accuracy.right} of {one.accuracy.count}", f"[{shown}]"
-
-
-def _reused(_: Summary, one: Summary) -> tuple[str, str]:
-    return (
-        f"{one.reuse.hits + one.reuse.joins} of {one.rows}" if one.reuse.misses or one.reuse.hits else "-"
-    ), ""
-
-
-_ROWS: tuple[tuple[str, _Cell], ...] = (
-    ("Total runtime", _time(lambda s: s.runtime_s)),
-    ("Latency, mean of calls", _time(lambda s: s.call_latency.mean_s)),
-    ("Latency, mean of rows", _time(lambda s: s.latency.mean_s)),
-    ("Requests sent", _amount(lambda s: s.attempts)),
-    ("Answers reused", _reused),
-    ("Tokens in", _amount(lambda s: s.tokens.input)),
-    ("Tokens out", _amount(lambda s: s.tokens.output)),
-    ("Output, mean tokens", _amount(lambda s: s.output_tokens_mean)),
-    ("Cost", _amount(lambda s: s.cost.total, fmt.dollars)),
-    ("Cost of 1,000 rows", _amount(lambda s: s.cost.per_1000_rows, fmt.dollars)),
-    ("Right answers", _accuracy),
-)
 
 
 def _figures(s: Summary) -> Table:

@@ -41,16 +41,24 @@ _FORMATS: Final = {
 }  # fmt: skip
 
 
-def fill(schema: Mapping[str, Any], text: str, choose: Choose) -> Any:
-    """An instance for the schema, out of the text; the same for the same arguments."""
-    return _Filler(schema, text, choose).value(schema, "", text, 0)
+def fill(schema: Mapping[str, Any], text: str, choose: Choose, items: Sequence[str] = ()) -> Any:
+    """An instance for the schema, out of the text; the same for the same arguments.
+
+    Args:
+        schema: The schema; references within it are followed.
+        text: What to fill it from.
+        choose: Picks one name of an enum.
+        items: Where the prompt numbers several items, the outermost array has one element for each.
+    """
+    return _Filler(schema, text, choose, items).value(schema, "", text, 0)
 
 
 class _Filler:
     """One filling: the root (for references) and the numbers of the text that are not used yet."""
 
-    def __init__(self, root: Mapping[str, Any], text: str, choose: Choose) -> None:
+    def __init__(self, root: Mapping[str, Any], text: str, choose: Choose, items: Sequence[str]) -> None:
         self._root = root
+        self._items = items
         self._choose = choose
         self._numbers = [float(n.replace(",", ".")) for n in _NUMBER.findall(text)[:100]]
 
@@ -107,7 +115,9 @@ class _Filler:
         most = int(schema.get("maxItems", max(least, _ITEMS_MAX)))
         if depth >= _DEPTH_MAX:
             most = least
-        parts = sentences(text) or [text]
+        parts = list(self._items) if self._items and depth <= 1 else sentences(text) or [text]
+        if self._items and depth <= 1:
+            most = int(schema.get("maxItems", len(parts)))
         size = max(least, min(most, len(parts)))
         unique = bool(schema.get("uniqueItems"))
         found: list[Any] = []

@@ -112,7 +112,8 @@ class ChatStream:
             return "other"
         if delta.content:
             seen.has_text = seen.has_text or has_text(delta.content)
-            return "content" if not (delta.tool_calls or delta.refusal) else self._read_rare(seen, delta)
+            if delta.tool_calls is None and delta.refusal is None and delta.function_call is None:
+                return "content"
         return self._read_rare(seen, delta)
 
     def _read_rare(self, seen: _StreamedChoice, delta: Message) -> EventKind:

@@ -217,10 +217,11 @@ class _ResponsesStream:
         self._answer = Answer()
 
     def feed(self, event: bytes) -> EventKind:
+        by_line: EventKind = "other"
         if event.startswith(b"event: "):
-            kind = _KINDS_BY_LINE.get(event[: event.find(b"\n")], "other")
-            if kind not in ("terminal", "error"):
-                return kind
+            by_line = _KINDS_BY_LINE.get(event[: event.find(b"\n")].rstrip(b"\r"), "other")
+            if by_line not in ("terminal", "error"):
+                return by_line
         data = data_of(event)
         if not data:
             return "other"
@@ -228,7 +229,7 @@ class _ResponsesStream:
             read = _decode_event(data)
         except UNREADABLE:
             return "other"
-        kind = _KINDS.get(read.type, "other") if type(read.type) is str else "other"
+        kind = _KINDS.get(read.type, "other") if type(read.type) is str and read.type else by_line
         if kind == "terminal":
             self._answer = _read_response(bytes(read.response), may_be_kept=True)
             return "terminal" if self._answer.complete else "other"

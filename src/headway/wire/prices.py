@@ -89,8 +89,8 @@ class Prices:
 
         Args:
             model: As in the request or the reply ("gpt-5.4-mini", "gpt-4o-2024-08-06").
-            origin: Where it is served ("https://api.openai.com"). One that sells no such model, a simulator on
-                loopback for example, is priced by the model's name alone.
+            origin: Where it is served ("https://api.openai.com"). One that sells no such model, or a
+                simulator on loopback, is priced by the model's name alone.
         """
         key = (model, origin)
         try:

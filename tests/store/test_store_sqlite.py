@@ -1,0 +1,420 @@
+"""The disk tier: what was put is found, at once and after a reopen; the bound holds; a broken file costs no crash."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headway.errors import ConfigError
+from headway.store.base import Entry
+from headway.store.sqlite import SqliteStore
+from headway.store.writer import WriterSettings
+from headway.types import Usage
+
+INLINE = WriterSettings(inline=True)
+QUICK = WriterSettings(batch_s=0.001)
+
+
+def entry(body: bytes = b"{}", **fields: Any) -> Entry:
+    times = {"stored_wall_s": 1.0, "fresh_until_wall_s": 2e9, "stale_until_wall_s": 3e9}
+    return Entry(body=body, **{**times, **fields})
+
+
+FULL = entry(
+    b'{"text": "' + b"word " * 400 + b'"}',
+    status=201,
+    headers=(("content-type", "application/json"), ("x-request-id", "ä")),
+    streamed=True,
+    format="openai_chat",
+    model="gpt-4o",
+    finish="stop",
+    usage=Usage(input_tokens=7, output_tokens=3),
+    dollars=0.25,
+    fetch_s=1.5,
+)
+
+
+def open_store(path: Path, bytes_max: int = 1_000_000, **settings_: Any) -> SqliteStore:
+    return SqliteStore(path, bytes_max, **{"writer": INLINE, **settings_})
+
+
+@pytest.mark.parametrize("writer", [INLINE, QUICK], ids=["inline", "thread"])
+def test_round_trip_and_reopen(tmp_path: Path, writer: WriterSettings):
+    """Every field comes back: from the queue at once, from disk after a flush, and in the next process."""
+    store = open_store(tmp_path / "c.db", writer=writer)
+    store.put(b"k" * 32, FULL)
+    assert store.get(b"k" * 32) == FULL
+    assert store.flush()
+    assert store.get(b"k" * 32) == FULL
+    store.close()
+    again = open_store(tmp_path / "c.db", writer=writer)
+    assert again.get(b"k" * 32) == FULL
+    assert again.get(b"other") is None
+    assert (again.stats().hits, again.stats().misses, again.stats().entries) == (1, 1, 1)
+    again.close()
+
+
+def test_reads_its_own_writes(tmp_path: Path):
+    """A newer put and a delete win over what is on disk while they still wait to be written."""
+    store = open_store(tmp_path / "c.db")
+    store.put(b"k", entry(b"1"))
+    store.flush()
+    store.put(b"k", entry(b"2"))
+    assert store.get(b"k") == entry(b"2")
+    store.delete(b"k")
+    assert store.get(b"k") is None
+    store.put(b"k", entry(b"3"))
+    store.flush()
+    assert store.get(b"k") == entry(b"3")
+    store.close()
+
+
+def test_large_bodies_are_compressed_small_ones_not(tmp_path: Path):
+    """A compressible 2 KB body takes less than half; 200 bytes, or bytes that do not shrink, are stored as they are."""
+    store = open_store(tmp_path / "c.db")
+    random_body = os.urandom(2_000)
+    for key, body in ((b"large", b"word " * 400), (b"small", b"x" * 200), (b"random", random_body)):
+        store.put(key, entry(body))
+    store.flush()
+    rows = (
+        sqlite3.connect(tmp_path / "c.db").execute("SELECT key, codec, length(body) FROM entries").fetchall()
+    )
+    found = {key: (codec, length) for key, codec, length in rows}
+    assert found[b"large"][0] == 1
+    assert found[b"large"][1] < 1_000
+    assert found[b"small"] == (0, 200)
+    assert found[b"random"] == (0, 2_000)
+    assert store.get(b"random") == entry(random_body)
+    store.close()
+
+
+def test_bytes_are_bounded_and_used_entries_survive(tmp_path: Path):
+    """The sum of sizes stays under the bound, the totals match the rows, and an entry in use outlives others."""
+    store = open_store(tmp_path / "c.db", 40_000)
+    store.put(b"hot", entry(os.urandom(500)))
+    for number in range(600):
+        store.put(b"%d" % number, entry(os.urandom(500)))
+        if number % 20 == 0:
+            store.flush()
+            assert store.get(b"hot") is not None, number
+    store.flush()
+    stats = store.stats()
+    rows = sqlite3.connect(tmp_path / "c.db").execute("SELECT count(*), sum(size) FROM entries").fetchone()
+    assert (stats.entries, stats.bytes_used) == rows
+    assert 30_000 < stats.bytes_used <= 40_000
+    assert stats.evictions == 601 - stats.entries
+    store.close()
+
+
+def test_expired_entries_go_first(tmp_path: Path):
+    """When room is needed, what has expired is evicted before anything that has not, however old."""
+    store = open_store(tmp_path / "c.db", 8_000, wall_s=lambda: 1_000.0)
+    for number in range(4):
+        store.put(b"good%d" % number, entry(os.urandom(500), stale_until_wall_s=2_000.0))
+    for number in range(4):
+        store.put(b"gone%d" % number, entry(os.urandom(500), stale_until_wall_s=999.0))
+    store.flush()
+    for number in range(4, 8):
+        store.put(b"good%d" % number, entry(os.urandom(500), stale_until_wall_s=2_000.0))
+    store.flush()
+    assert [store.get(b"good%d" % number) is not None for number in range(8)] == [True] * 8
+    assert all(store.get(b"gone%d" % number) is None for number in range(4))
+    store.close()
+
+
+def test_too_large_is_refused(tmp_path: Path):
+    """An entry above the bound is not kept, and its outdated predecessor neither."""
+    store = open_store(tmp_path / "c.db", 2_000)
+    store.put(b"k", entry(b"1"))
+    store.put(b"k", entry(b"x" * 3_000))
+    assert store.get(b"k") is None
+    store.flush()
+    assert store.get(b"k") is None
+    store.close()
+
+
+def test_list_and_purge(tmp_path: Path):
+    """`list` shows the youngest without bodies; `purge` takes the expired, or all, and gives the space back."""
+    store = open_store(tmp_path / "c.db")
+    store.put(b"old", entry(os.urandom(100_000), stale_until_wall_s=10.0))
+    store.put(b"new", FULL)
+    store.flush()
+    infos = store.list(1)
+    assert [(info.key, info.entry.model, info.entry.body) for info in infos] == [(b"new", "gpt-4o", b"")]
+    assert store.purge(expired_before_wall_s=11.0)
+    assert (store.get(b"old"), store.get(b"new")) == (None, FULL)
+    assert store.purge()
+    assert store.stats().entries == store.stats().bytes_used == 0
+    store.close()
+    assert (tmp_path / "c.db").stat().st_size < 100_000
+
+
+def test_modes_and_side_files(tmp_path: Path):
+    """The directory is 0700, the file and its side files 0600, and a clean close leaves the file alone."""
+    store = open_store(tmp_path / "new" / "c.db")
+    store.put(b"k", FULL)
+    store.flush()
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()} == {0o600}
+    assert store.get(b"k") == FULL
+    store.close()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["c.db"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["put", "delete", "flush", "reopen", "get"]),
+            st.integers(0, 5),
+            st.integers(0, 600),
+        ),
+        max_size=40,
+    )
+)
+def test_against_a_dict(operations: list[tuple[str, int, int]]):
+    """Any sequence of puts, deletes, flushes and reopens answers as a dict does, while nothing need be evicted."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "c.db"
+        store, model = (
+            open_store(path, writer=WriterSettings(inline=True, batch_rows=4)),
+            dict[bytes, Entry](),
+        )
+        for operation, number, size in operations:
+            key = b"%d" % number
+            if operation == "put":
+                model[key] = entry(b"x" * size, fetch_s=float(size))
+                store.put(key, model[key])
+            elif operation == "delete":
+                store.delete(key)
+                model.pop(key, None)
+            elif operation == "flush":
+                store.flush()
+            elif operation == "reopen":
+                store.close()
+                store = open_store(path, writer=WriterSettings(inline=True, batch_rows=4))
+            assert store.get(key) == model.get(key)
+        store.flush()
+        assert store.stats().entries == len(model)
+        store.close()
+
+
+def test_newer_schema_is_refused(tmp_path: Path):
+    """A file of a newer Headway is left alone, and the error says what to do."""
+    open_store(tmp_path / "c.db").close()
+    sqlite3.connect(tmp_path / "c.db").execute("PRAGMA user_version = 7")
+    with pytest.raises(ConfigError, match=r"schema 7.*upgrade Headway"):
+        open_store(tmp_path / "c.db")
+
+
+def test_older_schema_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An older cache is emptied and goes on under the new schema."""
+    store = open_store(tmp_path / "c.db")
+    store.put(b"k", FULL)
+    store.close()
+    import msgspec
+
+    from headway.store import sqlite
+
+    monkeypatch.setattr(sqlite, "LAYOUT", msgspec.structs.replace(sqlite.LAYOUT, version=2))
+    newer = open_store(tmp_path / "c.db")
+    assert newer.get(b"k") is None
+    newer.put(b"k", FULL)
+    newer.flush()
+    assert newer.get(b"k") == FULL
+    newer.close()
+
+
+def test_foreign_database_is_refused(tmp_path: Path):
+    """Another program's SQLite file is never touched."""
+    with sqlite3.connect(tmp_path / "theirs.db") as theirs:
+        theirs.execute("CREATE TABLE precious (x)")
+    with pytest.raises(ConfigError, match="another program"):
+        open_store(tmp_path / "theirs.db")
+    assert theirs.execute("SELECT count(*) FROM precious").fetchone() == (0,)
+
+
+def test_garbage_is_set_aside(tmp_path: Path):
+    """A file that is no database is renamed with one warning, and the cache works."""
+    (tmp_path / "c.db").write_bytes(b"garbage " * 1_000)
+    warnings: list[str] = []
+    store = open_store(tmp_path / "c.db", on_error=warnings.append)
+    store.put(b"k", FULL)
+    store.flush()
+    assert store.get(b"k") == FULL
+    store.close()
+    assert (tmp_path / "c.db.corrupt").read_bytes().startswith(b"garbage")
+    assert len(warnings) == 1
+    assert "c.db.corrupt" in warnings[0]
+
+
+def test_corruption_while_running(tmp_path: Path):
+    """Pages overwritten under a running store are misses, never a crash; after a moment it works again."""
+    path = tmp_path / "c.db"
+    store = open_store(path)
+    for number in range(200):
+        store.put(b"%d" % number, entry(os.urandom(1_000)))
+    store.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+    warnings: list[str] = []
+    store = open_store(path, on_error=warnings.append)
+    assert [store.get(b"%d" % number) for number in range(200)] == [None] * 200
+    store.put(b"lost", FULL)  # may be given up with the batch that replaces the file
+    store.flush()
+    store.put(b"k", FULL)
+    store.flush()
+    assert store.get(b"k") == FULL
+    assert path.with_name("c.db.corrupt").exists()
+    assert any("could not be read" in warning for warning in warnings)
+    store.close()
+
+
+@pytest.mark.parametrize("where", ["file/c.db", "."])
+def test_path_that_cannot_be_written(tmp_path: Path, where: str):
+    """A path below a file, or a directory, is a sentence that names it."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="name a writable path"):
+        open_store(tmp_path / where)
+
+
+def test_disk_failure_while_running(tmp_path: Path):
+    """When the disk refuses, puts are dropped and counted, one warning is given, and reads go on."""
+    warnings: list[str] = []
+    store = open_store(tmp_path / "c.db", on_error=warnings.append)
+    store.put(b"k", FULL)
+    store.flush()
+    store._writer._work._connection.execute("PRAGMA max_page_count = 1")  # type: ignore[union-attr]
+    for number in range(3):
+        store.put(b"%d" % number, entry(os.urandom(50_000)))
+        store.flush()
+    assert store.dropped == 3
+    assert len(warnings) == 1
+    assert store.get(b"k") == FULL
+    assert store.get(b"0") is None
+    store.close()
+
+
+def test_queue_is_bounded_in_rows_and_bytes(tmp_path: Path):
+    """What does not fit the queue is dropped and counted, and is not served from memory either."""
+    slow = WriterSettings(queue_rows_max=3, queue_bytes_max=5_000, batch_s=0.5)
+    store = open_store(tmp_path / "c.db", writer=slow)
+    store.put(b"bytes", entry(b"x" * 6_000))
+    assert (store.get(b"bytes"), store.dropped) == (None, 1)
+    for number in range(5):
+        store.put(b"%d" % number, entry())
+    assert [store.get(b"%d" % number) is not None for number in range(5)] == [True] * 3 + [False] * 2
+    assert store.dropped == 3
+    store.flush()
+    store.put(b"5", entry())
+    assert store.get(b"5") == entry()
+    store.close()
+
+
+def fill(path: str, name: str, count: int) -> None:
+    store = SqliteStore(path, 10_000_000, writer=WriterSettings(batch_rows=10, batch_s=0.0))
+    for number in range(count):
+        store.put(f"{name}{number}".encode(), entry(name.encode() * 300))
+    assert store.flush()
+    assert store.dropped == 0
+    store.close()
+
+
+def test_two_processes_share_a_file(tmp_path: Path):
+    """Two processes create and fill one file at the same time; a third finds everything, totals included."""
+    context = multiprocessing.get_context("spawn")
+    path = tmp_path / "c.db"
+    processes = [context.Process(target=fill, args=(str(path), name, 150)) for name in "ab"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    store = open_store(path)
+    assert all(store.get(f"{name}{number}".encode()) for name in "ab" for number in range(150))
+    assert store.stats().entries == 300
+    store.close()
+
+
+KILLED = """
+import os, signal, sys
+from headway.store.base import Entry
+from headway.store.sqlite import SqliteStore
+from headway.store.writer import WriterSettings
+store = SqliteStore(sys.argv[1], 10_000_000, writer=WriterSettings(batch_rows=10, batch_s=0.0))
+for number in range(100_000):
+    store.put(b"%d" % number, Entry(body=b"x" * 500, stored_wall_s=1, fresh_until_wall_s=2, stale_until_wall_s=3))
+    if number == 200:
+        store.flush()
+        print("flushed", flush=True)
+    if number == 2_000:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_kill_9_leaves_a_readable_file(tmp_path: Path):
+    """A process killed while writing leaves a sound database with everything that was flushed."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "c.db")], stdout=subprocess.PIPE, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert done.stdout == b"flushed\n"
+    warnings: list[str] = []
+    store = open_store(tmp_path / "c.db", on_error=warnings.append)
+    assert all(store.get(b"%d" % number) is not None for number in range(201))
+    store.close()
+    assert not warnings
+    assert sqlite3.connect(tmp_path / "c.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+UNCLOSED = """
+import sys
+from headway.store.base import Entry
+from headway.store.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1], 10_000_000)
+store.put(b"k", Entry(body=b"x", stored_wall_s=1, fresh_until_wall_s=2, stale_until_wall_s=3))
+"""
+
+
+def test_exit_without_close_writes(tmp_path: Path):
+    """A program that ends without closing neither hangs nor loses what it had put."""
+    subprocess.run([sys.executable, "-c", UNCLOSED, str(tmp_path / "c.db")], check=True, timeout=30)
+    store = open_store(tmp_path / "c.db")
+    assert store.get(b"k") is not None
+    store.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_child_writes_its_own(tmp_path: Path):
+    """After a fork both processes go on: each writes what it put, over connections of its own."""
+    code = """
+import os, sys
+from headway.store.base import Entry
+from headway.store.sqlite import SqliteStore
+def entry(text): return Entry(body=text, stored_wall_s=1, fresh_until_wall_s=2, stale_until_wall_s=3)
+store = SqliteStore(sys.argv[1], 10_000_000)
+store.put(b"before", entry(b"x")); store.flush(); store.get(b"before"); store.put(b"queued", entry(b"y"))
+child = os.fork()
+if child == 0:
+    assert store.get(b"before") is not None
+    store.put(b"child", entry(b"c")); store.close(); os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+store.put(b"parent", entry(b"p")); store.close()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "c.db")]
+    subprocess.run(command, check=True, timeout=60)
+    store = open_store(tmp_path / "c.db")
+    assert all(store.get(key) is not None for key in (b"before", b"queued", b"child", b"parent"))
+    store.close()
