@@ -21,7 +21,12 @@ DONE = b'data: {"type":"response.completed","response":' + ANSWER + b"}\n\n"
 
 
 def ok(body: bytes, kind: bytes = b"application/json", more: bytes = b"") -> bytes:
-    return b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (kind, len(body), more, body)
+    return b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (
+        kind,
+        len(body),
+        more,
+        body,
+    )
 
 
 async def request_of(reader: asyncio.StreamReader) -> bytes:
@@ -113,7 +118,9 @@ def test_a_refused_connection_was_never_billed():
     """Nobody listens: the message names the address and the way out."""
 
     async def work(_):
-        async with Engine(base_url="http://127.0.0.1:9/v1", api_key="k", log="off", log_level="off", attempts_max=1) as e:
+        async with Engine(
+            base_url="http://127.0.0.1:9/v1", api_key="k", log="off", log_level="off", attempts_max=1
+        ) as e:
             return await plain(e)
 
     error = run(lambda r, w: asyncio.sleep(0), work)
@@ -122,7 +129,9 @@ def test_a_refused_connection_was_never_billed():
     assert not error.maybe_billed
 
 
-@pytest.mark.parametrize("sent", [b"", ok(ANSWER)[:60], ok(ANSWER)[:-10]], ids=["nothing", "half a head", "half a body"])
+@pytest.mark.parametrize(
+    "sent", [b"", ok(ANSWER)[:60], ok(ANSWER)[:-10]], ids=["nothing", "half a head", "half a body"]
+)
 def test_a_connection_that_breaks_is_named_and_may_be_billed(sent):
     """Closed before the announced length: no half answer is ever handed on."""
 
@@ -165,7 +174,7 @@ def test_a_stream_that_goes_idle_has_another_limit():
 @pytest.mark.parametrize("cut", [1, 7, 64, 4096])
 def test_a_stream_arrives_whole_however_it_is_cut(cut):
     """Splits anywhere, even inside a UTF-8 sequence, change no byte."""
-    text = EVENT * 3 + "data: {\"type\":\"response.output_text.delta\",\"delta\":\"π≈3\"}\n\n".encode() + DONE
+    text = EVENT * 3 + 'data: {"type":"response.output_text.delta","delta":"π≈3"}\n\n'.encode() + DONE
 
     async def serve(reader, writer):
         while True:

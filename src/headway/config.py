@@ -187,11 +187,11 @@ def _where(file: str | Path | None) -> str:
 _TYPES = {name: hint for name, hint in get_type_hints(Settings).items() if name in Settings.__struct_fields__}
 
 _POSITIVE = frozenset(
-    {
-        "timeout_s", "connect_timeout_s", "first_byte_timeout_s", "first_event_timeout_s", "idle_timeout_s",
-        "connections_max", "queue_max", "reply_bytes_max", "requests_per_min", "tokens_per_min", "attempts_max",
-        "cache_memory_bytes_max", "cache_disk_bytes_max", "cache_ttl_s", "log_rows_max",
-    }  # fmt: skip
+    """
+    timeout_s connect_timeout_s first_byte_timeout_s first_event_timeout_s idle_timeout_s connections_max queue_max
+    reply_bytes_max requests_per_min tokens_per_min attempts_max cache_memory_bytes_max cache_disk_bytes_max cache_ttl_s
+    log_rows_max
+    """.split()
 )
 
 
@@ -217,8 +217,9 @@ def _checked(key: str, value: Any, where: str) -> Any:
         expected = "a number"
     else:
         good, expected = isinstance(value, str), "text"
-    if good and not isinstance(value, str | bool) and (value < 0 or (value == 0 and key in _POSITIVE)):
-        good, expected = False, expected + (" above 0" if key in _POSITIVE else " of at least 0")
+    if "number" in expected:
+        expected += " above 0" if key in _POSITIVE else " of at least 0"
+        good = good and (value > 0 or (value == 0 and key not in _POSITIVE))
     if not good:
         raise ConfigError(f"{where}: {key} must be {expected}, not {_shown(value)}")
     return float(value) if kind in (float, float | None) else value
@@ -260,11 +261,19 @@ def _check_cache(value: Any) -> tuple[Any, str]:
 
 
 def _check_limits(value: Any) -> tuple[Any, str]:
-    return value, "" if value == "" or value in LIMIT_PRESETS else f"one of {', '.join(sorted(LIMIT_PRESETS))}"
+    return (
+        value,
+        "" if value == "" or value in LIMIT_PRESETS else f"one of {', '.join(sorted(LIMIT_PRESETS))}",
+    )
 
 
 def _check_level(value: Any) -> tuple[Any, str]:
-    return value, "" if value in ("debug", "info", "warning", "off") else '"debug", "info", "warning" or "off"'
+    return value, "" if value in (
+        "debug",
+        "info",
+        "warning",
+        "off",
+    ) else '"debug", "info", "warning" or "off"'
 
 
 def _check_log(value: Any) -> tuple[Any, str]:

@@ -118,7 +118,12 @@ def _step(item: int | Exception | Step) -> Step:
 
 
 def _error(step: Step) -> dict[str, Any]:
-    code = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded", 529: "overloaded_error"}
+    code = {
+        401: "invalid_api_key",
+        404: "model_not_found",
+        429: "rate_limit_exceeded",
+        529: "overloaded_error",
+    }
     return {"error": {"message": step.text, "type": "error", "param": None, "code": code.get(step.status)}}
 
 
@@ -145,7 +150,13 @@ def _chat(call: Call, step: Step) -> dict[str, Any]:
 
 def _response(call: Call, step: Step) -> dict[str, Any]:
     part = {"type": "output_text", "text": step.text, "annotations": []}
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "status": "completed",
+        "content": [part],
+    }
     return {
         "id": "resp_1", "object": "response", "created_at": 0, "status": "completed", "model": call.view.model,
         "output": [message],
@@ -163,18 +174,19 @@ def _stream(call: Call, step: Step) -> list[bytes]:
     words[-1] = words[-1][:-1]
     if call.path.partition("?")[0].endswith("/chat/completions"):
         base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": call.view.model}
-        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}, *({"content": w} for w in words)]
+        deltas: list[dict[str, Any]] = [
+            {"role": "assistant", "content": ""},
+            *({"content": w} for w in words),
+        ]
         events = [base | {"choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas]
         events.append(base | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         if b'"include_usage":true' in call.body:
             events.append(base | {"choices": [], "usage": _chat(call, step)["usage"]})
         return [b"data: " + msgspec.json.encode(event) + b"\n\n" for event in events] + [b"data: [DONE]\n\n"]
     whole = _response(call, step)
-    started = {"type": "response.created", "response": whole | {"status": "in_progress", "output": []}}
+    started: dict[str, Any] = {"type": "response.created", "response": whole | {"status": "in_progress", "output": []}}
     place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
     events = [started]
     events += [{"type": "response.output_text.delta", **place, "delta": word} for word in words]
     events.append({"type": "response.completed", "response": whole})
-    return [
-        f"event: {event['type']}\n".encode() + b"data: " + msgspec.json.encode(event) + b"\n\n" for event in events
-    ]
+    return [f"event: {event['type']}\n".encode() + b"data: " + msgspec.json.encode(event) + b"\n\n" for event in events]

@@ -1,8 +1,8 @@
 """The terminal handler: a call goes out over a pooled connection, a reply comes in.
 
-`Upstream` sends over httpx2's own transport, so proxies, TLS and HTTP rules are httpx2's; `InProcess` hands calls to any
-other `Handler` (a simulator, a test's fake) and keeps the same books: when it was sent, when the first byte came, who
-is at fault when it fails.
+`Upstream` sends over httpx2's own transport, so proxies, TLS and HTTP rules are httpx2's; `InProcess` hands calls to
+any other `Handler` (a simulator, a test's fake) and keeps the same books: when it was sent, when the first byte came,
+who is at fault when it fails.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["InProcess", "Timeouts", "Upstream", "end_to_end"]
 
 _HOP_BY_HOP = frozenset(
-    {
-        "connection", "content-length", "host", "keep-alive", "proxy-authenticate", "proxy-authorization", "te",
-        "trailer", "transfer-encoding", "upgrade", "accept-encoding",
-    }  # fmt: skip
+    """
+    connection content-length host keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding
+    upgrade accept-encoding
+    """.split()
 )
 
 
@@ -86,7 +86,9 @@ class Upstream:
             raise _failure(error, call, first_s) from error
         trace.first_byte_at_s = clock.loop.time()
         limits_s["read"] = timeouts.idle_s  # read again by the transport before each chunk
-        headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
+        headers = tuple(
+            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw
+        )
         body = _Body(response, call, timeouts.idle_s, self._reply_bytes_max)
         return Reply(response.status_code, headers, chunks=body, close=body.aclose, trace=trace)
 
@@ -198,7 +200,8 @@ def _failure(error: httpx2.HTTPError, call: Call, silence_s: float) -> ProviderE
         return ConnectFailed(f"no connection to {where} ({reason}); check that base_url is right and the server is up")
     if isinstance(error, httpx2.TimeoutException):
         return ProviderTimeout(
-            f"{where} was silent for {silence_s:g} s; raise the timeout if its answers take that long", maybe_billed=sent
+            f"{where} was silent for {silence_s:g} s; raise the timeout if its answers take that long",
+            maybe_billed=sent,
         )
     reason = str(error) or type(error).__name__
     return ConnectionLost(f"the connection to {where} broke before the answer was whole ({reason})", maybe_billed=sent)

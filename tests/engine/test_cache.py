@@ -159,9 +159,7 @@ def test_a_stale_answer_is_not_served_past_its_bound():
 def test_stale_while_revalidate_serves_at_once_and_refreshes_behind():
     """The caller waits for nothing; the next one finds the new answer."""
     provider = FakeProvider([Step(text="old"), Step(text="new", delay_s=5)])
-    out = replies(
-        provider, BODY, BODY, BODY, gap_s=150, cache_ttl_s=100, cache_stale_while_revalidate_s=1000
-    )
+    out = replies(provider, BODY, BODY, BODY, gap_s=150, cache_ttl_s=100, cache_stale_while_revalidate_s=1000)
     assert b"old" in out[1][2]
     assert b"new" in out[2][2]
 

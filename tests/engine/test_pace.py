@@ -29,7 +29,8 @@ def test_a_429_text_teaches_the_limit():
     """One refusal with its arithmetic, and the pace is right from then on."""
     text = b"Rate limit reached for m in organization org-x on requests per min (RPM): Limit 60, Used 60, Requested 1."
     refusal = Step(
-        status=429, body=b'{"error":{"message":"' + text + b'","type":"requests","code":"rate_limit_exceeded"}}'
+        status=429,
+        body=b'{"error":{"message":"' + text + b'","type":"requests","code":"rate_limit_exceeded"}}',
     )
     provider = FakeProvider([refusal, 200])
 

@@ -114,9 +114,7 @@ def test_an_overload_inside_a_200_is_tried_again():
     """An error event before any content is a failed try, whatever the status line said."""
     event = b'data: {"error":{"type":"overloaded_error","code":"overloaded_error","message":"busy"}}\n\n'
     provider = FakeProvider([Step(chunks=(event,)), Step(text="fine")])
-    reply, _ = send(
-        provider, path=COMPLETIONS, body={"model": "m", "messages": [], "stream": True}
-    )
+    reply, _ = send(provider, path=COMPLETIONS, body={"model": "m", "messages": [], "stream": True})
     assert provider.calls == 2
     assert b"fine" in reply._body
 

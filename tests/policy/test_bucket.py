@@ -35,7 +35,7 @@ def test_reset_is_the_time_to_full_and_gives_the_window():
 
 
 def test_a_reading_of_a_request_sent_in_ignorance_counts_its_age_and_what_was_sent_since():
-    """available = last remaining + refill * age - charges sent since that snapshot."""
+    """Available = last remaining + refill * age - charges sent since that snapshot."""
     bucket = Bucket()
     mark = bucket.charge(1, 8.0)
     bucket.charge(300, 8.0)

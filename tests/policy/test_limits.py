@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from typing import NamedTuple
 
-from headway.policy.limits import LimitSettings, Limits
+from headway.policy.limits import Limits, LimitSettings
 from headway.types import ErrorView
 
 
@@ -59,7 +59,9 @@ def play(limits: Limits, *, rows: int, rpm: float, capacity_s: float, latency_s:
         else:
             refused += 1
             owed += 1
-            error = ErrorView(outcome="throttled", limit_kind="requests", limit=int(rpm), used=int(rpm - lvl), requested=1)
+            error = ErrorView(
+                outcome="throttled", limit_kind="requests", limit=int(rpm), used=int(rpm - lvl), requested=1
+            )
             limits.refused(charge, reading, error, now_s=now)
     return now, admitted, refused
 
@@ -75,7 +77,7 @@ def test_a_hidden_slice_is_learned_with_few_refusals_and_then_used_to_the_full()
 
 def test_a_full_bucket_is_spent_not_saved():
     """The same API with a minute's worth in its bucket: the burst is used, without a refusal."""
-    finish, admitted, refused = play(Limits(LimitSettings()), rows=3080, rpm=3000, capacity_s=60, latency_s=1.2)
+    finish, _, refused = play(Limits(LimitSettings()), rows=3080, rpm=3000, capacity_s=60, latency_s=1.2)
     assert refused == 0
     assert finish < 10
 

@@ -37,7 +37,7 @@ def test_used_entries_survive():
 
 
 def test_too_large_is_refused():
-    """An entry above the bound is not kept, its outdated predecessor neither, and nothing else goes for it."""
+    """An entry above the bound is not kept, nor its outdated predecessor; nothing else goes for it."""
     store = MemoryStore(3_000)
     store.put(b"a", entry())
     store.put(b"b", entry())
@@ -68,7 +68,7 @@ def test_stats_count():
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.none() | st.integers(0, 3_000)), max_size=60))
 def test_against_a_dict(operations: list[tuple[int, int | None]]):
-    """Whatever is put and deleted: never a wrong entry, never above the bound, the last put is there if it fits."""
+    """Never a wrong entry, never above the bound, and the last put is there."""
     store, model = MemoryStore(8_000), dict[bytes, Entry]()
     for number, size in operations:
         key = b"%d" % number

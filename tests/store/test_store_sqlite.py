@@ -87,9 +87,7 @@ def test_large_bodies_are_compressed_small_ones_not(tmp_path: Path):
     for key, body in ((b"large", b"word " * 400), (b"small", b"x" * 200), (b"random", random_body)):
         store.put(key, entry(body))
     store.flush()
-    rows = (
-        sqlite3.connect(tmp_path / "c.db").execute("SELECT key, codec, length(body) FROM entries").fetchall()
-    )
+    rows = sqlite3.connect(tmp_path / "c.db").execute("SELECT key, codec, length(body) FROM entries").fetchall()
     found = {key: (codec, length) for key, codec, length in rows}
     assert found[b"large"][0] == 1
     assert found[b"large"][1] < 1_000
@@ -366,9 +364,7 @@ for number in range(100_000):
 
 def test_kill_9_leaves_a_readable_file(tmp_path: Path):
     """A process killed while writing leaves a sound database with everything that was flushed."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "c.db")], stdout=subprocess.PIPE, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "c.db")], stdout=subprocess.PIPE, check=False)
     assert done.returncode == -signal.SIGKILL
     assert done.stdout == b"flushed\n"
     warnings: list[str] = []

@@ -1,4 +1,4 @@
-"""Errors become what the engine acts on: an outcome, whether to retry, how long to wait, the bucket's state."""
+"""Errors become what the engine acts on: an outcome, whether to retry, how long to wait."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_status_alone(status: int, outcome: str, retryable: bool, text: bytes) -
     ],
 )
 def test_codes(status: int, error: dict[str, Any], outcome: str, retryable: bool, code: str) -> None:
-    """The provider's word is kept and decides; inside a 200 it decides alone, a number standing for a status."""
+    """The provider's word is kept and decides; inside a 200 it decides alone, and numbers are statuses."""
     view = error_of(status, error)
     assert (view.outcome, view.retryable, view.code) == (outcome, retryable, code)
 

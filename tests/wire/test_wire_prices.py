@@ -29,9 +29,7 @@ def test_dollars_agree(served: tuple[str, str], parts: tuple[int, int, int], out
     model, origin = served
     rates = PRICES.rates(model, origin)
     assert rates is not None
-    usage = Usage(
-        input_tokens=sum(parts), cached_tokens=cached, cache_write_tokens=written, output_tokens=output
-    )
+    usage = Usage(input_tokens=sum(parts), cached_tokens=cached, cache_write_tokens=written, output_tokens=output)
     theirs = genai_prices.calc_price(
         genai_prices.Usage(
             input_tokens=sum(parts),
@@ -66,7 +64,7 @@ def test_unknown_is_not_zero() -> None:
 
 
 def test_origin_chooses_the_provider() -> None:
-    """The origin's own price counts where it is known; elsewhere, as on loopback, the model's name decides."""
+    """The origin's own price counts where it is known; elsewhere, as on loopback, the model's name."""
     by_name = PRICES.rates("gpt-4o-mini")
     assert by_name is not None
     assert by_name == PRICES.rates("gpt-4o-mini", "http://127.0.0.1:8080")

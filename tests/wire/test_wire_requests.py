@@ -1,4 +1,4 @@
-"""What is read of a request, and the canonical body that a cache key is made of."""
+"""What is read of a request, and the one splice that is made in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headway.types import RequestView
 from headway.wire import reader_for
-from headway.wire.blocks import BLOCKS_MAX, block_hashes
+from headway.wire.blocks import block_hashes
 from headway.wire.openai_request import MEDIA_TOKENS
 
 CHAT = reader_for("/v1/chat/completions")
@@ -21,11 +21,7 @@ assert RESPONSES is not None
 
 HELLO = [{"role": "user", "content": "Hello"}]
 json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
@@ -37,9 +33,7 @@ def chat(messages: Any = None, **fields: Any) -> RequestView:
 
 
 def responses(input_: Any = "Hello", **fields: Any) -> RequestView:
-    return RESPONSES.read_request(
-        json.dumps({"model": "gpt-5.4-mini", "input": input_, **fields}).encode(), ()
-    )
+    return RESPONSES.read_request(json.dumps({"model": "gpt-5.4-mini", "input": input_, **fields}).encode(), ())
 
 
 @pytest.mark.parametrize(
@@ -66,9 +60,7 @@ def test_reader_for(path: str, format_: str | None) -> None:
 
 def test_chat_view() -> None:
     """A chat request's bounds, stream and usage wishes are read as they stand."""
-    view = chat(
-        max_completion_tokens=64, max_tokens=99, n=3, stream=True, stream_options={"include_usage": True}
-    )
+    view = chat(max_completion_tokens=64, max_tokens=99, n=3, stream=True, stream_options={"include_usage": True})
     assert (view.format, view.model, view.stream, view.output_tokens_max) == (
         "openai_chat",
         "gpt-4o-mini",
@@ -133,9 +125,7 @@ def test_parts_of_a_prompt(part: dict[str, Any], why: str) -> None:
 
 def test_text_never_trips() -> None:
     """System prompts and tool schemas that name the words of the bypass list stay reusable."""
-    words = (
-        "file_id image_url previous_response_id store: true background conversation item_reference web_search"
-    )
+    words = "file_id image_url previous_response_id store: true background conversation item_reference web_search"
     schema = {
         "type": "object",
         "properties": {"file_id": {"type": "string"}, "image_url": {"type": "string"}},
@@ -203,126 +193,11 @@ def test_responses_bypass(fields: dict[str, Any], why: str) -> None:
 
 
 def test_input_estimate() -> None:
-    """A character counts a quarter of a token wherever it stands; an inline image counts flat, not by its size."""
+    """A character counts a quarter of a token wherever it stands; an image counts flat, not by its size."""
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 40_000}}
     assert MEDIA_TOKENS < chat([{"role": "user", "content": [image]}]).input_tokens < MEDIA_TOKENS + 20
-    assert (
-        chat([{"role": "system", "content": "a" * 400}, {"role": "user", "content": "b" * 400}]).input_tokens
-        == 200
-    )
+    assert chat([{"role": "system", "content": "a" * 400}, {"role": "user", "content": "b" * 400}]).input_tokens == 200
     assert chat(tools=[{"type": "function", "function": {"name": "f" * 400}}]).input_tokens > 100
-
-
-def test_canonical_drops_what_does_not_change_the_answer() -> None:
-    """A stream and its plain twin share a key, however their keys are ordered and whoever the user is."""
-    bare = {"model": "m", "messages": HELLO, "temperature": 0}
-    noise = {
-        "user": "u",
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "metadata": {"a": "b"},
-        "safety_identifier": "s",
-        "service_tier": "flex",
-        "prompt_cache_key": "k",
-        "prompt_cache_retention": "24h",
-        "prompt_cache_options": {"mode": "explicit"},
-        "cache_control": {"type": "ephemeral"},
-    }
-    for reader in (CHAT, RESPONSES):
-        key = reader.canonical(json.dumps(bare).encode())
-        assert key == b'{"messages":[{"content":"Hello","role":"user"}],"model":"m","temperature":0}'
-        assert reader.canonical(json.dumps({**noise, **bare}, indent=2).encode()) == key
-        for name, value in noise.items():
-            assert reader.canonical(json.dumps({**bare, name: value}).encode()) == key
-
-
-def test_canonical_drops_breakpoints_inside_the_prompt_only() -> None:
-    """Cache breakpoints on blocks and tools go, also when spelled with escapes; a schema's property stays."""
-    part = {"type": "text", "text": "Hi"}
-
-    def key(part: dict[str, Any], tool: dict[str, Any]) -> bytes | None:
-        return CHAT.canonical(
-            json.dumps({"messages": [{"role": "user", "content": [part]}], "tools": [tool]}).encode()
-        )
-
-    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {}}}}
-    bare = key(part, tool)
-    assert key({**part, "cache_control": {"type": "ephemeral"}}, tool) == bare
-    assert key({**part, "prompt_cache_breakpoint": {"mode": "explicit"}}, tool) == bare
-    assert key(part, {**tool, "cache_control": {"type": "ephemeral"}}) == bare
-    escaped = (
-        b'{"messages":[{"role":"user","content":[{"type":"text","text":"Hi","cache\\u005fcontrol":{}}]}]}'
-    )
-    assert CHAT.canonical(escaped) == CHAT.canonical(escaped.replace(b',"cache\\u005fcontrol":{}', b""))
-    schema = {"properties": {"cache_control": {"type": "string"}}}
-    assert key(part, {"type": "function", "function": {"name": "f", "parameters": schema}}) != bare
-    assert key({**part, "text": '"cache_control":{}'}, tool) != bare
-    nested = json.dumps({"messages": HELLO, "guided_json": {"cache_control": {"type": "string"}}}).encode()
-    assert CHAT.canonical(nested) != CHAT.canonical(
-        json.dumps({"messages": HELLO, "guided_json": {}}).encode()
-    )
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (b"1", b"1.0"),
-        (b"1", b"true"),
-        (b"0", b"-0.0"),
-        (b"0", b"null"),
-        (b"9007199254740993", b"9007199254740992"),
-        (b"123456789012345678901234567890", b"123456789012345678901234567891"),
-        (b"0.1", b"0.10000000000000002"),
-        ('"\u00e9"'.encode(), '"e\u0301"'.encode()),
-        (b'"a"', b'"a "'),
-        (b'["a","b"]', b'["b","a"]'),
-        (b'{"a":null}', b"{}"),
-        (b'"1"', b"1"),
-    ],
-)
-def test_canonical_keeps_values_apart(one: bytes, other: bytes) -> None:
-    """Numbers, text and arrays that differ never share a key."""
-    assert CHAT.canonical(b'{"seed":%b}' % one) != CHAT.canonical(b'{"seed":%b}' % other)
-
-
-@given(body=st.dictionaries(st.text(max_size=6), json_values, max_size=5), data=st.data())
-def test_canonical_depends_on_content_only(body: dict[str, Any], data: st.DataObject) -> None:
-    """Any order of keys gives the same bytes, any other value or unknown field gives others."""
-    key = CHAT.canonical(json.dumps(body).encode())
-    shuffled = dict(data.draw(st.permutations(list(body.items()))))
-    assert key is not None
-    assert CHAT.canonical(json.dumps(shuffled, indent=1, ensure_ascii=False).encode()) == key
-    assert CHAT.canonical(key) == key
-    assert CHAT.canonical(json.dumps({**body, "an unknown field": 1}).encode()) != key
-    if body:
-        name = data.draw(st.sampled_from(sorted(body)))
-        assert CHAT.canonical(json.dumps({**body, name: [body[name]]}).encode()) != key
-
-
-def test_block_hashes_stand_for_prefixes() -> None:
-    """Equal prefixes have equal hashes, and from the first difference on all differ."""
-
-    def hashes(*messages: str, **fields: Any) -> tuple[str, ...]:
-        items = [{"role": "user", "content": message} for message in messages]
-        return block_hashes(json.dumps({"model": "m", "messages": items, **fields}).encode())
-
-    one, other = hashes("a", "b", "c"), hashes("a", "x", "c")
-    assert len(one) == 3
-    assert all(len(hash_) == 16 and int(hash_, 16) >= 0 for hash_ in one)
-    assert one[0] == other[0]
-    assert not set(one[1:]) & set(other[1:])
-    assert hashes("a", "b") == one[:2]
-    assert len(hashes("a", tools=[{"type": "function"}])) == 2
-    assert len(hashes(*["a"] * 100)) == BLOCKS_MAX
-    assert len(block_hashes(b'{"instructions":"i","input":"text"}')) == 2
-    assert len(block_hashes(b'{"instructions":null,"input":[{"a":1},{"b":2}]}')) == 2
-
-
-def test_block_hashes_ignore_breakpoints() -> None:
-    """A cache breakpoint that moves along a conversation leaves the hashes of what it passed as they were."""
-    plain = b'{"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]}'
-    marked = plain.replace(b'"text":"a"', b'"text":"a","cache_control":{"type":"ephemeral"}')
-    assert block_hashes(marked) == block_hashes(plain)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +221,7 @@ def test_block_hashes_ignore_breakpoints() -> None:
     ],
 )
 def test_ask_usage(body: bytes, asked: bytes | None) -> None:
-    """Usage is asked for by a splice that leaves all other bytes alone, and only where nothing was said of it."""
+    """Usage is asked for by a splice that leaves all other bytes alone, where nothing was said of it."""
     assert CHAT.ask_usage(body) == asked
     assert RESPONSES.ask_usage(body) is None
     if asked is not None:
@@ -366,11 +241,8 @@ def test_no_bytes_raise(body: bytes) -> None:
 
 @given(
     fields=st.dictionaries(
-        st.sampled_from(
-            ["model", "messages", "input", "tools", "stream", "n", "store", "instructions", "system"]
-        ),
-        json_values
-        | st.lists(st.dictionaries(st.sampled_from(["role", "content", "type", "audio"]), json_values)),
+        st.sampled_from(["model", "messages", "input", "tools", "stream", "n", "store", "instructions", "system"]),
+        json_values | st.lists(st.dictionaries(st.sampled_from(["role", "content", "type", "audio"]), json_values)),
     )
 )
 def test_no_shape_raises(fields: dict[str, Any]) -> None:

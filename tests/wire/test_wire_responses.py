@@ -72,9 +72,7 @@ WHOLE = Answer(
     admissible=True,
     finish="completed",
     model="gpt-5.4-mini-2026-03-17",
-    usage=Usage(
-        input_tokens=1200, cached_tokens=1024, cache_write_tokens=64, output_tokens=30, reasoning_tokens=20
-    ),
+    usage=Usage(input_tokens=1200, cached_tokens=1024, cache_write_tokens=64, output_tokens=30, reasoning_tokens=20),
 )
 
 
@@ -183,9 +181,7 @@ def test_stream(line: bool) -> None:
 
 def test_incomplete() -> None:
     """A stream that ends incomplete has ended, and is not kept."""
-    kinds, answer = follow(
-        DELTA, event("response.incomplete", response=response(MESSAGE, status="incomplete"))
-    )
+    kinds, answer = follow(DELTA, event("response.incomplete", response=response(MESSAGE, status="incomplete")))
     assert kinds[-1] == "terminal"
     assert (answer.complete, answer.admissible, answer.finish) == (True, False, "incomplete")
 
@@ -219,9 +215,7 @@ def test_stream_error(failure: bytes, outcome: str) -> None:
 
 def test_failed_stream_keeps_its_usage() -> None:
     """What a failed response had already used is billed, so its usage is read."""
-    _, answer = follow(
-        event("response.failed", response=response(status="failed", error={"code": "server_error"}))
-    )
+    _, answer = follow(event("response.failed", response=response(status="failed", error={"code": "server_error"})))
     assert answer.usage == WHOLE.usage
 
 
@@ -256,9 +250,7 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ["type", "response", "status", "output", "content", "arguments", "usage", "error", "code"]
-            ),
+            st.sampled_from(["type", "response", "status", "output", "content", "arguments", "usage", "error", "code"]),
             inner,
             max_size=4,
         )

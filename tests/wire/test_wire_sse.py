@@ -12,9 +12,7 @@ from headway.errors import BadReply
 from headway.wire.sse import EventSplitter, data_of
 
 streams = st.lists(
-    st.sampled_from(
-        [b"\n", b"\r", b"\r\n", b"\n\n", b"data: x", b"event: e", b":", b"\xef\xbb\xbf", b"data:{}\n\n"]
-    ),
+    st.sampled_from([b"\n", b"\r", b"\r\n", b"\n\n", b"data: x", b"event: e", b":", b"\xef\xbb\xbf", b"data:{}\n\n"]),
     max_size=24,
 ).map(b"".join)
 

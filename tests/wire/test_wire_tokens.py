@@ -40,12 +40,10 @@ def test_with_a_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
             assert len(text) <= 32_768
             return [0] * (len(text) // self.bytes_per_token)
 
-    def encoding_for_model(model: str) -> Encoding:
-        return {"gpt-4": Encoding(2)}[model]
-
     fake = ModuleType("bpe_openai")
-    fake.encoding_for_model = encoding_for_model  # type: ignore[attr-defined]
-    fake.get_encoding = {"o200k_base": Encoding(4)}.__getitem__  # type: ignore[attr-defined]
+    fake.encoding_name_for_model = {"gpt-4": "cl100k_base"}.__getitem__  # type: ignore[attr-defined]
+    encodings = {"cl100k_base": Encoding(2), "o200k_base": Encoding(4)}
+    fake.get_encoding = encodings.__getitem__  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "bpe_openai", fake)
     assert count_tokens("x" * 100_000, "gpt-4") == 50_000
     assert count_tokens("x" * 100_000, "gpt-5.4-mini") == 25_000
@@ -57,3 +55,4 @@ def test_the_real_tokenizer() -> None:
     pytest.importorskip("bpe_openai")
     assert count_tokens("hello world", "gpt-4o") == 2
     assert count_tokens("hello world", "gpt-5.4-mini") == 2
+    assert count_tokens("hello world", "gpt-4") == 2

@@ -142,7 +142,9 @@ class Attempt:
             self.admissible = answer.admissible and reply.status == 200
         elif reply.status >= 400:
             self.trace.error_code = str(reply.status)
-            outcome = _OUTCOME_OF_STATUS.get(reply.status) or ("server_error" if reply.status >= 500 else "client_error")
+            outcome = _OUTCOME_OF_STATUS.get(reply.status) or (
+                "server_error" if reply.status >= 500 else "client_error"
+            )
             retryable = outcome == "throttled" or reply.status in (408, 409) or reply.status >= 500
             self._settle(outcome, retryable=retryable, retry_after_s=self.trace.retry_after_s)
             return
@@ -271,7 +273,14 @@ class Attempt:
             await self._reply.aclose()
 
     def _cut_short(self) -> bool:
-        return self._outcome in ("abandoned", "deadline", "connection_lost", "provider_timeout", "bad_reply", "closed")
+        return self._outcome in (
+            "abandoned",
+            "deadline",
+            "connection_lost",
+            "provider_timeout",
+            "bad_reply",
+            "closed",
+        )
 
 
 def _own(error: HeadwayError) -> Outcome:

@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 
 from headway.errors import Overloaded
-from headway.policy.limits import Charge, LimitSettings, Limits
+from headway.policy.limits import Charge, Limits, LimitSettings
 from headway.policy.queue import FairQueue
 from headway.types import Call, Handler, Reply, RequestView, Trace
 from headway.wire import reader_for

@@ -184,7 +184,10 @@ class Cache:
             await reply.aclose()
         call.trace.settled = None
         _hit(call.trace, entry, "stale")
-        return _noted(stale, f"headway; hit; ttl={int(entry.fresh_until_wall_s - self._wall_s())}; detail=stale-if-error")
+        return _noted(
+            stale,
+            f"headway; hit; ttl={int(entry.fresh_until_wall_s - self._wall_s())}; detail=stale-if-error",
+        )
 
 
 def _hit(trace: Trace, entry: Entry, tier: str) -> None:
@@ -203,5 +206,3 @@ def _noted(reply: Reply, status: str) -> Reply:
 
 def _token(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text) or "off"
-
-

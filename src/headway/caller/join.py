@@ -21,7 +21,9 @@ class Join:
     __slots__ = ("_flights", "_joinable", "_landed", "_new_flight")
 
     def __init__(
-        self, new_flight: Callable[[Call, Callable[[Flight], None]], Flight], landed: Callable[[Flight], None] | None
+        self,
+        new_flight: Callable[[Call, Callable[[Flight], None]], Flight],
+        landed: Callable[[Flight], None] | None,
     ) -> None:
         self._new_flight = new_flight
         self._landed = landed

@@ -85,8 +85,5 @@ def outcome_of(error: HeadwayError) -> Outcome:
 
 
 _OUTCOMES = frozenset(
-    {
-        "budget", "queue_full", "closed", "deadline", "connect_failed", "provider_timeout", "connection_lost",
-        "bad_reply",
-    }  # fmt: skip
+    "budget queue_full closed deadline connect_failed provider_timeout connection_lost bad_reply".split()
 )

@@ -42,31 +42,21 @@ Exit codes: 0 every row succeeded, 1 rows failed or the job stopped, 2 wrong usa
 
 
 def run(
-    input_: Annotated[
-        str, typer.Argument(metavar="INPUT", help='A CSV, JSONL or text file (.gz too), or "-".')
-    ],
+    input_: Annotated[str, typer.Argument(metavar="INPUT", help='A CSV, JSONL or text file (.gz too), or "-".')],
     task: Annotated[Path | None, typer.Option(help="Task file (TOML).")] = None,
-    prompt: Annotated[
-        str | None, typer.Option(help="Prompt with {column} names, instead of a task file.")
-    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="Prompt with {column} names, instead of a task file.")] = None,
     labels: Annotated[str | None, typer.Option(help="Comma-separated labels, with --prompt.")] = None,
     model: Annotated[str | None, typer.Option(help=f"Model; the task file's, else {MODEL}.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Output: .csv, else JSONL. Without it: JSONL to stdout.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Output: .csv, else JSONL. Without it: JSONL to stdout.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
     format_: Annotated[
         Literal["csv", "jsonl", "text"] | None,
         typer.Option("--format", help="What INPUT is, if not told by itself."),
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=100_000, help="Rows in flight at once.")] = 256,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither reuse answers nor keep them.")
-    ] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither reuse answers nor keep them.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Send failed rows again.")] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Forget earlier runs; overwrite the output.")
-    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier runs; overwrite the output.")] = False,
     csv_safe: Annotated[
         bool, typer.Option("--csv-safe", help="Put ' before model text a spreadsheet would run as a formula.")
     ] = False,
@@ -75,9 +65,7 @@ def run(
     base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
     api: Annotated[Literal["responses", "chat"] | None, typer.Option(help="API; the task file's.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings; headway.toml if it is there.")] = None,
-    budget_usd: Annotated[
-        float | None, typer.Option(min=0, help="Stop before spending more, in dollars.")
-    ] = None,
+    budget_usd: Annotated[float | None, typer.Option(min=0, help="Stop before spending more, in dollars.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line and no table.")] = False,
 ) -> None:
     """Run a prompt over every row of a file."""
@@ -110,7 +98,7 @@ def run(
         typer.echo(f"headway run: {error}", err=True)
         code = 2 if isinstance(error, ConfigError | InputError) else 1
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of the results is gone: nothing is left to say, and nobody to say it to
+        sys.stderr.close()  # whoever read the results is gone: there is nobody left to tell
         code = 1
     raise typer.Exit(code)
 
@@ -118,9 +106,7 @@ def run(
 run.__doc__ = _HELP
 
 
-def _task(
-    file: Path | None, prompt: str | None, labels: str | None, model: str | None, api: str | None
-) -> Task:
+def _task(file: Path | None, prompt: str | None, labels: str | None, model: str | None, api: str | None) -> Task:
     """The task out of a file or out of the command line."""
     if (file is None) == (prompt is None):
         raise ConfigError("say what to ask with either --task FILE or --prompt TEXT")

@@ -19,7 +19,12 @@ class Sender(Protocol):
     """What is needed of an engine."""
 
     async def send(
-        self, path: str, body: bytes, *, key_body: bytes | None = None, tags: Tags | None = None,
+        self,
+        path: str,
+        body: bytes,
+        *,
+        key_body: bytes | None = None,
+        tags: Tags | None = None,
         cache: Literal["on", "off", "refresh"] | None = None,
     ) -> Reply:
         """As `Engine.send`."""
@@ -124,9 +129,7 @@ async def _one(engine: Sender, index: int, row: Row, task: TaskLike, tags: Tags)
         body, key_body = task.body(row), task.key_body(row)
         while True:
             # A repair asks about one bad answer: reusing another's would defeat it.
-            reply = await engine.send(
-                task.path, body, key_body=key_body, tags=tags, cache="off" if repairs else None
-            )
+            reply = await engine.send(task.path, body, key_body=key_body, tags=tags, cache="off" if repairs else None)
             data = await reply.read()
             status = reply.status
             trace = reply.trace
@@ -204,5 +207,3 @@ def _sum(a: Usage, b: Usage) -> Usage:
         reasoning_tokens=a.reasoning_tokens + b.reasoning_tokens,
         estimated=a.estimated or b.estimated,
     )
-
-

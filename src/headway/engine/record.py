@@ -57,7 +57,8 @@ class Recorder:
             "attempts": trace.attempts or trace.attempt_index + 1,
             "run": trace.tags.run,
         }
-        logger.log(rank, f"{trace.kind} {trace.outcome}", **{k: v for k, v in fields.items() if v not in ("", None)})
+        event = f"{trace.kind} {trace.outcome}"
+        logger.log(rank, event, **{k: v for k, v in fields.items() if v not in ("", None)})
 
     def _open(self) -> Any:
         import logging

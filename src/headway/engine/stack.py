@@ -125,15 +125,22 @@ class Stack:
 
     def _new_flight(self, call: Call, over: Callable[[Flight], None]) -> Flight:
         policy = FlightPolicy(self._retry, self._retry_budget, call.attempts_max)
-        return Flight(
-            call, attempt=self._new_attempt, policy=policy, settings=self._flight, rng=self._rng, landed=over
-        )
+        return Flight(call, attempt=self._new_attempt, policy=policy, settings=self._flight, rng=self._rng, landed=over)
 
     def _new_attempt(self, call: Call, index: int) -> Attempt:
         trace, caller = self.new_trace("attempt"), call.trace
         trace.attempt_index = index
-        trace.path, trace.format, trace.model, trace.stream = caller.path, caller.format, caller.model, caller.stream
-        trace.output_tokens_max, trace.tenant, trace.tags = caller.output_tokens_max, caller.tenant, caller.tags
+        trace.path, trace.format, trace.model, trace.stream = (
+            caller.path,
+            caller.format,
+            caller.model,
+            caller.stream,
+        )
+        trace.output_tokens_max, trace.tenant, trace.tags = (
+            caller.output_tokens_max,
+            caller.tenant,
+            caller.tags,
+        )
         trace.body_bytes = len(call.body)
         trace.block_hashes = call.view.block_hashes
         trace.on_end(self._attempt_ended)
@@ -164,7 +171,11 @@ class Stack:
 
 def default_headers(settings: Settings) -> Headers:
     """What the engine's own calls carry."""
-    headers = [("content-type", "application/json"), ("accept", "application/json"), ("user-agent", "headway")]
+    headers = [
+        ("content-type", "application/json"),
+        ("accept", "application/json"),
+        ("user-agent", "headway"),
+    ]
     if settings.api_key is not None:
         headers.append(("authorization", f"Bearer {settings.api_key.reveal()}"))
     return tuple(headers)
@@ -218,9 +229,7 @@ def open_upstream(settings: Settings, handler: Handler | None) -> Upstream | InP
         first_event_s=settings.first_event_timeout_s,
         idle_s=settings.idle_timeout_s,
     )
-    return Upstream(
-        timeouts, connections_max=settings.connections_max, reply_bytes_max=settings.reply_bytes_max
-    )
+    return Upstream(timeouts, connections_max=settings.connections_max, reply_bytes_max=settings.reply_bytes_max)
 
 
 def _state(name: str) -> Path:

@@ -75,11 +75,7 @@ def result_of(record: Record, index: int, row: dict[str, Any]) -> Result:
         index=index,
         row=row,
         value=value,
-        text=value
-        if isinstance(value, str)
-        else ""
-        if value is None
-        else msgspec.json.encode(value).decode(),
+        text=value if isinstance(value, str) else "" if value is None else msgspec.json.encode(value).decode(),
         error=record.error or "",
         outcome=record.outcome,
         latency_s=record.latency_s,

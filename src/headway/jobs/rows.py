@@ -93,9 +93,7 @@ def _header(cells: list[str], label: str) -> tuple[str, ...]:
         raise InputError(f"{label} is empty; it needs a header and at least one row")
     for position, name in enumerate(names):
         if not name:
-            raise InputError(
-                f"{label}: column {position + 1} has no name; give every column of the header one"
-            )
+            raise InputError(f"{label}: column {position + 1} has no name; give every column of the header one")
         if name in names[:position]:
             raise InputError(f"{label}: the header has two columns named {name!r}; rename one")
     return tuple(names)

@@ -169,9 +169,7 @@ class _Run:
         stopped = self._verdict.reason
         if not stopped and self._settings.out is not None:
             out = self._settings.out
-            write_output(
-                out, self._offsets, self._journal, list(self._columns), csv_safe=self._settings.csv_safe
-            )
+            write_output(out, self._offsets, self._journal, list(self._columns), csv_safe=self._settings.csv_safe)
         if on_progress:
             on_progress(self.tally)
         return Finished(tally=self.tally, stopped=stopped)

@@ -62,6 +62,8 @@ class Session:
         plain = load_settings(settings.engine, file=settings.config)
         reuse = "disk" if plain.cache == "off" else plain.cache
         keywords = {**settings.engine, "cache": reuse if settings.reuse else "off"}
+        if plain.log_level == "warning":
+            keywords["log_level"] = "off"  # failures are in the output; beside it they would be noise
         async with Engine(config=settings.config, **keywords) as engine:
             started_s = asyncio.get_running_loop().time()
             with Progress(None, quiet=settings.quiet, snapshot=engine.snapshot) as self._progress:
@@ -113,25 +115,19 @@ class Session:
         if settings.report:
             from headway.report.html import write_report  # charts, only for those who want them
 
-            write_report(
-                settings.report, summary, title=self._job.input, settings=used, command=settings.command
-            )
+            write_report(settings.report, summary, title=self._job.input, settings=used, command=settings.command)
         target = sys.stdout if out else sys.stderr
         if settings.json:
             target.write(msgspec.json.encode(summary.to_dict()).decode() + "\n")
-        elif not settings.quiet:
+        elif not settings.quiet and tally.done:
             from rich.console import Console
 
             from headway.report.terminal import print_summary
 
             print_summary(summary, Console(file=target), title=f"{self._job.input}  {self._job.task.model}")
         if finished.stopped:
-            kept = (
-                f"{tally.done:,} finished rows are kept; mend it and start again"
-                if out
-                else "mend it and start again"
-            )
-            _say(f"stopped: {finished.stopped.rstrip('.')}; {kept}")
+            kept = f"; {tally.done:,} finished rows are kept in {journal_path(out)}" if out and tally.done else ""
+            _say(f"stopped: {finished.stopped.rstrip('.')}{kept}")
         elif tally.failed:
             again = "; --retry-failed sends them again" if out else ""
             _say(f"{tally.failed:,} of {tally.done:,} rows failed, each with its error in the output{again}")

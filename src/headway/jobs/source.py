@@ -165,9 +165,7 @@ def _count(name: str, kind: Format, encoding: str, delimiter: str) -> int | None
             return sum(1 for _ in rows)
 
 
-def _rows(
-    lines: TextIO, label: str, kind: Format, delimiter: str
-) -> tuple[tuple[str, ...], Iterator[SourceRow]]:
+def _rows(lines: TextIO, label: str, kind: Format, delimiter: str) -> tuple[tuple[str, ...], Iterator[SourceRow]]:
     """The columns known by the format, and the rows."""
     if kind == "csv":
         return csv_rows(lines, label, delimiter)

@@ -38,7 +38,18 @@ class Bucket:
             throughput: it is left in the bucket once, the refill is spent in full.
     """
 
-    __slots__ = ("_at_s", "capacity", "charged", "corrected", "headroom_ratio", "hidden", "learned", "level", "limit", "window_s")
+    __slots__ = (
+        "_at_s",
+        "capacity",
+        "charged",
+        "corrected",
+        "headroom_ratio",
+        "hidden",
+        "learned",
+        "level",
+        "limit",
+        "window_s",
+    )
 
     def __init__(
         self,
@@ -94,7 +105,14 @@ class Bucket:
             self.level = min(self.capacity, self.level + cost)
 
     def observe(
-        self, mark: Mark, limit: int | None, remaining: int | None, reset_s: float | None, *, age_s: float, now_s: float
+        self,
+        mark: Mark,
+        limit: int | None,
+        remaining: int | None,
+        reset_s: float | None,
+        *,
+        age_s: float,
+        now_s: float,
     ) -> None:
         """Learn from an answer's headers.
 
@@ -120,9 +138,7 @@ class Bucket:
         # Down at once: somebody else spends from this bucket too. Up by a tenth: readings carry the network's jitter.
         self._correct(error if error < 0 else 0.1 * error)
 
-    def refused(
-        self, mark: Mark, cost: float, *, level: float | None, remaining: int | None, now_s: float
-    ) -> bool:
+    def refused(self, mark: Mark, cost: float, *, level: float | None, remaining: int | None, now_s: float) -> bool:
         """Learn from a 429; return whether it showed that the capacity is smaller than was thought.
 
         Args:

@@ -15,7 +15,14 @@ class SpendCap:
         tokens_max: Cap on input + output tokens, >= 0; infinite when there is none.
     """
 
-    __slots__ = ("dollars_max", "dollars_reserved", "dollars_spent", "tokens_max", "tokens_reserved", "tokens_spent")
+    __slots__ = (
+        "dollars_max",
+        "dollars_reserved",
+        "dollars_spent",
+        "tokens_max",
+        "tokens_reserved",
+        "tokens_spent",
+    )
 
     def __init__(self, *, dollars_max: float = inf, tokens_max: float = inf) -> None:
         self.dollars_max = dollars_max

@@ -1,5 +1,7 @@
-"""What a flight does next: start a try, wait, commit to an answer, or fail. Retries today; hedges and fallbacks are
-further reasons to start, under the same budget, so that they can never multiply one another.
+"""What a flight does next: start a try, wait, commit to an answer, or fail.
+
+Retries today; hedges and fallbacks are further reasons to start, under the same budget, so that they can never
+multiply one another.
 
 The flight (``headway.flight``) reports what happened to each `Try`; `FlightPolicy.decide` looks at them all and returns
 one `Decision`. Source of the defaults and of what is retryable: FACTS section 4.

@@ -21,24 +21,24 @@ class Reading(Protocol):
     """One dimension as an answer's headers give it; `reset_s` is the time to full."""
 
     @property
-    def limit(self) -> int | None: ...  # noqa: D102
+    def limit(self) -> int | None: ...
     @property
-    def remaining(self) -> int | None: ...  # noqa: D102
+    def remaining(self) -> int | None: ...
     @property
-    def reset_s(self) -> float | None: ...  # noqa: D102
+    def reset_s(self) -> float | None: ...
 
 
 class Readings(Protocol):
     """Both dimensions, and how long the provider says it worked on the request."""
 
     @property
-    def requests(self) -> Reading: ...  # noqa: D102
+    def requests(self) -> Reading: ...
     @property
-    def tokens(self) -> Reading: ...  # noqa: D102
+    def tokens(self) -> Reading: ...
     @property
-    def retry_after_s(self) -> float | None: ...  # noqa: D102
+    def retry_after_s(self) -> float | None: ...
     @property
-    def provider_processing_s(self) -> float | None: ...  # noqa: D102
+    def provider_processing_s(self) -> float | None: ...
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +68,18 @@ class Charge:
 class Limits:
     """What may be sent in one quota scope, and when."""
 
-    __slots__ = ("_count", "_count_at_s", "_last", "_sent_per_s", "_seq", "charge_ratio", "ramp", "refusals", "requests", "tokens")
+    __slots__ = (
+        "_count",
+        "_count_at_s",
+        "_last",
+        "_sent_per_s",
+        "_seq",
+        "charge_ratio",
+        "ramp",
+        "refusals",
+        "requests",
+        "tokens",
+    )
 
     def __init__(self, settings: LimitSettings, ramp: Ramp | None = None) -> None:
         self.requests = _bucket(settings.requests_per_min, settings)
@@ -124,7 +135,12 @@ class Limits:
         reading = readings.requests
         if reading.limit is not None or reading.remaining is not None:
             self.requests.observe(
-                charge.request_mark, reading.limit, reading.remaining, reading.reset_s, age_s=age_s, now_s=now_s
+                charge.request_mark,
+                reading.limit,
+                reading.remaining,
+                reading.reset_s,
+                age_s=age_s,
+                now_s=now_s,
             )
         reading = readings.tokens
         if reading.limit is not None or reading.remaining is not None:

@@ -122,10 +122,7 @@ class QuantileSketch:
             sketch._buckets = {int(index): int(count) for index, count in data["buckets"]}
             if sketch.count:
                 sketch._min, sketch._max = float(data["min"]), float(data["max"])
-            whole = (
-                sketch.count == sketch._zeros + sum(sketch._buckets.values())
-                and data["relative_error"] == _ERROR
-            )
+            whole = sketch.count == sketch._zeros + sum(sketch._buckets.values()) and data["relative_error"] == _ERROR
         except (KeyError, TypeError, OverflowError) as problem:
             raise ValueError(f"This is no quantile sketch: {problem!r}.") from problem
         bounded = all(_INDEX_MIN <= index <= _INDEX_MAX and n > 0 for index, n in sketch._buckets.items())

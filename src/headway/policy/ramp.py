@@ -27,7 +27,17 @@ class Ramp:
         increase_ratio_per_s: Additive growth after the first refusal, as a share of the rate a second.
     """
 
-    __slots__ = ("_at_s", "_cut_at_s", "_tokens", "burst", "decrease", "double_s", "increase_ratio_per_s", "rate_per_s", "state")
+    __slots__ = (
+        "_at_s",
+        "_cut_at_s",
+        "_tokens",
+        "burst",
+        "decrease",
+        "double_s",
+        "increase_ratio_per_s",
+        "rate_per_s",
+        "state",
+    )
 
     def __init__(
         self,

@@ -32,19 +32,16 @@ def detail(s: Summary, id_: str, axes: Axes | None) -> str:
     ]
     boxes.append(section("Where the money went", _money(s)))
     if s.categories:
-        rows = [(name, float(n), f"{n:,}", "a") for name, n in s.categories.items()]
+        rows = [(name.replace("\n", " "), float(n), f"{n:,}", "a") for name, n in s.categories.items()]
         if s.categories_other:
             rows.append(("(others)", float(s.categories_other), f"{s.categories_other:,}", "b"))
         boxes.append(section("Categories", bar_table(rows, "rows by answer")))
     parts = [f'<div class="grid2">{"".join(boxes)}</div>']
     if s.failures:
         failed = [
-            (f"{f.outcome} {f.code}".strip(), f"{f.count:,}", f"row {f.row + 1}: {f.message}")
-            for f in s.failures
+            (f"{f.outcome} {f.code}".strip(), f"{f.count:,}", f"row {f.row + 1}: {f.message}") for f in s.failures
         ]
-        parts.append(
-            section("Failures", table(("what", "rows", "the first of them"), failed, left=True), wide=True)
-        )
+        parts.append(section("Failures", table(("what", "rows", "the first of them"), failed, left=True), wide=True))
     return "\n".join(parts)
 
 
@@ -112,7 +109,7 @@ def _money(s: Summary) -> str:
     )
     saved = (("not spent: cache hits", cost.saved_cache), ("not spent: joined calls", cost.saved_join))
     rows = [
-        (f"{label} ({what})" if what else label, value, fmt.dollars(value), "a")
+        (f"{label}\n{what}", value, fmt.dollars(value), "a")
         for label, value, what in spent
         if value or (value is not None and label in ("input", "output"))
     ]

@@ -86,9 +86,7 @@ def verdict(first: str, a: Summary, second: str, b: Summary) -> str:
     paired test: with few rows little is known, and little is claimed.
     """
     if not a.cost.total or not b.cost.total:
-        return (
-            "Which prompt is more cost-efficient cannot be told: the cost of at least one of them is unknown."
-        )
+        return "Which prompt is more cost-efficient cannot be told: the cost of at least one of them is unknown."
     if abs(a.cost.total / b.cost.total - 1) < 0.02:
         return f"The prompts {first} and {second} cost the same, to 2 %." + _accuracies(first, a, second, b)
     if a.cost.total < b.cost.total:
@@ -102,8 +100,8 @@ def verdict(first: str, a: Summary, second: str, b: Summary) -> str:
         )
     )
     return (
-        f"The {second} prompt is more cost-efficient: {fmt.dollars(b.cost.per_1000_rows)} per 1,000 rows against "
-        f"{fmt.dollars(a.cost.per_1000_rows)} ({saving}), for it takes {tokens}."
+        f"The {second} prompt is more cost-efficient: {fmt.dollars(b.cost.per_1000_rows)} per 1,000 rows "
+        f"against {fmt.dollars(a.cost.per_1000_rows)} ({saving}), for it takes {tokens}."
         + _accuracies(first, a, second, b)
     )
 

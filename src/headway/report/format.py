@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import floor, log10
 
-__all__ = ["change", "count", "dollars", "interval", "percent", "seconds", "speedup"]
+__all__ = ["change", "count", "dollars", "interval", "percent", "printable", "seconds", "speedup"]
 
 
 def seconds(value_s: float | None) -> str:
@@ -59,6 +59,11 @@ def count(value: float | None) -> str:
     if isinstance(value, int) or value == int(value) or value >= 99.95:
         return f"{round(value):,}"
     return f"{value:.1f}"
+
+
+def printable(text: str) -> str:
+    """Text of others, fit for a terminal: what cannot be printed, escape sequences among it, becomes a space."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def speedup(base: float | None, value: float | None) -> str:

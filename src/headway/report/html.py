@@ -41,9 +41,7 @@ def write_report(
     parts = [_header(title, [_told(summary), *notes]), _cards(summary), detail(summary, "r", None)]
     if settings or command:
         again = f"<pre>{text(command)}</pre>" if command else ""
-        parts.append(
-            section("Settings, and how to run it again", definition_table(settings or {}) + again, wide=True)
-        )
+        parts.append(section("Settings, and how to run it again", definition_table(settings or {}) + again, wide=True))
     return _write(Path(path), page(title, "\n".join(parts)))
 
 
@@ -83,9 +81,7 @@ def write_comparison(
     shared = Axes(
         latency=(min(b[0] for b in bins), max(b[1] for b in bins)) if bins else None,
         time_s=max(len(s.series.in_flight) * s.series.step_s for s in runs.values()) or None,
-        requests=max(
-            (max(s.series.in_flight + s.series.waiting, default=0.0) for s in runs.values()), default=0.0
-        )
+        requests=max((max(s.series.in_flight + s.series.waiting, default=0.0) for s in runs.values()), default=0.0)
         or None,
     )
     runtimes = [(name, s.runtime_s, fmt.seconds(s.runtime_s), "a") for name, s in runs.items()]
@@ -102,22 +98,18 @@ def write_comparison(
         parts.append(f'<h2 class="run">{text(name)}</h2>{detail(summary, f"r{i}", shared)}')
     if settings or command:
         again = f"<pre>{text(command)}</pre>" if command else ""
-        parts.append(
-            section("Settings, and how to run it again", definition_table(settings or {}) + again, wide=True)
-        )
+        parts.append(section("Settings, and how to run it again", definition_table(settings or {}) + again, wide=True))
     return _write(Path(path), page(title, "\n".join(parts)))
 
 
 def _header(title: str, notes: Sequence[str]) -> str:
-    return (
-        f"<header><h1>{text(title)}</h1>{''.join(f'<p>{text(note)}</p>' for note in notes if note)}</header>"
-    )
+    return f"<header><h1>{text(title)}</h1>{''.join(f'<p>{text(note)}</p>' for note in notes if note)}</header>"
 
 
 def _told(s: Summary) -> str:
-    failed = s.rows - s.ok
+    failed, by = s.rows - s.ok, f" by {s.model}" if s.model else ""
     return (
-        f"{s.ok:,} of {s.rows:,} rows answered{f' by {s.model}' if s.model else ''} in {fmt.seconds(s.runtime_s)}"
+        f"{s.ok:,} of {s.rows:,} rows answered{by} in {fmt.seconds(s.runtime_s)}"
         f"{f', {failed:,} failed' if failed else ''}"
         f"{f', {s.resumed:,} taken over from an earlier run' if s.resumed else ''}."
     )
@@ -125,11 +117,7 @@ def _told(s: Summary) -> str:
 
 def _cards(s: Summary) -> str:
     calls = s.call_latency
-    saved = (
-        None
-        if s.cost.saved_cache is None or s.cost.saved_join is None
-        else s.cost.saved_cache + s.cost.saved_join
-    )
+    saved = None if s.cost.saved_cache is None or s.cost.saved_join is None else s.cost.saved_cache + s.cost.saved_join
     cost_note = "" if s.cost.per_1000_rows is None else f"{fmt.dollars(s.cost.per_1000_rows)} per 1,000 rows"
     if s.cost.rows_unknown:
         cost_note = f"{fmt.dollars(s.cost.known)} known, {s.cost.rows_unknown:,} rows unknown"
@@ -137,7 +125,7 @@ def _cards(s: Summary) -> str:
     cards = [
         card("Total runtime", fmt.seconds(s.runtime_s), f"{fmt.count(s.requests_per_s)} requests/s"),
         card(
-            "Latency of a call",
+            "Call latency",
             fmt.seconds(calls.mean_s),
             f"mean; p50 {fmt.seconds(calls.p50_s)}, p95 {fmt.seconds(calls.p95_s)}",
         ),
@@ -175,11 +163,14 @@ def _cards(s: Summary) -> str:
 def _side_by_side(runs: Mapping[str, Summary], base: Summary, baseline: str) -> str:
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in runs)
     body = "".join(
-        f'<tr><th scope="row">{text(label)}</th>{"".join(_cell(cell(base, s), s is base) for s in runs.values())}</tr>'
+        f'<tr><th scope="row">{text(label)}</th>'
+        + "".join(_cell(cell(base, s), s is base) for s in runs.values())
+        + "</tr>"
         for label, cell in COMPARED
     )
     note = f'<p class="note">Ratios refer to "{text(baseline)}". Brackets are 95 % intervals.</p>'
-    return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
+    rows = f"<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="scroll"><table>{rows}</table></div>{note}'
 
 
 def _cell(cell: Compared, is_base: bool) -> str:

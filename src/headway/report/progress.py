@@ -24,8 +24,8 @@ _WINDOW_STEP_S = 0.25
 class Progress:
     """Shows how far a run is: rows, rate, time left, hits, 429s, dollars. A context manager.
 
-    Call `add` with every result and `refresh` a few times a second; both are cheap, and draw at most ten times
-    a second on a terminal and once in ten seconds elsewhere.
+    Call `add` with every result and `refresh` a few times a second; both are cheap, and draw at most ten
+    times a second on a terminal and once in ten seconds elsewhere.
 
     Args:
         total: Rows in all; None when unknown.

@@ -159,6 +159,4 @@ class LogHistogram:
             return ()
         edges = range(min(self._bins), max(self._bins) + 1)
         counts = ((at, *self._bins.get(at, [0, 0])) for at in edges)
-        return tuple(
-            (2 ** (at / self._PER_OCTAVE), 2 ** ((at + 1) / self._PER_OCTAVE), a, b) for at, a, b in counts
-        )
+        return tuple((2 ** (at / self._PER_OCTAVE), 2 ** ((at + 1) / self._PER_OCTAVE), a, b) for at, a, b in counts)

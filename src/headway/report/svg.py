@@ -42,7 +42,7 @@ def nice_ticks(top: float, wanted: int = 4, *, whole: bool = False) -> list[floa
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Ticks inside `low`..`high`, 0 < low < high: powers of ten, with 2 and 5 in between where there is room."""
+    """Ticks inside `low`..`high`, 0 < low < high: powers of ten, with 2 and 5 where there is room."""
     decades = log10(high / low)
     factors = (1, 2, 5) if decades <= 2.2 else (1, 3) if decades <= 3.2 else (1,)
     powers = range(floor(log10(low)), ceil(log10(high)) + 1)
@@ -58,9 +58,7 @@ def short_seconds(value_s: float) -> str:
     return "0" if value_s == 0 else f"{value_s / 1e-6:.2g} µs"
 
 
-def histogram_chart(
-    bins: Sequence[Bin], *, x_range: tuple[float, float] | None = None, id_: str = "h"
-) -> str:
+def histogram_chart(bins: Sequence[Bin], *, x_range: tuple[float, float] | None = None, id_: str = "h") -> str:
     """Latencies on a logarithmic axis, provider calls with reused answers on top of them.
 
     Args:
@@ -136,12 +134,11 @@ def over_time_chart(
 
     def steps(values: Sequence[float]) -> str:
         return "".join(
-            f"L{x_of(i * step_s):.1f} {y_of(v):.1f}H{x_of((i + 1) * step_s):.1f}"
-            for i, v in enumerate(values)
+            f"L{x_of(i * step_s):.1f} {y_of(v):.1f}H{x_of((i + 1) * step_s):.1f}" for i, v in enumerate(values)
         )
 
     zero = f"{y_of(0):.1f}"
-    area = f'<path class="a" d="M{_LEFT} {zero}{steps(in_flight)}V{zero}Z"/>'
+    area = f'<path class="area" d="M{_LEFT} {zero}{steps(in_flight)}V{zero}Z"/>'
     queue = f'<path class="line" d="M{_LEFT} {zero}{steps(waiting)}V{zero}"/>' if any(waiting) else ""
     labels = [(x_of(tick), short_seconds(tick)) for tick in x_ticks]
     mean = sum(in_flight) / len(in_flight)
@@ -149,9 +146,7 @@ def over_time_chart(
         f"Over {fmt.seconds(length_s)}, {mean:.1f} requests were in flight on average and "
         f"{max(in_flight):.1f} at most; {max(waiting, default=0.0):.1f} at most waited in the queue."
     )
-    return _svg(
-        id_, "Requests over time", told, _y_axis(ticks, y_of) + area + queue + _x_axis(labels, "time")
-    )
+    return _svg(id_, "Requests over time", told, _y_axis(ticks, y_of) + area + queue + _x_axis(labels, "time"))
 
 
 def merge_bins(bins: Sequence[Bin], bars_max: int) -> list[Bin]:
@@ -187,7 +182,7 @@ def _x_axis(ticks: Sequence[tuple[float, str]], name: str) -> str:
     parts = [f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>']
     last = -1e9
     for x, label in ticks:
-        half = 3.6 * len(label)  # a label's half width at this size, near enough to keep them apart
+        half = 4.3 * len(label)  # a label's half width at this size, near enough to keep them apart
         if x - half < last + 6:
             continue
         last = x + half

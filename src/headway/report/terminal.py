@@ -29,7 +29,7 @@ def print_summary(summary: Summary, console: Console, *, title: str = "") -> Non
     console.print(_figures(summary))
     for heading, block in (
         ("Latency", _latencies(summary)),
-        ("Categories", _categories(summary)),
+        ("Categories", _categories(summary, "\u2588" if console.encoding.startswith("utf") else "#")),
         ("Failures", _failures(summary)),
     ):
         if block is not None:
@@ -134,12 +134,8 @@ def _tokens(s: Summary) -> str:
 
 def cost_note(cost: Cost) -> str:
     """What stands beside the sum: per 1,000 rows, saved by reuse, and how much is unknown."""
-    saved = (
-        None if cost.saved_cache is None or cost.saved_join is None else cost.saved_cache + cost.saved_join
-    )
-    unknown = (
-        f"{fmt.dollars(cost.known)} known, {cost.rows_unknown:,} rows unknown" if cost.rows_unknown else ""
-    )
+    saved = None if cost.saved_cache is None or cost.saved_join is None else cost.saved_cache + cost.saved_join
+    unknown = f"{fmt.dollars(cost.known)} known, {cost.rows_unknown:,} rows unknown" if cost.rows_unknown else ""
     return _join(
         "" if cost.per_1000_rows is None else f"{fmt.dollars(cost.per_1000_rows)} per 1,000 rows",
         f"saved {fmt.dollars(saved)}" if saved else "",
@@ -170,7 +166,7 @@ def _latencies(s: Summary) -> RenderableType | None:
     return table
 
 
-def _categories(s: Summary) -> RenderableType | None:
+def _categories(s: Summary, bar: str) -> RenderableType | None:
     if not s.categories:
         return None
     shown = list(s.categories.items())[:_CATEGORIES_SHOWN]
@@ -180,7 +176,7 @@ def _categories(s: Summary) -> RenderableType | None:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(style="cyan", no_wrap=True)
     for name, n in shown:
-        table.add_row(Text(name), f"{n:,}", "\u2588" * max(1, round(_BAR_WIDTH * n / most)))
+        table.add_row(Text(fmt.printable(name)), f"{n:,}", bar * max(1, round(_BAR_WIDTH * n / most)))
     kinds = len(s.categories) - len(shown)
     if rest := sum(list(s.categories.values())[_CATEGORIES_SHOWN:]) + s.categories_other:
         table.add_row(Text(f"({kinds} more)" if kinds else "(others)", style="dim"), f"{rest:,}", "")
@@ -195,8 +191,10 @@ def _failures(s: Summary) -> RenderableType | None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for one in s.failures[:_FAILURES_SHOWN]:
-        what = f"{one.outcome} {one.code}".strip()
-        table.add_row(f"{one.count:,}", Text(what, style="red"), Text(f"row {one.row + 1}: {one.message}"))
+        what = fmt.printable(f"{one.outcome} {one.code}".strip())
+        table.add_row(
+            f"{one.count:,}", Text(what, style="red"), Text(f"row {one.row + 1}: {fmt.printable(one.message)}")
+        )
     if rest := sum(one.count for one in s.failures[_FAILURES_SHOWN:]):
         table.add_row(f"{rest:,}", "of other kinds", "")
     return table

@@ -1,1 +1,21 @@
+"""The provider simulator: an OpenAI-compatible stand-in for when there is no key, with books of its own.
 
+It says what it is: every answer carries `x-headway-simulator: 1`. See docs/simulator.md.
+"""
+
+from headway.sim.faults import Fault, parse_fault
+from headway.sim.loop import VirtualDeadlock, VirtualLoop, run_virtual
+from headway.sim.quality import Quality
+from headway.sim.settings import SimSettings
+from headway.sim.simulator import Simulator
+
+__all__ = [
+    "Fault",
+    "Quality",
+    "SimSettings",
+    "Simulator",
+    "VirtualDeadlock",
+    "VirtualLoop",
+    "parse_fault",
+    "run_virtual",
+]

@@ -48,7 +48,9 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ConfigError: A rate outside 0..1 or a tier without a rate; the message names the key.
     """
 
-    error_by_tier: Mapping[str, float] = {"large": 0.02, "medium": 0.04, "small": 0.06, "nano": 0.14}
+    error_by_tier: Mapping[str, float] = msgspec.field(
+        default_factory=lambda: {"large": 0.02, "medium": 0.04, "small": 0.06, "nano": 0.14}
+    )
     error_without_labels: float = 0.30
     """A choice is asked for, but its labels are not named."""
     error_ambiguous: float = 0.08
@@ -64,7 +66,9 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     error_per_item: float = 0.02
     """Per item beyond the first in one prompt."""
     error_max: float = 0.60
-    violation_by_tier: Mapping[str, float] = {"large": 0.002, "medium": 0.006, "small": 0.012, "nano": 0.040}
+    violation_by_tier: Mapping[str, float] = msgspec.field(
+        default_factory=lambda: {"large": 0.002, "medium": 0.006, "small": 0.012, "nano": 0.040}
+    )
     """The form is broken: prose around a label, wrong case, a full stop, cut JSON, one bullet too many."""
 
     def __post_init__(self) -> None:

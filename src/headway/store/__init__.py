@@ -1,1 +1,1 @@
-
+"""Where answers and the record of calls are kept: memory, SQLite, the call log."""

@@ -71,9 +71,7 @@ class CallLogReader:
         try:
             self._connection = file.open_to_read()
         except sqlite3.Error as problem:
-            raise ConfigError(
-                f"The call log {file.path} cannot be read ({problem}); name another."
-            ) from problem
+            raise ConfigError(f"The call log {file.path} cannot be read ({problem}); name another.") from problem
         try:
             if not file.is_current(self._connection):
                 raise ConfigError(f"The call log {file.path} is empty or of an older schema; name another.")
@@ -81,9 +79,7 @@ class CallLogReader:
             self._connection.close()
             if isinstance(problem, ConfigError):
                 raise
-            raise ConfigError(
-                f"The call log {file.path} cannot be read ({problem}); name another."
-            ) from problem
+            raise ConfigError(f"The call log {file.path} cannot be read ({problem}); name another.") from problem
 
     def __enter__(self) -> CallLogReader:
         return self
@@ -126,9 +122,7 @@ class CallLogReader:
         self, *, run: str | None = None, since_wall_s: float | None = None, limit: int = 1_000
     ) -> list[LatencyBreakdown]:
         """The same for every answered call that matches, oldest first."""
-        found = [
-            self._breakdown(call) for call in self.calls(run=run, since_wall_s=since_wall_s, limit=limit)
-        ]
+        found = [self._breakdown(call) for call in self.calls(run=run, since_wall_s=since_wall_s, limit=limit)]
         return [breakdown for breakdown in found if breakdown is not None]
 
     def _breakdown(self, call: LogRow) -> LatencyBreakdown | None:
@@ -150,9 +144,7 @@ class CallLogReader:
         try:
             rows = self._connection.execute(sql, [*(value for _, value in given), limit]).fetchall()
         except sqlite3.Error as problem:
-            raise ConfigError(
-                f"The call log {self._path} cannot be read ({problem}); name another."
-            ) from problem
+            raise ConfigError(f"The call log {self._path} cannot be read ({problem}); name another.") from problem
         return [row_of(values) for values in reversed(rows)]
 
 

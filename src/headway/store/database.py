@@ -44,9 +44,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_corruption(problem: Exception) -> bool:
     """Whether SQLite says that the file itself is broken."""
-    return (
-        isinstance(problem, sqlite3.Error) and getattr(problem, "sqlite_errorcode", 0) & 0xFF in _CORRUPTION
-    )
+    return isinstance(problem, sqlite3.Error) and getattr(problem, "sqlite_errorcode", 0) & 0xFF in _CORRUPTION
 
 
 class DatabaseFile:
@@ -129,9 +127,7 @@ class DatabaseFile:
     def _prepared(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(
-            self.path, timeout=_WRITE_BUSY_S, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(self.path, timeout=_WRITE_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _use_wal(connection)
@@ -145,9 +141,7 @@ class DatabaseFile:
             return connection
         connection.close()
         self._set_aside(f".v{older}")
-        self._warn(
-            f"The {self._layout.kind} {self.path} had an older schema; it is now {self.path.name}.v{older}."
-        )
+        self._warn(f"The {self._layout.kind} {self.path} had an older schema; it is now {self.path.name}.v{older}.")
         return self._prepared()
 
     def _lay_out(self, connection: sqlite3.Connection) -> int:

@@ -57,10 +57,7 @@ _PUT = (
     " codec = excluded.codec, meta = excluded.meta, body = excluded.body"
 )
 _TOUCH = "INSERT OR IGNORE INTO hits SELECT id FROM entries WHERE id = ?"
-_EXPIRE = (
-    "DELETE FROM entries WHERE id IN"
-    " (SELECT id FROM entries WHERE stale_until < ? ORDER BY stale_until LIMIT ?)"
-)
+_EXPIRE = "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE stale_until < ? ORDER BY stale_until LIMIT ?)"
 _SCAN = (
     "SELECT entries.id, size, hits.id FROM entries LEFT JOIN hits ON hits.id = entries.id"
     " WHERE entries.id > ? ORDER BY entries.id LIMIT ?"
@@ -193,7 +190,9 @@ class Purging:
                 connection.execute("DELETE FROM entries")
             else:
                 connection.execute("DELETE FROM entries WHERE stale_until < ?", (before_wall_s,))
-        connection.execute("PRAGMA incremental_vacuum").fetchall()
+        (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
+        for _ in range(pages):  # the pragma frees a page per step, and the sqlite3 module steps it only once
+            connection.execute("PRAGMA incremental_vacuum")
 
     def written(self, rows: list[float | None]) -> None:
         """Nothing waits for it."""

@@ -158,6 +158,4 @@ class Work:
     def _warn(self, problem: Exception) -> None:
         if not self._warned:
             self._warned = True
-            self._on_error(
-                f"{self._file.path} could not be written ({problem}); rows are dropped until it can."
-            )
+            self._on_error(f"{self._file.path} could not be written ({problem}); rows are dropped until it can.")

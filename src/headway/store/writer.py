@@ -137,9 +137,7 @@ class SqliteWriter:
     def _start(self) -> None:
         """On first use, and again in a forked child: the parent writes what it had queued when it forked."""
         if self._pid:
-            self._forked.append(
-                self._work
-            )  # the parent's connection: closing it here would release nothing and harm
+            self._forked.append(self._work)  # the parent's connection: closing it here would release nothing and harm
             self._work = Work(self._file, self._settings, self._on_error)
             self._bytes_submitted = 0
         self._pid = os.getpid()

@@ -70,9 +70,7 @@ class OpenAIChat:
             model=model,
             stream=stream,
             input_tokens=input_tokens,
-            output_tokens_max=count_or_none(request.max_tokens)
-            if output_tokens_max is None
-            else output_tokens_max,
+            output_tokens_max=count_or_none(request.max_tokens) if output_tokens_max is None else output_tokens_max,
             reusable=not (why_not := why_not or _why_not_reusable(request, model)),
             why_not_reusable=why_not,
             wants_usage=stream and type(options) is dict and options.get("include_usage") is True,

@@ -133,11 +133,7 @@ class ChatStream:
         first = refused or (ordered[0] if ordered else None)
         return Answer(
             complete=self._done,
-            admissible=self._done
-            and bool(ordered)
-            and refused is None
-            and not self._spoiled
-            and self._error is None,
+            admissible=self._done and bool(ordered) and refused is None and not self._spoiled and self._error is None,
             finish=first.finish if first else "",
             model=self._model,
             usage=self._usage,

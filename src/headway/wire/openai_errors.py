@@ -30,9 +30,7 @@ _BILLING: Final = frozenset(
     }
 )
 _THROTTLED: Final = frozenset({"rate_limit_error", "rate_limit_exceeded", "slow_down", "too_many_requests"})
-_OVERLOADED: Final = frozenset(
-    {"engine_overloaded", "overloaded", "overloaded_error", "server_is_overloaded"}
-)
+_OVERLOADED: Final = frozenset({"engine_overloaded", "overloaded", "overloaded_error", "server_is_overloaded"})
 _AUTH: Final = frozenset({"authentication_error", "invalid_api_key", "permission_error"})
 _SERVER: Final = frozenset(
     {

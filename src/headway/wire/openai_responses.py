@@ -35,9 +35,7 @@ _KINDS: Final[dict[str, EventKind]] = {
     "response.refusal.delta": "content",
 }
 # by the event's first line, so that nearly all events need no decoding
-_KINDS_BY_LINE: Final[dict[bytes, EventKind]] = {
-    b"event: " + name.encode(): kind for name, kind in _KINDS.items()
-}
+_KINDS_BY_LINE: Final[dict[bytes, EventKind]] = {b"event: " + name.encode(): kind for name, kind in _KINDS.items()}
 
 
 class _Request(msgspec.Struct):
@@ -177,10 +175,7 @@ def _read_response(body: bytes, *, may_be_kept: bool) -> Answer:
     failed = response.error is not None or status == "failed"
     return Answer(
         complete=True,
-        admissible=may_be_kept
-        and not failed
-        and status == "completed"
-        and _admissible(response.output or ()),
+        admissible=may_be_kept and not failed and status == "completed" and _admissible(response.output or ()),
         finish=status,
         model=response.model if type(response.model) is str else "",
         usage=usage_of(response.usage),
@@ -245,9 +240,7 @@ class _ResponsesStream:
             self._answer = msgspec.structs.replace(failed, complete=False, error=error)
         else:
             error = error_of(200, read.error) if read.error is not None else read_error(200, data)
-            self._answer = msgspec.structs.replace(
-                self._answer, complete=False, admissible=False, error=error
-            )
+            self._answer = msgspec.structs.replace(self._answer, complete=False, admissible=False, error=error)
 
     def answer(self) -> Answer:
         return self._answer

@@ -52,9 +52,7 @@ _NAMES: Final = frozenset(
     | {*_RETRY_AFTER, "openai-processing-ms", "x-request-id"}
 )
 _NUMBER: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
-_WORDS: Final = (
-    r"([0-9]{1,12}(?:\.[0-9]{0,12})?) ?(milliseconds?|ms|minutes?|m|seconds?|s|hours?|h|days?|d) ?"
-)
+_WORDS: Final = r"([0-9]{1,12}(?:\.[0-9]{0,12})?) ?(milliseconds?|ms|minutes?|m|seconds?|s|hours?|h|days?|d) ?"
 _PART: Final = re.compile(_WORDS)
 _DURATION: Final = re.compile(f"(?:{_WORDS})+")
 _DIGITS_MAX: Final = 15

@@ -8,9 +8,7 @@ from functools import lru_cache
 
 __all__ = ["count_tokens", "estimate_tokens"]
 
-_PIECE_CHARS = (
-    32_768  # the tokenizer refuses more than 200,000 tokens at once; a character has at most 4 bytes
-)
+_PIECE_CHARS = 32_768  # the tokenizer refuses more than 200,000 tokens at once; a character has at most 4 bytes
 
 
 def estimate_tokens(chars: int) -> int:
@@ -42,8 +40,8 @@ def _encoder(model: str) -> Callable[[str], Sequence[int]] | None:
     except ImportError:
         return None
     try:
-        encoding = bpe_openai.encoding_for_model(model)
+        name = bpe_openai.encoding_name_for_model(model)
     except LookupError:
-        encoding = bpe_openai.get_encoding("o200k_base")
-    encode: Callable[[str], Sequence[int]] = encoding.encode_ordinary
+        name = "o200k_base"
+    encode: Callable[[str], Sequence[int]] = bpe_openai.get_encoding(name).encode_ordinary
     return encode

@@ -1,0 +1,91 @@
+"""One reader's place in a flight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from headway.errors import Closed, HeadwayError
+from headway.types import Call, Reply
+
+if TYPE_CHECKING:
+    from headway.flight.flight import Flight
+
+__all__ = ["Cursor"]
+
+
+class Cursor:
+    """One reader's place in a flight's log, and its deadline."""
+
+    __slots__ = ("call", "error", "flight", "index", "leader", "on_leave", "waiter")
+
+    def __init__(self, flight: Flight, call: Call, *, leader: bool) -> None:
+        self.flight = flight
+        self.call = call
+        self.leader = leader
+        self.index = 0
+        self.waiter: asyncio.Future[None] | None = None
+        self.error: HeadwayError | None = None
+        self.on_leave: Callable[[Cursor], None] | None = None
+        """Called once, when the cursor leaves: what the flight knows by then belongs in its caller's trace."""
+
+    async def reply(self) -> Reply:
+        """Wait until the flight has something to hand on; leave it when cancelled while waiting."""
+        flight = self.flight
+        try:
+            while not flight.committed and self.error is None:
+                await self._wait()
+        except asyncio.CancelledError:
+            self.leave()
+            raise
+        if self.error is not None or (flight.error is not None and not flight.committed):
+            self.leave()
+            raise (self.error or flight.error or Closed("the flight ended without an answer; this is a bug in Headway"))
+        if flight.done and flight.error is None and not flight.streaming:
+            body = flight.body()
+            self.leave()
+            return Reply(flight.status, flight.headers, body, trace=self.call.trace)
+        return Reply(flight.status, flight.headers, chunks=self, close=self.aclose, trace=self.call.trace)
+
+    def __aiter__(self) -> Cursor:
+        return self
+
+    async def __anext__(self) -> bytes:
+        flight = self.flight
+        while True:
+            if self.error is not None:
+                raise self.error
+            chunk = flight.chunk_at(self.index)
+            if chunk is not None:
+                self.index += 1
+                flight.consumed()
+                return chunk
+            if flight.done:
+                if flight.error is not None:
+                    raise flight.error
+                raise StopAsyncIteration
+            await self._wait()
+
+    async def aclose(self) -> None:
+        """Leave the flight."""
+        self.leave()
+
+    def leave(self) -> None:
+        """Detach; idempotent."""
+        self.flight.detach(self)
+        if self.on_leave is not None:
+            told, self.on_leave = self.on_leave, None
+            told(self)
+
+    def wake(self) -> None:
+        """Something changed."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        self.waiter = self.flight.loop.create_future()
+        try:
+            await self.waiter
+        finally:
+            self.waiter = None

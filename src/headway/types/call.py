@@ -1,0 +1,124 @@
+"""A request on its way, the reply that comes back, and the one shape of every layer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from math import inf
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from headway.types.trace import Trace
+from headway.types.views import Headers, RequestView, Tags
+
+__all__ = ["Call", "Handler", "Reply"]
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request on its way. Layers hand on changed copies (`msgspec.structs.replace`), never change it.
+
+    `origin` + `path` is the target the client wrote ("https://api.openai.com" + "/v1/responses?x=1"); `headers` hold
+    the client's own, credential included; `body` holds the client's bytes. `key` is set where reuse is on and allowed.
+    """
+
+    method: str = "POST"
+    origin: str
+    path: str
+    headers: Headers = ()
+    body: bytes = b""
+    view: RequestView
+    trace: Trace
+    tenant: str = ""
+    """Digest of the credential (16 hex digits): what isolates caches, flights and limits."""
+    key: bytes | None = None
+    """32-byte fingerprint for cache and join; None switches both off for this call."""
+    cache_mode: Literal["on", "off", "refresh"] = "off"
+    deadline_at_s: float = inf
+    priority: int = 0
+    """Greater goes first; -1 is "low", 1 is "high"."""
+    attempts_max: int = 3
+    tags: Tags = Tags()
+
+
+class Reply:
+    """A status, headers and a body that is alive until it is closed.
+
+    Complete answers hold their `body`; streams are iterated. Either way: ``async for chunk in reply``, or
+    ``await reply.read()``; then ``await reply.aclose()`` (reading to the end, or leaving ``async with``, closes too).
+    Closing early abandons the answer: the provider's stream is ended when nobody else reads it.
+    """
+
+    __slots__ = ("_body", "_chunks", "_close", "_closed", "headers", "status", "trace")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Headers,
+        body: bytes | None = None,
+        *,
+        chunks: AsyncIterator[bytes] | None = None,
+        close: Callable[[], Awaitable[None]] | None = None,
+        trace: Trace | None = None,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.trace = trace
+        self._body = body
+        self._chunks = chunks
+        self._close = close
+        self._closed = False
+
+    @property
+    def body(self) -> bytes | None:
+        """The whole body when it is at hand without waiting, else None."""
+        return self._body
+
+    def header(self, name: str, default: str = "") -> str:
+        """The first header of that (lower-case) name."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return default
+
+    def __aiter__(self) -> Reply:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next chunk as it comes; the end, and a failure, close the reply."""
+        if self._body is not None:
+            if self._closed or not self._body:
+                self._closed = True
+                raise StopAsyncIteration
+            self._closed = True
+            return self._body
+        if self._chunks is None or self._closed:
+            raise StopAsyncIteration
+        try:
+            return await anext(self._chunks)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def read(self) -> bytes:
+        """The whole body; may be called again."""
+        if self._body is None:
+            parts = [chunk async for chunk in self]
+            self._body = parts[0] if len(parts) == 1 else b"".join(parts)
+        return self._body
+
+    async def aclose(self) -> None:
+        """Give back what the reply holds. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            if self._close is not None:
+                await self._close()
+
+    async def __aenter__(self) -> Reply:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
+"""The one shape of every layer: a call in, a reply out. Wrap one to add behaviour."""

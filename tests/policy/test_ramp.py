@@ -1,0 +1,55 @@
+"""How the send rate grows, and what refusals do to it."""
+
+from __future__ import annotations
+
+from headway.policy.ramp import Ramp
+
+
+def sends(ramp: Ramp, until_s: float, start_s: float = 0.0) -> int:
+    """Send whenever it may; how many went until then."""
+    now_s, count = start_s, 0
+    while True:
+        now_s += ramp.wait_s(now_s)
+        if now_s >= until_s:
+            return count
+        ramp.charge(now_s)
+        count += 1
+
+
+def test_it_bursts_and_then_doubles():
+    """24 at once, then 40 a second, doubling each 0.35 s while nothing is refused."""
+    ramp = Ramp()
+    assert sends(ramp, 1e-6) == 24
+    first = sends(ramp, 0.35)
+    second = sends(ramp, 0.70, 0.35)
+    assert 10 <= first <= 24
+    assert 1.7 <= second / first <= 2.3
+
+
+def test_idle_time_proves_nothing():
+    """After a long pause the rate is what it was, and at most a burst has been saved up."""
+    ramp = Ramp()
+    sends(ramp, 1.0)
+    rate = ramp.rate_per_s
+    ramp.wait_s(100.0)
+    assert ramp.rate_per_s <= rate * 2.01
+    assert sends(ramp, 100.0 + 1e-6, 100.0) <= 25
+
+
+def test_refusals_without_numbers_cut_the_rate_once_a_pack():
+    """x0.9 per quarter second at most, then slow additive growth."""
+    ramp = Ramp()
+    sends(ramp, 2.0)
+    ramp.refused(2.0, sent_per_s=100.0)
+    assert abs(ramp.rate_per_s - 90.0) < 1e-6
+    ramp.refused(2.01, sent_per_s=100.0)
+    assert abs(ramp.rate_per_s - 90.0) < 1.0
+    count = sends(ramp, 12.0, 2.01)
+    assert 900 <= count <= 1200
+
+
+def test_settled_it_is_out_of_the_way():
+    """A known bucket alone decides."""
+    ramp = Ramp()
+    ramp.settle()
+    assert ramp.wait_s(0.0) == 0.0

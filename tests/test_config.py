@@ -1,0 +1,98 @@
+"""Settings: precedence, and one sentence for everything that is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from headway import ConfigError
+from headway.config import Secret, load_settings
+
+
+def test_arguments_beat_the_environment_beats_the_file(tmp_path):
+    """Keyword over HEADWAY_* over headway.toml over defaults."""
+    file = tmp_path / "headway.toml"
+    file.write_text("timeout_s = 1\nattempts_max = 2\nqueue_max = 3\n")
+    env = {"HEADWAY_ATTEMPTS_MAX": "4", "HEADWAY_QUEUE_MAX": "5"}
+    settings = load_settings({"queue_max": 6}, file=file, environ=env)
+    assert (settings.timeout_s, settings.attempts_max, settings.queue_max) == (1.0, 4, 6)
+
+
+def test_the_sdks_own_variables_are_understood():
+    """OPENAI_API_KEY and OPENAI_BASE_URL, below Headway's own."""
+    env = {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": "http://localhost:1/v1/"}
+    settings = load_settings(environ=env)
+    assert settings.api_key == Secret("sk-1")
+    assert settings.base_url == "http://localhost:1/v1"
+    assert load_settings(environ=env | {"HEADWAY_BASE_URL": "http://other/v1"}).base_url == "http://other/v1"
+
+
+def test_another_variable_may_hold_the_key():
+    """api_key_env names it."""
+    assert load_settings({"api_key_env": "GROQ_KEY"}, environ={"GROQ_KEY": "gsk"}).api_key == Secret("gsk")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"timeout": 3}, "unknown key 'timeout'; did you mean"),
+        ({"timeout_s": "3"}, "timeout_s must be a number above 0, not '3'"),
+        ({"timeout_s": -1}, "timeout_s must be a number above 0"),
+        ({"timeout_s": float("nan")}, "timeout_s must be a number"),
+        ({"attempts_max": 1.5}, "attempts_max must be a whole number"),
+        ({"attempts_max": True}, "attempts_max must be a whole number"),
+        ({"attempts_max": 0}, "attempts_max must be a whole number above 0"),
+        ({"cache": "redis"}, 'cache must be "off", "memory", "disk"'),
+        ({"base_url": "api.openai.com"}, "base_url must be a URL such as"),
+        ({"base_url": "https://user:pw@host/v1"}, "without credentials"),
+        ({"limits": "openai/tier-9"}, "limits must be one of"),
+        ({"log_prompts": "yes"}, "log_prompts must be true or false"),
+        ({"log_level": "loud"}, "log_level must be"),
+        ({"api_key": "two words"}, "api_key must be a printable text"),
+        ({"budget_usd": -1}, "budget_usd must be a number of at least 0"),
+    ],
+)
+def test_what_is_wrong_is_named(given, says):
+    """The key, what was expected, and what was found."""
+    with pytest.raises(ConfigError) as caught:
+        load_settings(given, environ={})
+    assert says in str(caught.value)
+    assert "pw" not in str(caught.value)
+    assert "two words" not in str(caught.value)
+
+
+def test_the_place_is_named(tmp_path):
+    """File and environment variable are told apart."""
+    file = tmp_path / "h.toml"
+    file.write_text("qeue_max = 3")
+    with pytest.raises(ConfigError, match=r"h\.toml: unknown key 'qeue_max'; did you mean 'queue_max'"):
+        load_settings(file=file, environ={})
+    with pytest.raises(ConfigError, match="environment variable HEADWAY_QUEUE_MAX: queue_max must be"):
+        load_settings(environ={"HEADWAY_QUEUE_MAX": "many"})
+    file.write_text("queue_max = ")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_settings(file=file, environ={})
+    with pytest.raises(ConfigError, match="no such file"):
+        load_settings(file=tmp_path / "none.toml", environ={})
+
+
+def test_a_key_in_a_file_is_refused(tmp_path):
+    """Secrets do not belong into files that are committed."""
+    file = tmp_path / "headway.toml"
+    file.write_text('api_key = "sk-1"')
+    with pytest.raises(ConfigError, match="must not stand in a file") as caught:
+        load_settings(file=file, environ={})
+    assert "sk-1" not in str(caught.value)
+
+
+def test_a_secret_never_shows():
+    """Neither its repr, nor its str, nor that of the settings that hold it."""
+    settings = load_settings({"api_key": "sk-very-secret"}, environ={})
+    assert "sk-very-secret" not in repr(settings) + str(settings) + f"{settings.api_key}"
+    assert settings.api_key is not None
+    assert settings.api_key.reveal() == "sk-very-secret"
+
+
+def test_presets_are_a_start_that_numbers_override():
+    """Limits = "openai/tier-1" gives both numbers; one of them may be set apart."""
+    limits = load_settings({"limits": "openai/tier-1", "requests_per_min": 100}, environ={}).limit_settings()
+    assert (limits.requests_per_min, limits.tokens_per_min) == (100, 200_000)

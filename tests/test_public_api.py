@@ -1,0 +1,64 @@
+"""What the package offers, pinned; and how light it is to import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import headway
+
+PUBLIC = [
+    "BadReply",
+    "BudgetExceeded",
+    "Call",
+    "Closed",
+    "ConfigError",
+    "ConnectFailed",
+    "ConnectionLost",
+    "DeadlineExceeded",
+    "Engine",
+    "Handler",
+    "HeadwayError",
+    "InputError",
+    "Overloaded",
+    "ProviderError",
+    "ProviderTimeout",
+    "Reply",
+    "Result",
+    "Settings",
+    "SyncEngine",
+    "Tags",
+    "Task",
+    "Usage",
+]
+
+
+def test_the_public_names_are_these():
+    """Sorted, all importable, all documented."""
+    assert headway.__all__ == PUBLIC == sorted(PUBLIC)
+    for name in PUBLIC:
+        value = getattr(headway, name)
+        assert value.__doc__ or name == "Handler"
+
+
+def test_importing_is_light():
+    """Nothing optional, and no network client, is imported before it is used."""
+    code = "import sys, headway; print(' '.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {
+        "httpx2",
+        "genai_prices",
+        "rich",
+        "structlog",
+        "typer",
+        "uvicorn",
+        "zstandard",
+        "jsonschema_rs",
+        "sqlite3",
+    }
+    assert not heavy & set(loaded)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    """Lazy names keep the usual error."""
+    assert not hasattr(headway, "nonsense")
