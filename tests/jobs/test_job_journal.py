@@ -19,9 +19,7 @@ HEADER = Header(task="t", input="i", origin="o")
 
 def job(tmp_path, **changes):
     task = changes.pop("task", None) or Task(model="m", prompt="{text}", labels=["a", "b"])
-    return JobSettings(
-        **({"input": str(tmp_path / "in.csv"), "task": task, "out": tmp_path / "out.jsonl"} | changes)
-    )
+    return JobSettings(**({"input": str(tmp_path / "in.csv"), "task": task, "out": tmp_path / "out.jsonl"} | changes))
 
 
 def run(settings, engine):

@@ -50,11 +50,7 @@ def test_csv_round_trips(table, delimiter, encoding):
     assert not any(row.problem for row in found)
 
 
-@given(
-    st.lists(
-        st.dictionaries(cells, st.integers(-(2**70), 2**70) | cells | st.none() | st.lists(cells)), max_size=6
-    )
-)
+@given(st.lists(st.dictionaries(cells, st.integers(-(2**70), 2**70) | cells | st.none() | st.lists(cells)), max_size=6))
 def test_jsonl_round_trips(objects):
     """Objects come out as they went in, whatever their keys."""
     data = "".join(json.dumps(one, ensure_ascii=False) + "\r\n" for one in objects) + "\n\n"

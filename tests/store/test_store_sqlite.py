@@ -9,14 +9,17 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.errors import ConfigError
+from headway.store import sqlite
 from headway.store.base import Entry
 from headway.store.sqlite import SqliteStore
 from headway.store.writer import WriterSettings
@@ -43,6 +46,11 @@ FULL = entry(
     dollars=0.25,
     fetch_s=1.5,
 )
+
+
+def query(path: Path, sql: str) -> list[Any]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        return connection.execute(sql).fetchall()
 
 
 def open_store(path: Path, bytes_max: int = 1_000_000, **settings_: Any) -> SqliteStore:
@@ -87,7 +95,7 @@ def test_large_bodies_are_compressed_small_ones_not(tmp_path: Path):
     for key, body in ((b"large", b"word " * 400), (b"small", b"x" * 200), (b"random", random_body)):
         store.put(key, entry(body))
     store.flush()
-    rows = sqlite3.connect(tmp_path / "c.db").execute("SELECT key, codec, length(body) FROM entries").fetchall()
+    rows = query(tmp_path / "c.db", "SELECT key, codec, length(body) FROM entries")
     found = {key: (codec, length) for key, codec, length in rows}
     assert found[b"large"][0] == 1
     assert found[b"large"][1] < 1_000
@@ -108,8 +116,8 @@ def test_bytes_are_bounded_and_used_entries_survive(tmp_path: Path):
             assert store.get(b"hot") is not None, number
     store.flush()
     stats = store.stats()
-    rows = sqlite3.connect(tmp_path / "c.db").execute("SELECT count(*), sum(size) FROM entries").fetchone()
-    assert (stats.entries, stats.bytes_used) == rows
+    rows = query(tmp_path / "c.db", "SELECT count(*), sum(size) FROM entries")
+    assert [(stats.entries, stats.bytes_used)] == rows
     assert 30_000 < stats.bytes_used <= 40_000
     assert stats.evictions == 601 - stats.entries
     store.close()
@@ -211,7 +219,7 @@ def test_against_a_dict(operations: list[tuple[str, int, int]]):
 def test_newer_schema_is_refused(tmp_path: Path):
     """A file of a newer Headway is left alone, and the error says what to do."""
     open_store(tmp_path / "c.db").close()
-    sqlite3.connect(tmp_path / "c.db").execute("PRAGMA user_version = 7")
+    query(tmp_path / "c.db", "PRAGMA user_version = 7")
     with pytest.raises(ConfigError, match=r"schema 7.*upgrade Headway"):
         open_store(tmp_path / "c.db")
 
@@ -221,10 +229,6 @@ def test_older_schema_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     store = open_store(tmp_path / "c.db")
     store.put(b"k", FULL)
     store.close()
-    import msgspec
-
-    from headway.store import sqlite
-
     monkeypatch.setattr(sqlite, "LAYOUT", msgspec.structs.replace(sqlite.LAYOUT, version=2))
     newer = open_store(tmp_path / "c.db")
     assert newer.get(b"k") is None
@@ -236,11 +240,10 @@ def test_older_schema_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_foreign_database_is_refused(tmp_path: Path):
     """Another program's SQLite file is never touched."""
-    with sqlite3.connect(tmp_path / "theirs.db") as theirs:
-        theirs.execute("CREATE TABLE precious (x)")
+    query(tmp_path / "theirs.db", "CREATE TABLE precious (x)")
     with pytest.raises(ConfigError, match="another program"):
         open_store(tmp_path / "theirs.db")
-    assert theirs.execute("SELECT count(*) FROM precious").fetchone() == (0,)
+    assert query(tmp_path / "theirs.db", "SELECT count(*) FROM precious") == [(0,)]
 
 
 def test_garbage_is_set_aside(tmp_path: Path):
@@ -372,7 +375,7 @@ def test_kill_9_leaves_a_readable_file(tmp_path: Path):
     assert all(store.get(b"%d" % number) is not None for number in range(201))
     store.close()
     assert not warnings
-    assert sqlite3.connect(tmp_path / "c.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert query(tmp_path / "c.db", "PRAGMA integrity_check") == [("ok",)]
 
 
 UNCLOSED = """

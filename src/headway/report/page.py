@@ -14,7 +14,7 @@ _STYLE = """
 :root{color-scheme:light dark;--bg:#fbfaf8;--card:#fff;--ink:#1d1d1b;--soft:#5f5e58;--rule:#e3e1da;
 --a:#0b6e8a;--b:#9fcbd8;--warn:#a23b16}
 @media(prefers-color-scheme:dark){:root{--bg:#161716;--card:#1e1f1e;--ink:#ecebe6;--soft:#a9a8a1;--rule:#363734;
---a:#4fb6d1;--b:#27596a;--warn:#f08a63}}
+--a:#4fb6d1;--b:#2d6273;--warn:#f08a63}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
 "Helvetica Neue",Arial,sans-serif;font-variant-numeric:tabular-nums}
@@ -39,7 +39,7 @@ svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{fill:var(--soft);font-size:12.5px}
 svg .end{text-anchor:end}svg .mid{text-anchor:middle}
 svg .grid{stroke:var(--rule)}svg .axis{stroke:var(--soft)}
-svg .a{fill:var(--a)}svg .b{fill:var(--b)}
+svg .a{fill:var(--a)}svg .b{fill:var(--b);stroke:var(--a);stroke-width:.8}
 svg .area{fill:var(--a);fill-opacity:.3;stroke:var(--a);stroke-width:1.2;stroke-linejoin:round}
 svg .line{fill:none;stroke:var(--warn);stroke-width:1.5;stroke-linejoin:round}
 .key{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;color:var(--soft);font-size:.85rem;margin:.5rem 0 0}
