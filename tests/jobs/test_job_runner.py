@@ -114,7 +114,8 @@ def test_a_key_revoked_midway_stops_the_job_too(job):
     finished = run(settings, engine)
     assert finished.stopped
     assert len(engine.asked) <= 50 + LATER_FAILURES + 8
-    assert len(_asked(job())) == 200 - finished.tally.done == 150
+    assert 50 <= finished.tally.done <= 50 + 4  # failures between successes count as their rows' own
+    assert len(_asked(job())) == 200 - finished.tally.done
 
 
 def test_a_spent_budget_drains(job):

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from headway.errors import ConfigError
 from headway.store import sqlite
 from headway.store.base import Entry
+from headway.store.entries import EntryTable
 from headway.store.sqlite import SqliteStore
 from headway.store.writer import WriterSettings
 from headway.types import Usage
@@ -260,9 +261,8 @@ def test_garbage_is_set_aside(tmp_path: Path):
     assert "c.db.corrupt" in warnings[0]
 
 
-def test_corruption_while_running(tmp_path: Path):
-    """Pages overwritten under a running store are misses, never a crash; after a moment it works again."""
-    path = tmp_path / "c.db"
+def broken_store(path: Path, warnings: list[str]) -> SqliteStore:
+    """An open store of 200 entries whose pages, all but the first, were overwritten."""
     store = open_store(path)
     for number in range(200):
         store.put(b"%d" % number, entry(os.urandom(1_000)))
@@ -270,17 +270,62 @@ def test_corruption_while_running(tmp_path: Path):
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(path.stat().st_size - 4096))
+    return open_store(path, on_error=warnings.append)
+
+
+def test_reading_finds_a_broken_file(tmp_path: Path):
+    """Broken pages are misses, never a crash; the reader has the file replaced, and the next put is kept and found."""
     warnings: list[str] = []
-    store = open_store(path, on_error=warnings.append)
+    store = broken_store(tmp_path / "c.db", warnings)
     assert [store.get(b"%d" % number) for number in range(200)] == [None] * 200
-    store.put(b"lost", FULL)  # may be given up with the batch that replaces the file
+    store.put(b"k", FULL)
+    store.flush()
+    assert store.dropped == 0
+    assert store.get(b"k") == FULL
+    assert store.stats().entries == 1
+    assert (tmp_path / "c.db.corrupt").exists()
+    assert len([warning for warning in warnings if "could not be read" in warning]) == 1
+    store.close()
+
+
+def test_writing_finds_a_broken_file(tmp_path: Path):
+    """The batch that meets a broken page is given up and counted; the next goes to a new file, which reads follow."""
+    warnings: list[str] = []
+    store = broken_store(tmp_path / "c.db", warnings)
+    store.put(b"lost", FULL)
     store.flush()
     store.put(b"k", FULL)
     store.flush()
     assert store.get(b"k") == FULL
-    assert path.with_name("c.db.corrupt").exists()
-    assert any("could not be read" in warning for warning in warnings)
+    assert store.get(b"lost") is None
+    assert store.dropped == 1
+    assert (tmp_path / "c.db.corrupt").exists()
     store.close()
+
+
+def test_reads_follow_the_writer(tmp_path: Path):
+    """When another process has set the file aside and made a new one, puts and gets meet there again."""
+    store = open_store(tmp_path / "c.db")
+    store.put(b"old", FULL)
+    store.flush()
+    assert store.get(b"old") == FULL
+    store._writer.replace(store._inode)
+    store.put(b"new", FULL)
+    store.flush()
+    assert (store.get(b"new"), store.get(b"old")) == (FULL, None)
+    store.close()
+
+
+def test_written_row_does_not_hide_a_newer_one():
+    """When an older put of a key is committed, the newer one that still waits goes on being served."""
+    table = EntryTable(1_000, lambda: 0.0)
+    older, newer = (b"k", entry(b"1")), (b"k", entry(b"2"))
+    table.queue(older)
+    table.queue(newer)
+    table.written([older])
+    assert table.pending[b"k"] is newer
+    table.written([newer])
+    assert not table.pending
 
 
 @pytest.mark.parametrize("where", ["file/c.db", "."])

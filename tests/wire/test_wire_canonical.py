@@ -25,6 +25,10 @@ json_values = st.recursive(
 )
 
 
+DROPPED = {"cache_control", "metadata", "safety_identifier", "service_tier", "stream", "stream_options", "user"}
+kept_names = st.text(max_size=6).filter(lambda name: name not in DROPPED and not name.startswith("prompt_cache_"))
+
+
 def test_canonical_drops_what_does_not_change_the_answer() -> None:
     """A stream and its plain twin share a key, however their keys are ordered and whoever the user is."""
     bare = {"model": "m", "messages": HELLO, "temperature": 0}
@@ -91,9 +95,9 @@ def test_canonical_keeps_values_apart(one: bytes, other: bytes) -> None:
     assert CHAT.canonical(b'{"seed":%b}' % one) != CHAT.canonical(b'{"seed":%b}' % other)
 
 
-@given(body=st.dictionaries(st.text(max_size=6), json_values, max_size=5), data=st.data())
+@given(body=st.dictionaries(kept_names, json_values, max_size=5), data=st.data())
 def test_canonical_depends_on_content_only(body: dict[str, Any], data: st.DataObject) -> None:
-    """Any order of keys gives the same bytes, any other value or unknown field gives others."""
+    """Any order of keys gives the same bytes; of a field that is kept, any other value gives others."""
     key = CHAT.canonical(json.dumps(body).encode())
     shuffled = dict(data.draw(st.permutations(list(body.items()))))
     assert key is not None

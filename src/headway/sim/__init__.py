@@ -6,6 +6,7 @@ It says what it is: every answer carries `x-headway-simulator: 1`. See docs/simu
 from headway.sim.faults import Fault, parse_fault
 from headway.sim.loop import VirtualDeadlock, VirtualLoop, run_virtual
 from headway.sim.quality import Quality
+from headway.sim.server import serve_forever, serving
 from headway.sim.settings import SimSettings
 from headway.sim.simulator import Simulator
 
@@ -18,4 +19,6 @@ __all__ = [
     "VirtualLoop",
     "parse_fault",
     "run_virtual",
+    "serve_forever",
+    "serving",
 ]

@@ -169,7 +169,9 @@ def _texts(given: Any) -> tuple[str, ...]:
             return (" ".join(map(str, given)),)
         if all(isinstance(row, list) and row and all(isinstance(n, int) for n in row) for row in given):
             return tuple(" ".join(map(str, row)) for row in given)
-    raise invalid("'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.")
+    raise invalid(
+        "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference."
+    )
 
 
 def _functions(tools: Any) -> tuple[Mapping[str, Any], ...]:

@@ -7,6 +7,7 @@ extractive summary. `stop` and the token bound cut whatever came out. docs/simul
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Final, Literal
@@ -20,7 +21,7 @@ from headway.sim.profiles import Profile
 from headway.sim.quality import PromptFacts, Quality
 from headway.sim.reading import Plan, read_plan, split_item
 from headway.sim.schema import fill
-from headway.sim.text import Memo, dice, pieces, stems
+from headway.sim.text import STOPWORDS, Memo, dice, pieces, stems
 
 __all__ = ["Author", "Completion"]
 
@@ -178,9 +179,7 @@ class Author:
         def choose(names: Sequence[str], text: str) -> str:
             key = tuple(names)
             index = self._indexes.get(key) or self._indexes.put(key, LabelIndex(key))
-            facts = msgspec.structs.replace(
-                task.facts, labels=len(key), ambiguous_share=index.ambiguous_share
-            )
+            facts = msgspec.structs.replace(task.facts, labels=len(key), ambiguous_share=index.ambiguous_share)
             return self._label(_Task(
                 plan=task.plan, items=task.items, facts=facts, profile=task.profile, rng=task.rng
             ), index, text)  # fmt: skip
@@ -195,7 +194,8 @@ class Author:
 def _explained(label: str, task: _Task) -> str:
     """What models write when they are not told to be brief."""
     quote = prose.shortened(task.text, 16)
-    evidence = ", ".join(dict.fromkeys(stems(task.text)[:4])) or "its tone"
+    words = [word for word in re.findall(r"[a-z]{3,}", task.text.lower()) if word not in STOPWORDS]
+    evidence = ", ".join(dict.fromkeys(words[:6])) or "its tone"
     return (
         f'The customer writes: "{quote}". What decides here are the words around {evidence}, taken together with the'
         " overall intent of the message and the way the request is put. Other readings are possible, but they fit the"
@@ -230,6 +230,8 @@ def _bounded(text: str, ask: Ask, profile: Profile, rng: Random, tool: str) -> C
         thinking = min(bound, round(_EFFORT_TOKENS[ask.effort] * (0.5 + rng.random())))
     tokens = pieces(text)
     if thinking + len(tokens) > bound:
-        return Completion(tokens=tuple(tokens[: bound - thinking]), finish="length", tool=tool, reasoning_tokens=thinking)
+        return Completion(
+            tokens=tuple(tokens[: bound - thinking]), finish="length", tool=tool, reasoning_tokens=thinking
+        )
     finish: Literal["stop", "tool_calls"] = "tool_calls" if tool else "stop"
     return Completion(tokens=tuple(tokens), finish=finish, tool=tool, reasoning_tokens=thinking)

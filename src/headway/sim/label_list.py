@@ -19,7 +19,9 @@ _BARE: Final = re.compile(
     re.IGNORECASE,
 )
 _LINE: Final = re.compile(r"[ \t]*(?:[-*\u2022]|\d{1,3}[.)])[ \t]+(?P<body>[^\n]+)")
-_NAME: Final = re.compile(r"[\"'`*]*(?P<name>[^\"'`*:\u2013\u2014]{1,60}?)[\"'`*]*\s*(?:(?::|\s-\s|\s\u2013\s|\s\u2014\s)\s*(?P<hint>.+))?")
+_NAME: Final = re.compile(
+    r"[\"'`*]*(?P<name>[^\"'`*:\u2013\u2014]{1,60}?)[\"'`*]*\s*(?:(?::|\s-\s|\s\u2013\s|\s\u2014\s)\s*(?P<hint>.+))?"
+)
 _EDGE: Final = " \t\r\n\"'`*"
 _LABELS_MAX: Final = 1_000
 _WORDS_MAX: Final = 6

@@ -113,6 +113,8 @@ def _ambiguous(own: list[frozenset[str]]) -> float:
     if not own or len(own) > _COMPARED_MAX:
         return 0.0
     alike = sum(
-        any(len(one & two) >= _ALIKE * len(one) for j, two in enumerate(own) if i != j) for i, one in enumerate(own) if one
+        any(len(one & two) >= _ALIKE * len(one) for j, two in enumerate(own) if i != j)
+        for i, one in enumerate(own)
+        if one
     )
     return alike / len(own)

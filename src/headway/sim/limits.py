@@ -90,9 +90,7 @@ class _Pair(msgspec.Struct):
 class Limits:
     """The buckets of every credential and model; the 10,000 used last are kept."""
 
-    def __init__(
-        self, *, rpm: int | None, tpm: int | None, capacity_s: float = 60.0, start_full: bool = True
-    ) -> None:
+    def __init__(self, *, rpm: int | None, tpm: int | None, capacity_s: float = 60.0, start_full: bool = True) -> None:
         self._rpm, self._tpm = rpm, tpm
         self._capacity_s = capacity_s
         self._full = start_full

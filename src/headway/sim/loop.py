@@ -66,6 +66,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         RuntimeError: When a thread, an executor or a real socket is used.
     """
 
+    is_virtual = True
+    """What uses threads elsewhere asks for this, and works inline instead."""
+
     def __init__(self, *, start_wall_s: float = START_WALL_S) -> None:
         self._virtual = _Selector(0)
         super().__init__(self._virtual)
@@ -92,9 +95,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Handle:
         """As `call_soon`; from another thread it is refused, for virtual time cannot wait for threads."""
         if self._owner not in (None, threading.get_ident()):
-            raise RuntimeError(
-                "another thread called into a virtual-time loop; write and do that work inline instead"
-            )
+            raise RuntimeError("another thread called into a virtual-time loop; write and do that work inline instead")
         return super().call_soon_threadsafe(callback, *args, context=context)
 
     def run_in_executor(  # type: ignore[override]  # it never returns

@@ -15,9 +15,9 @@ from headway.sim.events import Event, chat_events, error_event, response_events
 from headway.sim.latency import Timing
 from headway.sim.refusals import FAULT_REFUSALS, Refused
 
-__all__ = ["LOST", "Play", "play_stream", "play_whole", "refusal_of"]
+__all__ = ["Play", "cut_off", "play_stream", "play_whole", "refusal_of"]
 
-LOST = "the simulated connection was dropped"
+_LOST = "the simulated connection was dropped"
 
 
 class Play:
@@ -79,7 +79,7 @@ class Play:
         if self.account.fault == "stall":
             await asyncio.sleep(self._stall_s)
         self.end(self.account.fault)
-        raise ConnectionLost(f"{LOST} ({self.account.fault})", maybe_billed=True)
+        raise ConnectionLost(f"{_LOST} ({self.account.fault})", maybe_billed=True)
 
     def generated_now(self) -> int:
         """Tokens of the longest answer that exist by now, were nobody to stop it."""
@@ -109,11 +109,21 @@ async def play_whole(play: Play, raw: bytes) -> bytes:
         raise
     account.generated = account.usage.output_tokens
     account.status = 200
-    if fault == "truncated":
-        play.end(fault)
-        raise ConnectionLost(f"{LOST} (truncated)", maybe_billed=True)
-    play.end(fault if fault in ("malformed", "empty") else "ok")
+    play.end(fault if fault in ("malformed", "empty", "truncated") else "ok")
     return raw[: len(raw) * 2 // 3] if fault == "malformed" else raw
+
+
+def cut_off(raw: bytes) -> Play.Stream:
+    """Half of a body whose whole length was announced."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield raw[: len(raw) // 2]
+        raise ConnectionLost(f"{_LOST} (truncated)", maybe_billed=True)
+
+    async def close() -> None:
+        """Nothing is held."""
+
+    return Play.Stream(chunks(), close)
 
 
 def play_stream(play: Play, ask: Ask, done: list[Completion], meta: Meta) -> Play.Stream:

@@ -52,16 +52,26 @@ _BULLETS: Final = re.compile(
     re.I,
 )
 _BULLET_WORDS: Final = re.compile(rf"(?:at most|no more than|up to|max(?:imum)?\.?(?: of)?|under)\s+{_N}\s+words", re.I)
-_SENTENCES: Final = re.compile(rf"\b(?:in|with|as|exactly|at most|write|of)?\s*(?:a )?{_N}(?: short| single)?[- ]sentences?\b|a single sentence", re.I)  # noqa: E501
-_WORDS: Final = re.compile(rf"(?P<how>at most|no more than|up to|under|max(?:imum)?\.?(?: of)?|fewer than)?\s*\b{_N}[- ]words?\b", re.I)
+_SENTENCES: Final = re.compile(
+    rf"\b(?:in|with|as|exactly|at most|write|of)?\s*(?:a )?{_N}(?: short| single)?[- ]sentences?\b|a single sentence",
+    re.I,
+)  # noqa: E501
+_WORDS: Final = re.compile(
+    rf"(?P<how>at most|no more than|up to|under|max(?:imum)?\.?(?: of)?|fewer than)?\s*\b{_N}[- ]words?\b", re.I
+)
 _ONLY: Final = re.compile(
     r"\b(?:only|just)\b[^.\n]{0,40}\b(?:label|category|class|intent|name|word|option|one of)\b|nothing else"
     r"|no (?:explanation|other text|extra)|\b(?:label|category|intent) only\b|without (?:any )?explanation",
     re.I,
 )
-_CHOICE: Final = re.compile(r"\b(?:classif\w+|categori\w+|which (?:category|label|intent)|label the|triage|route)\b", re.I)
+_CHOICE: Final = re.compile(
+    r"\b(?:classif\w+|categori\w+|which (?:category|label|intent)|label the|triage|route)\b", re.I
+)
 _JSON: Final = re.compile(r"\b(?:only|return|respond|valid|as|in|output)\b[^.\n]{0,30}\bjson\b", re.I)
-_KEYS: Final = re.compile(r"\b(?:keys|fields|properties)\b[^\n:]{0,20}:?\s*((?:[`'\"]?[A-Za-z_]\w*[`'\"]?(?:,\s*(?:and )?|\s+and\s+)?){1,12})", re.I)  # noqa: E501
+_KEYS: Final = re.compile(
+    r"\b(?:keys|fields|properties)\b[^\n:]{0,20}:?\s*((?:[`'\"]?[A-Za-z_]\w*[`'\"]?(?:,\s*(?:and )?|\s+and\s+)?){1,12})",
+    re.I,
+)  # noqa: E501
 _SKELETON: Final = re.compile(r"\"([A-Za-z_]\w{0,40})\"\s*:")
 _GUIDE: Final = re.compile(r"\b(?:rules?|if (?:the|a|it)|when the|examples?|definitions?|e\.g\.|means)\b", re.I)
 
@@ -193,6 +203,8 @@ def _inner(parts: list[str]) -> tuple[int, int]:
     first, last = 0, len(parts)
     while first < last and (not parts[first].strip() or _ORDERS.match(parts[first]) or _FORM.search(parts[first])):
         first += 1
-    while last > first and (not parts[last - 1].strip() or _FORM.search(parts[last - 1]) or _ORDERS.match(parts[last - 1])):
+    while last > first and (
+        not parts[last - 1].strip() or _FORM.search(parts[last - 1]) or _ORDERS.match(parts[last - 1])
+    ):
         last -= 1
     return first, last

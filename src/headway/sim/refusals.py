@@ -48,9 +48,7 @@ def wrong_key(given: bool) -> Refused:
             " https://platform.openai.com/account/api-keys."
         )
         return Refused(401, text, "invalid_request_error", None, outcome="auth")
-    text = (
-        "Incorrect API key provided. You can find your API key at https://platform.openai.com/account/api-keys."
-    )
+    text = "Incorrect API key provided. You can find your API key at https://platform.openai.com/account/api-keys."
     return Refused(401, text, "invalid_request_error", "invalid_api_key", outcome="auth")
 
 

@@ -25,7 +25,7 @@ from headway.sim.latency import Timing, error_s, network_s, timing
 from headway.sim.ledger import Ledger, price_lookup
 from headway.sim.limits import Limits, charge_tokens
 from headway.sim.loop import VirtualLoop
-from headway.sim.play import Play, play_stream, play_whole, refusal_of
+from headway.sim.play import Play, cut_off, play_stream, play_whole, refusal_of
 from headway.sim.prefix import PrefixCache
 from headway.sim.profiles import PROFILES, Profile, profile_for
 from headway.sim.refusals import HTML, Refused, invalid, model_not_found, not_found, rate_limited, wrong_key
@@ -86,9 +86,7 @@ class Simulator:
             return self._other(method, path, headers)
         now_s = asyncio.get_running_loop().time()
         self._first_s = now_s if self._first_s is None else self._first_s
-        account = Account(
-            path=path, key=bearer(headers), arrived_s=now_s, wall_s=self._wall(), ledger=self.ledger
-        )
+        account = Account(path=path, key=bearer(headers), arrived_s=now_s, wall_s=self._wall(), ledger=self.ledger)
         try:
             return await self._answer(api, account, headers, body)
         except Refused as refused:
@@ -235,12 +233,18 @@ class Simulator:
     def _embeddings(self, ask: Ask, profile: Profile, meta: Meta) -> bytes:
         size = ask.body.get("dimensions") or profile.dimensions
         if not isinstance(size, int) or not 1 <= size <= profile.dimensions:
-            raise invalid(f"Invalid value for 'dimensions' = {size}. Must be from 1 to {profile.dimensions}.", "dimensions")
+            raise invalid(
+                f"Invalid value for 'dimensions' = {size}. Must be from 1 to {profile.dimensions}.", "dimensions"
+            )
         vectors = [vector(text, size, self.settings.seed) for text in ask.texts]
         return msgspec.json.encode(embeddings_body(vectors, ask, meta))
 
     def _whole(self, raw: bytes, account: Account, play: Play) -> Reply:
-        return self._reply(account, raw, _JSON, (("openai-processing-ms", play.processing_ms()),))
+        took = ("openai-processing-ms", play.processing_ms())
+        if account.fault == "truncated":
+            size = ("content-length", str(len(raw)))
+            return self._reply(account, None, _JSON, (took, size), stream=cut_off(raw))
+        return self._reply(account, raw, _JSON, (took,))
 
     def _reply(
         self, account: Account, raw: bytes | None, kind: tuple[str, str], more: Headers,
@@ -264,10 +268,10 @@ class Simulator:
         self._in_flight[name] -= 1
 
     def _wall(self) -> float:
-        if self._wall_s is None:
-            loop = asyncio.get_running_loop()
-            self._wall_s = loop.wall_s if isinstance(loop, VirtualLoop) else time.time
-        return self._wall_s()
+        if self._wall_s is not None:
+            return self._wall_s()
+        loop = asyncio.get_running_loop()
+        return loop.wall_s() if isinstance(loop, VirtualLoop) else time.time()
 
     def _other(self, method: str, path: str, headers: Headers) -> Reply:
         """Everything that is neither limited nor booked: models, health, the ledger, and what is not there."""

@@ -1,0 +1,169 @@
+"""The simulator over HTTP: in this process for `headway sim`, or in one of its own for demos, benches and tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from headway.errors import ConfigError, ConnectFailed
+from headway.sim.app import DROP, asgi_app
+from headway.sim.settings import SimSettings
+from headway.sim.simulator import Simulator
+
+if TYPE_CHECKING:
+    import uvicorn
+
+__all__ = ["child_main", "serve_forever", "serving"]
+
+_START_S: Final = 20.0
+_STOP_S: Final = 5.0
+
+
+def serve_forever(
+    settings: SimSettings, host: str = "127.0.0.1", port: int = 8181, *, ready: Callable[[str], None] | None = None
+) -> Simulator:
+    """Serve until Ctrl-C; then the simulator, for its ledger.
+
+    Args:
+        settings: What to play.
+        host: Address to listen on.
+        port: 0 for any free one.
+        ready: Called with the base URL ("http://127.0.0.1:8181/v1") once connections are accepted.
+
+    Raises:
+        ConfigError: The extra `sim` is not installed, or the address cannot be had.
+    """
+    simulator = Simulator(settings)
+    listener = _listen(host, port)
+    server = _server(simulator)
+    url = _url(listener)
+
+    async def serve() -> None:
+        if ready is not None:
+            ready(url)  # the socket listens already: whoever connects now is served in a moment
+        await server.serve([listener])
+
+    try:
+        asyncio.run(serve())
+    except KeyboardInterrupt:
+        pass  # the server has shut down in good order; this is how it says why
+    return simulator
+
+
+@contextmanager
+def serving(settings: SimSettings | None = None) -> Iterator[str]:
+    """A simulator in a process of its own, on a free port of the loopback; gives its base URL, ending in "/v1".
+
+    The ledger is at ``GET {url[:-3]}/sim/ledger`` (``DELETE`` resets it). The process ends with the block, and also
+    when this process dies.
+
+    Raises:
+        ConfigError: The extra `sim` is not installed.
+        ConnectFailed: The process did not start within 20 s.
+    """
+    _uvicorn()
+    child = subprocess.Popen(  # noqa: S603  # this interpreter, no shell
+        [sys.executable, "-m", "headway.sim"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    if child.stdin is None or child.stdout is None:
+        raise ConnectFailed("the simulator's process has no pipes")
+    guard = threading.Timer(_START_S, child.kill)
+    guard.daemon = True
+    guard.start()
+    try:
+        child.stdin.write(msgspec.json.encode(settings or SimSettings()) + b"\n")
+        child.stdin.flush()
+        url = child.stdout.readline().decode().strip()
+        if not url:
+            raise ConnectFailed(f"the simulator's process ended with code {child.wait()} before it listened")
+        guard.cancel()
+        yield url
+    finally:
+        guard.cancel()
+        child.stdin.close()
+        try:
+            child.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        child.stdout.close()
+
+
+def child_main() -> None:
+    """The process `serving` starts: settings come in as a line of JSON, the URL goes out, end of input ends it."""
+    line = b""
+    while not line.endswith(b"\n") and (more := os.read(0, 65_536)):
+        line += more
+    simulator = Simulator(msgspec.json.decode(line, type=SimSettings))
+    listener = _listen("127.0.0.1", 0)
+    server = _server(simulator)
+
+    def until_end_of_input() -> None:
+        while os.read(0, 1):
+            pass
+        server.should_exit = True
+
+    threading.Thread(target=until_end_of_input, daemon=True).start()
+    os.write(1, _url(listener).encode() + b"\n")
+    asyncio.run(server.serve([listener]))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2_048)
+    except OSError as error:
+        listener.close()
+        reason = error.strerror or error
+        raise ConfigError(f"cannot listen on {host}, port {port}: {reason}; choose another with --port") from None
+    listener.setblocking(False)
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
+
+
+def _uvicorn() -> Any:
+    try:
+        import httptools  # noqa: F401  # the protocol class needs it
+        import uvicorn  # only who serves pays for it
+    except ImportError:
+        raise ConfigError("the simulator's server is not installed; run: pip install 'headway[sim]'") from None
+    return uvicorn
+
+
+def _server(simulator: Simulator) -> uvicorn.Server:
+    uvicorn = _uvicorn()
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class Protocol(HttpToolsProtocol):
+        """Lets the application drop the connection: HTTP has no word for that, so ASGI has none either."""
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self.scope["extensions"] = {DROP: self._drop}  # type: ignore[typeddict-item]
+
+        def _drop(self) -> None:
+            self.transport.close()  # sends what was written, then ends, whatever was announced
+
+    config = uvicorn.Config(
+        asgi_app(simulator), http=Protocol, ws="none", loop="asyncio", lifespan="off", log_config=None, log_level="error",
+        access_log=False, server_header=False, date_header=False, timeout_keep_alive=75, timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    server: uvicorn.Server = uvicorn.Server(config)
+    return server
