@@ -23,7 +23,9 @@ async def main() -> None:
             tokens = result.usage.input_tokens + result.usage.output_tokens if result.usage else 0
             spent += result.dollars or 0.0
             label = result.value or result.error
-            print(f"{result.row['id']}  {label:18} {result.latency_s:6.3f} s  {tokens:4} tokens  ${result.dollars or 0:.6f}")
+            print(
+                f"{result.row['id']}  {label:18} {result.latency_s:6.3f} s  {tokens:4} tokens  ${result.dollars or 0:.6f}"
+            )
     print(f"{len(tickets)} tickets in {time.perf_counter() - started_s:.2f} s for ${spent:.6f}")
 
 

@@ -182,7 +182,7 @@ def test_thread_writes_everything(tmp_path: Path):
 
 def test_full_queue_drops_and_counts(tmp_path: Path):
     """Rows beyond the queue's bounds, in number or in bytes of text, are dropped and counted, never waited for."""
-    log = CallLog(tmp_path / "l.db", writer=WriterSettings(queue_rows_max=5, queue_bytes_max=100, batch_s=0.5))
+    log = CallLog(tmp_path / "l.db", writer=WriterSettings(queue_rows_max=5, queue_bytes_max=100, batch_s=5.0))
     log.write(trace("text"), prompt="x" * 60)
     log.write(trace("too much"), answer="x" * 60)
     for number in range(6):

@@ -355,7 +355,7 @@ def test_disk_failure_while_running(tmp_path: Path):
 
 def test_queue_is_bounded_in_rows_and_bytes(tmp_path: Path):
     """What does not fit the queue is dropped and counted, and is not served from memory either."""
-    slow = WriterSettings(queue_rows_max=3, queue_bytes_max=5_000, batch_s=0.5)
+    slow = WriterSettings(queue_rows_max=3, queue_bytes_max=5_000, batch_s=5.0)
     store = open_store(tmp_path / "c.db", writer=slow)
     store.put(b"bytes", entry(b"x" * 6_000))
     assert (store.get(b"bytes"), store.dropped) == (None, 1)

@@ -69,6 +69,8 @@ def test_canonical_drops_breakpoints_inside_the_prompt_only() -> None:
     schema = {"properties": {"cache_control": {"type": "string"}}}
     assert key(part, {"type": "function", "function": {"name": "f", "parameters": schema}}) != bare
     assert key({**part, "text": '"cache_control":{}'}, tool) != bare
+    found = b'{"input":[{"type":"tool_search_output","tools":[{"type":"function","parameters":{%b}}]}]}'
+    assert RESPONSES.canonical(found % b'"cache_control":{"type":"string"}') != RESPONSES.canonical(found % b"")
     nested = json.dumps({"messages": HELLO, "guided_json": {"cache_control": {"type": "string"}}}).encode()
     assert CHAT.canonical(nested) != CHAT.canonical(json.dumps({"messages": HELLO, "guided_json": {}}).encode())
 
@@ -122,6 +124,7 @@ def test_block_hashes_stand_for_prefixes() -> None:
     assert one[0] == other[0]
     assert not set(one[1:]) & set(other[1:])
     assert hashes("a", "b") == one[:2]
+    assert block_hashes(b'{"input":[12,3]}')[-1] != block_hashes(b'{"input":[1,23]}')[-1]
     assert len(hashes("a", tools=[{"type": "function"}])) == 2
     assert len(hashes(*["a"] * 100)) == BLOCKS_MAX
     assert len(block_hashes(b'{"instructions":"i","input":"text"}')) == 2

@@ -58,6 +58,7 @@ def test_whole_answer() -> None:
         ({"content": " \n"}, "stop", False),
         ({"content": None}, "stop", False),
         ({"content": None, "refusal": "I cannot"}, "stop", False),
+        ({"content": "Sorry.", "refusal": "I cannot"}, "stop", False),
         ({"content": None, "tool_calls": [CALL]}, "tool_calls", True),
         ({"content": None, "tool_calls": [CALL]}, "stop", True),
         ({"content": None, "tool_calls": []}, "tool_calls", False),

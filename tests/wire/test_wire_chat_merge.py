@@ -78,7 +78,8 @@ def test_aggregate_other_deltas() -> None:
         chunk({"reasoning_content": "h"}, index=1),
         chunk({"reasoning_content": "m", "annotations": [1]}, index=1),
         chunk({"refusal": "I ca", "annotations": [2]}, index=1),
-        chunk({"refusal": "nnot", "mood": "sad"}, "stop", index=1),
+        chunk({"refusal": "nnot", "mood": "sad"}, index=1),
+        chunk({"refusal": None, "reasoning_content": None, "mood": None}, "stop", index=1),
         DONE,
     ]
     body = CHAT.aggregate(b"".join(sse))

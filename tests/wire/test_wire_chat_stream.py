@@ -46,6 +46,8 @@ def test_streamed_tool_call() -> None:
         ([chunk({"content": "x"}), chunk({}, "length")], ["content", "other"]),
         ([chunk({"content": "x"}), chunk({}, "content_filter")], ["content", "other"]),
         ([chunk({"refusal": "I cannot"}), chunk({}, "stop")], ["content", "other"]),
+        ([chunk({"content": "x"}), chunk({"refusal": "I cannot"}, "stop")], ["content", "content"]),
+        ([chunk({"content": "x", "function_call": {"arguments": "{"}}, "stop")], ["content"]),
         ([ROLE, chunk({}, "stop")], ["other", "other"]),
         ([chunk({"content": " "}), chunk({}, "stop")], ["content", "other"]),
         ([chunk({"content": "x"})], ["content"]),

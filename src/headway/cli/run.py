@@ -131,6 +131,7 @@ def _start(session: Session) -> int:
         return await session.run()
 
     try:
+        session.open()
         return asyncio.run(main())
     except (asyncio.CancelledError, KeyboardInterrupt):
         session.interrupted()

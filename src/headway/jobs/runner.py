@@ -90,6 +90,7 @@ async def run_job(
     settings: JobSettings,
     engine: EngineLike,
     *,
+    source: Source | None = None,
     on_result: Callable[[Result, bool], None] | None = None,
     on_progress: Callable[[Tally], None] | None = None,
     on_line: Callable[[bytes], None] | None = None,
@@ -99,6 +100,7 @@ async def run_job(
     Args:
         settings: The job.
         engine: Sends the rows.
+        source: The input, when it was opened before; it is closed here either way.
         on_result: Called with every result, and whether an earlier run had it.
         on_progress: Called about four times a second, and at the end.
         on_line: Takes the JSONL lines in input order when there is no `out`.
@@ -107,7 +109,7 @@ async def run_job(
         ConfigError: The output or its journal cannot be written or belongs to another job; nothing was sent.
         InputError: The input cannot be read, or lacks a column that the prompt needs.
     """
-    source = open_source(settings.input, kind=settings.kind, rows_max=settings.rows_max)
+    source = source or open_source(settings.input, kind=settings.kind, rows_max=settings.rows_max)
     try:
         _check_columns(source, settings.task)
         journal = _open_journal(settings, source)

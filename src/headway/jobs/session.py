@@ -12,6 +12,7 @@ import msgspec
 from headway.config import load_settings
 from headway.engine import Engine
 from headway.jobs.runner import Finished, JobSettings, Tally, journal_path, run_job
+from headway.jobs.source import Source, open_source
 from headway.jobs.writer import check_writable
 from headway.report.progress import Progress
 from headway.report.summary import Summary, SummaryBuilder
@@ -42,10 +43,19 @@ class Session:
     def __init__(self, settings: SessionSettings) -> None:
         self._settings = settings
         self._job = settings.job
+        self._source: Source | None = None
         self._tally = Tally()
         self._progress = Progress(None, quiet=settings.quiet)
         task = settings.job.task
         self._builder = SummaryBuilder(model=task.model, expected_column=task.expected)
+
+    def open(self) -> None:
+        """Open the input, outside the loop: waiting for the first line of standard input, Ctrl-C has to work.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        self._source = open_source(self._job.input, kind=self._job.kind, rows_max=self._job.rows_max)
 
     async def run(self) -> int:
         """Run the job to its end.
@@ -70,6 +80,7 @@ class Session:
                 finished = await run_job(
                     msgspec.structs.replace(self._job, origin=engine.settings.base_url),
                     engine,
+                    source=self._source,
                     on_result=self._count,
                     on_progress=self._show,
                     on_line=None if self._job.out else _write_row,
@@ -83,7 +94,9 @@ class Session:
         """Say what is kept and how to go on."""
         tally, out = self._tally, self._job.out
         total = "" if tally.total is None else f" of {tally.total:,}"
-        if out is None:
+        if not tally.done:
+            _say("interrupted before a row was finished")
+        elif out is None:
             _say(f"interrupted after {tally.done:,}{total} rows; with --out FILE a run can be resumed")
         else:
             kept = f"{tally.done:,}{total} rows are kept in {journal_path(out)}"

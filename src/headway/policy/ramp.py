@@ -15,6 +15,9 @@ from math import inf
 
 __all__ = ["Ramp"]
 
+RATE_FREE_PER_S = 20_000.0
+"""Past this the ramp is out of the way: no single process sends faster."""
+
 
 class Ramp:
     """A send rate in requests a second.
@@ -101,7 +104,9 @@ class Ramp:
         if self.state == "growing":
             # Idle time must not grow it without bound: what was never tried proves nothing.
             if self._tokens < self.burst:
-                self.rate_per_s = min(1e5, self.rate_per_s * 2.0 ** (min(elapsed_s, self.double_s) / self.double_s))
+                self.rate_per_s *= 2.0 ** (min(elapsed_s, self.double_s) / self.double_s)
+                if self.rate_per_s >= RATE_FREE_PER_S:
+                    self.state = "off"
         else:
             self.rate_per_s *= 1.0 + self.increase_ratio_per_s * min(elapsed_s, 1.0)
         depth = max(1.0, min(self.burst, self.rate_per_s * 0.05)) if self.state == "steered" else self.burst

@@ -90,7 +90,7 @@ def content_of(ask: Ask) -> tuple[bytes, bytes]:
     Whether it is streamed is in neither.
     """
     words = digest(ask.model, *(part for turn in ask.turns for part in (turn.role, turn.text)), *ask.texts)
-    form = (ask.schema, ask.json_only, ask.tools, ask.tool_choice, ask.effort, ask.body.get("dimensions"))
+    form = (ask.schema, ask.json_only, ask.tools, ask.tool_choice, ask.effort, ask.dimensions)
     plain = form == (None, False, (), "auto", "", None)
     extra = b"" if plain else msgspec.json.encode(form, order="deterministic")
     return words, digest(words, ask.api, ask.tokens_max or 0, ask.answers, *ask.stop, extra)

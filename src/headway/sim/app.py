@@ -42,6 +42,7 @@ def asgi_app(simulator: Simulator) -> Callable[[Scope, Receive, Send], Awaitable
             if here is None or not watcher.done() or here.uncancel():
                 raise  # somebody else's cancellation
         except ConnectionLost:
+            watcher.cancel()  # or it would take our own hanging up for the client's
             await _drop(scope, receive)
         finally:
             watcher.cancel()

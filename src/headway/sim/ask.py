@@ -46,6 +46,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     cache_key: str = ""
     texts: tuple[str, ...] = ()
     """What is to be embedded."""
+    dimensions: int | None = None
 
     @property
     def chars(self) -> int:
@@ -68,7 +69,8 @@ def read_ask(api: Api, raw: bytes) -> Ask:
     if not isinstance(model, str) or not model:
         raise invalid("you must provide a model parameter", "model", "missing_required_parameter")
     if api == "embeddings":
-        return Ask(api=api, model=model, body=body, texts=_texts(body.get("input")))
+        texts = _texts(body.get("input"))
+        return Ask(api=api, model=model, body=body, texts=texts, dimensions=_count(body, "dimensions", 1))
     return _responses(body, model) if api == "responses" else _chat(body, model)
 
 

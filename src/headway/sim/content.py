@@ -107,7 +107,8 @@ class Author:
         system = "\n\n".join(turn.text for turn in ask.turns if turn.role == "system")
         alone = ask.schema is not None or bool(system and self._plan(system).demands)
         said = [turn.text for turn in ask.turns if turn.role in ("user", "tool")]
-        instructions, items = [system] if system else [], []
+        instructions: list[str] = [system] if system else []
+        items: list[str] = []
         for text in reversed(said):
             orders, items = split_item(text, alone=alone)
             if orders:

@@ -9,19 +9,18 @@ __all__ = ["find_labels"]
 
 _LEAD: Final = re.compile(
     r"\b(?:one of(?: (?:the|these|those|following|the following))*(?: \d+)?(?: [a-z]+){0,2}"
-    r"|(?:the |following |possible |available |valid |allowed )*(?:labels?|categor(?:y|ies)|class(?:es)?|intents?|options?|topics?)"
+    r"|(?:the |following |possible |available |valid |allowed )*"
+    r"(?:labels?|categor(?:y|ies)|class(?:es)?|intents?|options?|topics?)"
     r"(?: list| names?)?(?: are| is)?)\s*(?P<colon>[:=]|\()\s*",
     re.IGNORECASE,
 )
 _BARE: Final = re.compile(
-    r"\b(?:one of|(?:in)?to (?:one of )?|as (?:one of )?|either)\s+(?P<list>[\w'\"`?-]+(?: [\w'\"`?-]+){0,2}(?:, [\w'\"`? -]{1,40}){0,100}"
-    r",? or [\w'\"`?-]+(?: [\w'\"`?-]+){0,2})",
+    r"\b(?:one of|(?:in)?to (?:one of )?|as (?:one of )?|either)\s+"
+    r"(?P<list>[\w'\"`?-]+(?: [\w'\"`?-]+){0,2}(?:, [\w'\"`? -]{1,40}){0,100},? or [\w'\"`?-]+(?: [\w'\"`?-]+){0,2})",
     re.IGNORECASE,
 )
 _LINE: Final = re.compile(r"[ \t]*(?:[-*\u2022]|\d{1,3}[.)])[ \t]+(?P<body>[^\n]+)")
-_NAME: Final = re.compile(
-    r"[\"'`*]*(?P<name>[^\"'`*:\u2013\u2014]{1,60}?)[\"'`*]*\s*(?:(?::|\s-\s|\s\u2013\s|\s\u2014\s)\s*(?P<hint>.+))?"
-)
+_NAME: Final = re.compile(r"[\"'`*]*(?P<name>[^\"'`*:–—]{1,60}?)[\"'`*]*\s*(?:(?::|\s-\s|\s–\s|\s—\s)\s*(?P<hint>.+))?")
 _EDGE: Final = " \t\r\n\"'`*"
 _LABELS_MAX: Final = 1_000
 _WORDS_MAX: Final = 6
@@ -80,10 +79,8 @@ def _split(listed: str) -> tuple[str, ...]:
             break
     else:
         parts = re.split(r"\s+(?:or|and)\s+", listed)
-    names = []
-    for part in parts:
-        part = re.sub(r"^\s*(?:or|and)\s+", "", part)
-        names += re.split(r"\s+or\s+", part) if part is parts[-1] or part.strip() == parts[-1].strip() else [part]
+    *front, last = (re.sub(r"^\s*(?:or|and)\s+", "", part) for part in parts)
+    names = [*front, *re.split(r"\s+or\s+", last)]
     cleaned = tuple(dict.fromkeys(name.strip(_EDGE).rstrip(".") for name in names if name.strip(_EDGE)))
     fits = len(cleaned) > 1 and all(len(n.split()) <= _WORDS_MAX and len(n) <= 60 for n in cleaned)
     return cleaned[:_LABELS_MAX] if fits else ()

@@ -54,9 +54,9 @@ def network_s(region: str, scale: float, rng: Random) -> float:
     return scale * REGIONS[region] * _factor(_NETWORK_SPREAD, rng)
 
 
-def error_s(scale: float) -> float:
-    """What the provider takes to refuse a request."""
-    return scale * _ERROR_S
+def error_s(region: str, scale: float) -> float:
+    """What the provider takes to refuse a request, and the way back."""
+    return scale * (_ERROR_S + REGIONS[region] / 2)
 
 
 def _factor(spread: float, rng: Random) -> float:

@@ -90,7 +90,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._owner = threading.get_ident()
         super().run_forever()
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]  # typeshed's own has a variadic no subclass can name
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """As `call_soon`; from another thread it is refused, for virtual time cannot wait for threads."""
@@ -112,7 +112,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         names = ", ".join(f"{name} ({where})" for _, name, where in pending[:10])
         more = f" and {len(pending) - 10} more" if len(pending) > 10 else ""
         return VirtualDeadlock(
-            f"deadlock at {self.time():.6f} s of virtual time: {len(pending)} tasks wait and no timer is set: {names}{more}"
+            f"deadlock at {self.time():.6f} s of virtual time: {len(pending)} tasks wait and no timer is set:"
+            f" {names}{more}"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 from headway.errors import ConnectionLost
@@ -43,6 +43,7 @@ class Play:
         self.account = account
         self.timing = timing
         self.longest = 0
+        self.answers = 1
         self._network_s = network_s
         self._stall_s = stall_s
         self._leave: Callable[[], None] | None = leave
@@ -57,8 +58,6 @@ class Play:
 
     async def start(self) -> None:
         """Wait in the queue; then the stream's headers go out."""
-        if self.account.fault in ("reset", "stall") and not self.account.stream:
-            await self.break_off()
         await self.until(self.timing.queue_s + self._network_s)
 
     async def until(self, elapsed_s: float) -> None:
@@ -72,7 +71,8 @@ class Play:
         times = self.timing
         if number:
             await self.until(times.total_s(number) + self._network_s)
-            self.account.generated = max(self.account.generated, number)
+            account = self.account
+            account.generated = max(account.generated, min(account.usage.output_tokens, number * self.answers))
 
     async def break_off(self) -> None:
         """Drop the connection, after the silence of a stall. Raises `ConnectionLost`."""
@@ -129,8 +129,7 @@ def cut_off(raw: bytes) -> Play.Stream:
 def play_stream(play: Play, ask: Ask, done: list[Completion], meta: Meta) -> Play.Stream:
     """The events as they come due; closing early ends generation and books what was generated."""
     events = response_events(ask, done[0], meta) if ask.api == "responses" else chat_events(ask, done, meta)
-    play.longest = max(each.output_tokens for each in done)
-    chunks = _chunks(play, ask, events, len(done))
+    chunks = _chunks(play, ask, events)
 
     async def close() -> None:
         await chunks.aclose()
@@ -139,7 +138,7 @@ def play_stream(play: Play, ask: Ask, done: list[Completion], meta: Meta) -> Pla
     return Play.Stream(chunks, close)
 
 
-async def _chunks(play: Play, ask: Ask, events: Iterator[Event], answers: int) -> AsyncIterator[bytes]:
+async def _chunks(play: Play, ask: Ask, events: Iterator[Event]) -> AsyncGenerator[bytes, None]:
     account = play.account
     fault, half = account.fault, (play.longest + 1) // 2
     total = account.usage.output_tokens
@@ -157,8 +156,6 @@ async def _chunks(play: Play, ask: Ask, events: Iterator[Event], answers: int) -
                 play.end(account.fault)
                 return
             await play.token(due)
-            if answers > 1:
-                account.generated = min(total, account.generated * answers)
             yield raw
         account.generated = total
         play.end("malformed" if fault == "malformed, sent" else "empty" if fault == "empty" else "ok")

@@ -12,11 +12,12 @@ from headway.sim.text import sentences, stems
 __all__ = ["bullets", "filler", "sentence", "shortened", "summary"]
 
 _CHARS_MAX: Final = 60_000
-_WORDS: Final = (
-    "the answer of a simulator is made of plain words in a fixed order that depends on the seed and on what was asked so"
-    " every run gives the same text again and nothing in it should be read as knowledge while its length and its speed"
-    " are those of the model that is played here for tests and for measurements without any key"
-).split()
+_TEXT: Final = (
+    "the answer of a simulator is made of plain words in a fixed order that depends on the seed and on what was asked"
+    " so every run gives the same text again and nothing in it should be read as knowledge while its length and its"
+    " speed are those of the model that is played here for tests and for measurements without any key"
+)
+_WORDS: Final = _TEXT.split()
 
 
 def summary(text: str, count: int) -> list[str]:

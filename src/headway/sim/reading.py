@@ -26,15 +26,16 @@ _VERBS: Final = (
     "classify|categori[sz]e|summari[sz]e|extract|label|tag|translate|rewrite|route|analy[sz]e|describe|condense|merge"
 )
 _MARK: Final = re.compile(
-    rf"(?:^|(?<=[.!?:;] )|(?<=\n))[#*>\s\"]*(?:(?:[A-Za-z][\w'’-]* ){{0,3}}(?:{_NOUNS})(?: (?:text|below|message|query|body))?"
-    rf"(?: ?#?(?P<number>\d{{1,4}}))?|(?P<verb>(?:{_VERBS})(?!(?:[^:\n])*\b(?:one of|labels?|categor|classes|intents?|options?))[^\n:]{{0,120}}))"
+    r"(?:^|(?<=[.!?:;] )|(?<=\n))[#*>\s\"]*"
+    rf"(?:(?:[A-Za-z][\w'’-]* ){{0,3}}(?:{_NOUNS})(?: (?:text|below|message|query|body))?(?: ?#?(?P<number>\d{{1,4}}))?"
+    rf"|(?:{_VERBS})(?!(?:[^:\n])*\b(?:one of|labels?|categor|classes|intents?|options?))[^\n:]{{0,120}})"
     r"\**\s*:\**\s*",
     re.IGNORECASE,
-)  # fmt: skip
+)
 _ORDERS: Final = re.compile(
-    rf"\W*(?:you are|your task|please|return|answer|respond|reply|output|{_VERBS}|write|use\b|do not|don't|only|choose|pick"
-    r"|select|labels?\b|categories|rules?\b|guidelines?|note|given|read\b|list\b|give|provide|make sure|be\b|if the|examples?\b"
-    r"|options?\b|assign|determine|identify|decide|the (?:following|possible|available)|act as|that cannot be used)",
+    rf"\W*(?:you are|your task|please|return|answer|respond|reply|output|{_VERBS}|write|use\b|do not|don't|only|choose"
+    r"|pick|select|labels?\b|categories|rules?\b|guidelines?|note|given|read\b|list\b|give|provide|make sure|be\b|if the"
+    r"|examples?\b|options?\b|assign|determine|identify|decide|the (?:following|possible|available)|act as|that cannot be used)",
     re.IGNORECASE,
 )
 _FORM: Final = re.compile(
@@ -52,10 +53,7 @@ _BULLETS: Final = re.compile(
     re.I,
 )
 _BULLET_WORDS: Final = re.compile(rf"(?:at most|no more than|up to|max(?:imum)?\.?(?: of)?|under)\s+{_N}\s+words", re.I)
-_SENTENCES: Final = re.compile(
-    rf"\b(?:in|with|as|exactly|at most|write|of)?\s*(?:a )?{_N}(?: short| single)?[- ]sentences?\b|a single sentence",
-    re.I,
-)  # noqa: E501
+_SENTENCES: Final = re.compile(rf"\b{_N}(?: short| single)?[- ]sentences?\b|a single sentence", re.I)
 _WORDS: Final = re.compile(
     rf"(?P<how>at most|no more than|up to|under|max(?:imum)?\.?(?: of)?|fewer than)?\s*\b{_N}[- ]words?\b", re.I
 )
@@ -69,9 +67,10 @@ _CHOICE: Final = re.compile(
 )
 _JSON: Final = re.compile(r"\b(?:only|return|respond|valid|as|in|output)\b[^.\n]{0,30}\bjson\b", re.I)
 _KEYS: Final = re.compile(
-    r"\b(?:keys|fields|properties)\b[^\n:]{0,20}:?\s*((?:[`'\"]?[A-Za-z_]\w*[`'\"]?(?:,\s*(?:and )?|\s+and\s+)?){1,12})",
+    r"\b(?:keys|fields|properties)\b[^\n:]{0,20}:?\s*"
+    r"((?:[`'\"]?[A-Za-z_]\w*[`'\"]?(?:,\s*(?:and )?|\s+and\s+)?){1,12})",
     re.I,
-)  # noqa: E501
+)
 _SKELETON: Final = re.compile(r"\"([A-Za-z_]\w{0,40})\"\s*:")
 _GUIDE: Final = re.compile(r"\b(?:rules?|if (?:the|a|it)|when the|examples?|definitions?|e\.g\.|means)\b", re.I)
 
@@ -103,6 +102,7 @@ def read_plan(text: str) -> Plan:
     names, hints = find_labels(text)
     labels = LabelIndex(names, hints) if names else None
     wish = _BULLETS.search(text)
+    how = "" if wish is None else (wish["how"] or "exactly").lower()
     limit = _BULLET_WORDS.search(text)
     words = _WORDS.search(text) if not limit else None
     lines = _SENTENCES.search(text) if not wish else None
@@ -118,7 +118,7 @@ def read_plan(text: str) -> Plan:
         choice=choice,
         label_only=bool(_ONLY.search(text)),
         bullets=_number(wish) if wish else 3 if re.search(r"\bbullets?\b", text, re.I) else 0,
-        bullets_exactly=bool(wish) and (wish["how"] or "").lower() in ("exactly", ""),
+        bullets_exactly=how == "exactly",
         words_max=_number(limit) if limit else _number(words) if words and words["how"] else 0,
         words_wanted=_number(words) if words and not words["how"] else 0,
         sentences=_number(lines) if lines else 0,
@@ -193,7 +193,7 @@ def _tail(text: str) -> tuple[str, str]:
     """The last item without the paragraphs of instruction behind it, and those."""
     parts = text.split("\n\n")
     last = len(parts)
-    while last > 1 and (_ORDERS.match(parts[last - 1]) or _FORM.search(parts[last - 1])):
+    while last > 1 and _is_order(parts[last - 1]):
         last -= 1
     return "\n\n".join(parts[:last]).strip(), "\n\n".join(parts[last:])
 
@@ -201,10 +201,15 @@ def _tail(text: str) -> tuple[str, str]:
 def _inner(parts: list[str]) -> tuple[int, int]:
     """Without the instruction-like parts at both ends."""
     first, last = 0, len(parts)
-    while first < last and (not parts[first].strip() or _ORDERS.match(parts[first]) or _FORM.search(parts[first])):
+    while first < last and _is_order(parts[first]):
         first += 1
     while last > first and (
         not parts[last - 1].strip() or _FORM.search(parts[last - 1]) or _ORDERS.match(parts[last - 1])
     ):
         last -= 1
     return first, last
+
+
+def _is_order(part: str) -> bool:
+    """Whether a paragraph or sentence tells what to do; an empty one is nobody's item either."""
+    return not part.strip() or bool(_ORDERS.match(part) or _FORM.search(part))

@@ -16,8 +16,8 @@ HTML: Final = (
 )
 
 
-class Refused(Exception):  # noqa: N818  # a reply that is raised
-    """An error answer on its way out. `outcome` is the ledger's word for it."""
+class Refused(Exception):
+    """A reply that is raised: an error answer on its way out. `outcome` is the ledger's word for it."""
 
     def __init__(
         self, status: int, message: str, kind: str, code: str | None, param: str | None = None, *,
@@ -68,14 +68,16 @@ def rate_limited(message: str, kind: str, headers: Headers) -> Refused:
     return Refused(429, message, kind, "rate_limit_exceeded", outcome="throttled", headers=headers)
 
 
+_QUOTA: Final = (
+    "You exceeded your current quota, please check your plan and billing details. For more information on this error,"
+    " read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors."
+)
 FAULT_REFUSALS: Final[dict[str, tuple[int, str, str, str | None]]] = {
     "429": (429, "Rate limit reached for requests. Please try again in 1s.", "requests", "rate_limit_exceeded"),
     "500": (500, "The server had an error while processing your request. Sorry about that!", "server_error", None),
     "503": (503, "The server is currently overloaded with other requests. Please try again later.",
             "service_unavailable_error", "server_is_overloaded"),
     "529": (529, "Overloaded", "overloaded_error", "overloaded_error"),
-    "quota": (429, "You exceeded your current quota, please check your plan and billing details. For more information"
-              " on this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",
-              "insufficient_quota", "insufficient_quota"),
+    "quota": (429, _QUOTA, "insufficient_quota", "insufficient_quota"),
 }  # fmt: skip
 """Fault -> status, message, type, code."""

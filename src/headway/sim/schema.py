@@ -151,17 +151,17 @@ def _at(root: Mapping[str, Any], reference: str) -> Any:
     found: Any = root
     for step in reference.removeprefix("#").strip("/").split("/"):
         if step:
-            step = step.replace("~1", "/").replace("~0", "~")
-            found = found.get(step, {}) if isinstance(found, dict) else {}
+            key = step.replace("~1", "/").replace("~0", "~")
+            found = found.get(key, {}) if isinstance(found, dict) else {}
     return found
 
 
 def _merged(parts: Sequence[Any], root: Mapping[str, Any]) -> dict[str, Any]:
     """`allOf` as one schema: properties and required keys joined, the last word on anything else."""
     merged: dict[str, Any] = {}
-    for part in parts:
-        if isinstance(part, dict) and isinstance(part.get("$ref"), str):
-            part = _at(root, part["$ref"])
+    for given in parts:
+        linked = isinstance(given, dict) and isinstance(given.get("$ref"), str)
+        part = _at(root, given["$ref"]) if linked else given
         for key, value in part.items() if isinstance(part, dict) else ():
             if key == "properties" and isinstance(value, dict):
                 merged[key] = {**merged.get(key, {}), **value}

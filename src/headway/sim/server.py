@@ -10,7 +10,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -70,8 +71,9 @@ def serving(settings: SimSettings | None = None) -> Iterator[str]:
         ConfigError: The extra `sim` is not installed.
         ConnectFailed: The process did not start within 20 s.
     """
-    _uvicorn()
-    child = subprocess.Popen(  # noqa: S603  # this interpreter, no shell
+    if find_spec("uvicorn") is None or find_spec("httptools") is None:
+        raise ConfigError("the simulator's server is not installed; run: pip install 'headway[sim]'")
+    child = subprocess.Popen(  # this interpreter, no shell
         [sys.executable, "-m", "headway.sim"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
@@ -129,7 +131,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         reason = error.strerror or error
         raise ConfigError(f"cannot listen on {host}, port {port}: {reason}; choose another with --port") from None
-    listener.setblocking(False)
+    listener.setblocking(False)  # noqa: FBT003  # positional only
     return listener
 
 
@@ -138,32 +140,37 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
 
 
-def _uvicorn() -> Any:
+def _server(simulator: Simulator) -> uvicorn.Server:
+    """A server that is quiet, speaks HTTP/1.1 only and can drop connections."""
     try:
-        import httptools  # noqa: F401  # the protocol class needs it
         import uvicorn  # only who serves pays for it
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     except ImportError:
         raise ConfigError("the simulator's server is not installed; run: pip install 'headway[sim]'") from None
-    return uvicorn
-
-
-def _server(simulator: Simulator) -> uvicorn.Server:
-    uvicorn = _uvicorn()
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     class Protocol(HttpToolsProtocol):
         """Lets the application drop the connection: HTTP has no word for that, so ASGI has none either."""
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self.scope["extensions"] = {DROP: self._drop}  # type: ignore[typeddict-item]
+            self.scope["extensions"] = {DROP: self._drop}  # type: ignore[dict-item]  # a function for a dict
 
         def _drop(self) -> None:
             self.transport.close()  # sends what was written, then ends, whatever was announced
 
     config = uvicorn.Config(
-        asgi_app(simulator), http=Protocol, ws="none", loop="asyncio", lifespan="off", log_config=None, log_level="error",
-        access_log=False, server_header=False, date_header=False, timeout_keep_alive=75, timeout_graceful_shutdown=2,
-    )  # fmt: skip
-    server: uvicorn.Server = uvicorn.Server(config)
-    return server
+        asgi_app(simulator),
+        http=Protocol,
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=2,
+    )
+    return uvicorn.Server(config)

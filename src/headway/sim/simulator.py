@@ -19,6 +19,7 @@ from headway.sim.account import Account, bearer, content_of
 from headway.sim.ask import Api, Ask, read_ask
 from headway.sim.bodies import Meta, chat_body, embeddings_body, output_items, response_object
 from headway.sim.content import Author, Completion
+from headway.sim.directory import check_key, look_up
 from headway.sim.embed import vector
 from headway.sim.faults import fault_asked, fault_for
 from headway.sim.latency import Timing, error_s, network_s, timing
@@ -27,8 +28,8 @@ from headway.sim.limits import Limits, charge_tokens
 from headway.sim.loop import VirtualLoop
 from headway.sim.play import Play, cut_off, play_stream, play_whole, refusal_of
 from headway.sim.prefix import PrefixCache
-from headway.sim.profiles import PROFILES, Profile, profile_for
-from headway.sim.refusals import HTML, Refused, invalid, model_not_found, not_found, rate_limited, wrong_key
+from headway.sim.profiles import Profile, profile_for
+from headway.sim.refusals import HTML, Refused, invalid, model_not_found, rate_limited
 from headway.sim.settings import SimSettings
 from headway.sim.text import Memo, count_tokens, dice, digest
 from headway.types import Call, Headers, Reply, Usage
@@ -83,7 +84,7 @@ class Simulator:
         path = path.partition("?")[0]
         api = _POSTS.get(path) if method == "POST" else None
         if api is None:
-            return self._other(method, path, headers)
+            return self._look_up(method, path, bearer(headers))
         now_s = asyncio.get_running_loop().time()
         self._first_s = now_s if self._first_s is None else self._first_s
         account = Account(path=path, key=bearer(headers), arrived_s=now_s, wall_s=self._wall(), ledger=self.ledger)
@@ -91,8 +92,9 @@ class Simulator:
             return await self._answer(api, account, headers, body)
         except Refused as refused:
             account.status = refused.status
+            account.id = account.id or digest("id", str(now_s), body).hex()
             account.close(refused.outcome)
-            await _sleep(error_s(self.settings.latency_scale))
+            await _sleep(error_s(self.settings.region, self.settings.latency_scale))
             raw, kind = (HTML, ("content-type", "text/html")) if account.fault == "html" else (refused.body(), _JSON)
             return self._reply(account, raw, kind, refused.headers, status=refused.status)
         except BaseException:
@@ -104,9 +106,7 @@ class Simulator:
         settings = self.settings
         if len(body) > settings.body_bytes_max:
             raise Refused(413, "Request body too large.", "invalid_request_error", None)
-        if not account.key or (settings.api_keys is not None and account.key not in settings.api_keys):
-            account.id = digest(account.credential, body).hex()
-            raise wrong_key(bool(account.key))
+        check_key(account.key, settings.api_keys)
         ask = read_ask(api, body)
         words, content = content_of(ask)
         account.number = self._attempts.put(content, (self._attempts.get(content) or 0) + 1)
@@ -118,12 +118,14 @@ class Simulator:
         name, profile = self._admit(ask, account)
         account.fault = self._fault(account, headers)
         if refused := refusal_of(account.fault, stream=ask.stream):
+            refused.headers = self._retry_after(1_000) if account.fault == "429" else ()
             raise refused
         tokens = self._prompt_tokens(ask)
         if tokens > profile.context_tokens:
             raise invalid(
-                f"This model's maximum context length is {profile.context_tokens} tokens. However, your messages resulted"
-                f" in {tokens} tokens. Please reduce the length of the messages.", "messages", "context_length_exceeded",
+                f"This model's maximum context length is {profile.context_tokens} tokens. However, your messages"
+                f" resulted in {tokens} tokens. Please reduce the length of the messages.",
+                "messages", "context_length_exceeded",
             )  # fmt: skip
         cached = self._cached(ask, name, account.credential, tokens)
         drawn = self._timing(profile, name, account, tokens - cached)
@@ -155,6 +157,8 @@ class Simulator:
             reasoning_tokens=sum(each.reasoning_tokens for each in done),
         )
         account.usage = usage
+        play.longest = max(each.output_tokens for each in done)
+        play.answers = len(done)
         meta = Meta(id=account.id[:24], model=ask.model, created_wall_s=int(self._wall()), usage=usage)
         if ask.stream:
             await play.start()
@@ -167,7 +171,6 @@ class Simulator:
         else:
             status = "incomplete" if done[0].finish == "length" else "completed"
             raw = msgspec.json.encode(response_object(ask, meta, status=status, output=output_items(done[0], meta)))
-        play.longest = max(each.output_tokens for each in done)
         return self._whole(await play_whole(play, raw), account, play)
 
     def _admit(self, ask: Ask, account: Account) -> tuple[str, Profile]:
@@ -176,6 +179,8 @@ class Simulator:
         if found is None or bool(found[1].dimensions) != (ask.api == "embeddings"):
             raise model_not_found(ask.model)
         name, profile = found
+        if (ask.dimensions or 0) > profile.dimensions:
+            raise invalid(f"Invalid value for 'dimensions': must be at most {profile.dimensions}.", "dimensions")
         family = profile.family or name
         bound = ask.tokens_max * ask.answers if ask.tokens_max else None
         now_s = asyncio.get_running_loop().time()
@@ -264,6 +269,12 @@ class Simulator:
             return Reply(status, headers, raw)
         return Reply(status, headers, chunks=stream.chunks, close=stream.close)
 
+    def _look_up(self, method: str, path: str, key: str) -> Reply:
+        try:
+            return Reply(200, (_JSON, MARK), look_up(method, path, key, self.settings.api_keys, self.ledger))
+        except Refused as refused:
+            return Reply(refused.status, (_JSON, MARK), refused.body())
+
     def _leave(self, name: str) -> None:
         self._in_flight[name] -= 1
 
@@ -272,36 +283,6 @@ class Simulator:
             return self._wall_s()
         loop = asyncio.get_running_loop()
         return loop.wall_s() if isinstance(loop, VirtualLoop) else time.time()
-
-    def _other(self, method: str, path: str, headers: Headers) -> Reply:
-        """Everything that is neither limited nor booked: models, health, the ledger, and what is not there."""
-        refused: Refused | None = None
-        raw = b""
-        if path == "/healthz" and method == "GET":
-            raw = b'{"status":"ok","simulator":true}'
-        elif path == "/sim/ledger" and method in ("GET", "DELETE"):
-            raw = self.ledger.export()
-            if method == "DELETE":
-                self.ledger.reset()
-        elif path == "/v1/models" and method == "GET":
-            listed = [_model(name) for name in PROFILES]
-            raw = msgspec.json.encode({"object": "list", "data": listed})
-        elif path.startswith("/v1/models/") and method == "GET":
-            name = path.removeprefix("/v1/models/")
-            refused = None if name in PROFILES else model_not_found(name)
-            raw = msgspec.json.encode(_model(name))
-        else:
-            refused = not_found(method, path)
-        if path.startswith("/v1/models"):
-            key, keys = bearer(headers), self.settings.api_keys
-            refused = wrong_key(bool(key)) if not key or (keys is not None and key not in keys) else refused
-        if refused is not None:
-            return Reply(refused.status, (_JSON, MARK), refused.body())
-        return Reply(200, (_JSON, MARK), raw)
-
-
-def _model(name: str) -> dict[str, str | int]:
-    return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"}
 
 
 async def _sleep(delay_s: float) -> None:

@@ -19,13 +19,14 @@ _SENTENCE: Final = re.compile(r"[^.!?\n]+[.!?]*|[.!?]+")
 _NEGATED: Final = re.compile(r"\b(?:can|won|don|doesn|didn|isn|wasn|hasn|haven|couldn|wouldn|aren|weren)['’]?t\b")
 _EXACT_CHARS_MAX: Final = 65_536
 
-STOPWORDS: Final = frozenset(
+_STOP: Final = (
     "a about after all also am an and any are as at be because been before being both but by can could did do does"
     " doing done for from get got had has have having he her here hers him his how i if in into is it its just let"
     " like may me might my of off on or our out please she should so some such than that the their them then there"
     " these they this those through to too until up upon us very was we were what when where which while who whom"
-    " why will with would you your yours".split()
+    " why will with would you your yours"
 )
+STOPWORDS: Final = frozenset(_STOP.split())
 """Words that carry no evidence. "not" is not one of them."""
 
 _SUFFIXES: Final = (

@@ -1,0 +1,156 @@
+"""`headway log`: the last calls, and where each one's time went."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from headway.store.call_reader import LatencyBreakdown, Part
+    from headway.store.rows import LogRow
+
+__all__ = ["log"]
+
+_HELP = """
+Show the last calls from the call log, each with the equation of its latency:
+
+  own wait + connect + network and queue + processing = TTFT (time to first token)
+
+  TTFT + generation = total
+
+"~" marks an estimate: a provider that does not report its processing time leaves only the sum of it and the network
+to be measured. An answer that was not streamed has its first token when it is complete, so its generation is part
+of processing. "earlier" in --json is what tries that failed had taken.
+
+Exit codes: 0 shown, 2 there is no such log.
+"""
+
+
+def log(
+    run: Annotated[str | None, typer.Option(help="Only the calls of this run.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The last N calls.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, all figures.")] = False,
+    file: Annotated[
+        Path | None, typer.Option(help="The call log; by default calls.sqlite in the state directory.")
+    ] = None,
+) -> None:
+    """Show the last calls, and where each one's time went."""
+    from headway.store.call_reader import CallLogReader, breakdown_of
+
+    path = file or _default()
+    try:
+        with CallLogReader(path) as reader:
+            calls = reader.calls(run=run, limit=limit)
+            tries = {call.flight_id: reader.attempts(flight_id=call.flight_id) for call in calls if call.flight_id}
+    except ConfigError as error:
+        typer.echo(f"headway log: {error}", err=True)
+        raise typer.Exit(2) from None
+    rows = [(call, breakdown_of(call, tries.get(call.flight_id, []))) for call in calls]
+    if json:
+        _print_json(rows)
+    else:
+        _print(rows, path, run)
+
+
+log.__doc__ = _HELP
+
+
+def _default() -> Path:
+    """Where runs from here would have written it: their settings say."""
+    from headway.config import load_settings, state_dir
+
+    name = load_settings().log
+    return Path(name) if name not in ("on", "off") else state_dir(os.environ) / "calls.sqlite"
+
+
+def _print_json(rows: list[tuple[LogRow, LatencyBreakdown | None]]) -> None:
+    import msgspec
+
+    for call, parts in rows:
+        line = {**msgspec.to_builtins(call), "latency": msgspec.to_builtins(parts)}
+        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+
+
+def _print(rows: list[tuple[LogRow, LatencyBreakdown | None]], path: Path, run: str | None) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not rows:
+        which = f"no call of run {run!r}" if run is not None else "no call"
+        console.print(f"There is {which} in {path}.", markup=False)
+        return
+    console.print(_table(rows))
+    console.print("own wait + connect + network and queue + processing = TTFT; + generation = total; ~ estimated")
+
+
+def _table(rows: list[tuple[LogRow, LatencyBreakdown | None]]) -> Table:
+    """One row a call; narrow enough for 80 columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from headway.report import format as fmt
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("time", no_wrap=True)
+    table.add_column("answer", no_wrap=True)
+    for name in ("wait", "conn", "net+queue", "process", "TTFT", "gener", "total", "out", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for call, parts in rows:
+        table.add_row(
+            _time(call.start_wall_s),
+            Text(fmt.printable(_answer(call)), style="" if call.outcome == "ok" else "red"),
+            *_parts(parts),
+            fmt.count(call.output_tokens),
+            "?" if call.dollars is None else fmt.dollars(call.dollars),
+        )
+    return table
+
+
+def _answer(call: LogRow) -> str:
+    """Where the answer came from, or why there is none."""
+    if call.outcome not in (None, "ok"):
+        return call.error_code or call.outcome
+    return call.cache if call.cache not in ("", "off") else "call"
+
+
+def _parts(parts: LatencyBreakdown | None) -> list[str]:
+    if parts is None:
+        return ["-"] * 7
+    own = _sum(parts.earlier, parts.wait)
+    return [
+        own,
+        _part(parts.connect),
+        _part(parts.network_and_queue),
+        _part(parts.processing),
+        _seconds(parts.ttft_s),
+        _part(parts.generation),
+        _seconds(parts.ttlt_s),
+    ]
+
+
+def _sum(earlier: Part, wait: Part) -> str:
+    """Tries that failed, and the back-off after them, were waiting as well."""
+    return _seconds(earlier.s + wait.s) if earlier.measured and wait.measured else f"~{_seconds(earlier.s + wait.s)}"
+
+
+def _part(part: Part) -> str:
+    return _seconds(part.s) if part.measured else f"~{_seconds(part.s)}"
+
+
+def _seconds(value_s: float) -> str:
+    """Narrow, one unit for the whole table so that columns add up by eye."""
+    return f"{value_s:.3f}"
+
+
+def _time(wall_s: float) -> str:
+    from datetime import datetime
+
+    return datetime.fromtimestamp(wall_s).astimezone().strftime("%H:%M:%S")
