@@ -16,16 +16,15 @@ HERE = Path(__file__).parent
 
 async def main() -> None:
     """Label every ticket and say what it took."""
-    tickets = list(csv.DictReader((HERE / "tickets.csv").open(encoding="utf-8")))
+    with (HERE / "tickets.csv").open(encoding="utf-8", newline="") as file:
+        tickets = list(csv.DictReader(file))
     task, spent, started_s = headway.Task.load(HERE / "concise.toml"), 0.0, time.perf_counter()
     async with headway.Engine(cache=True) as engine:
         async for result in engine.map(tickets, task):
             tokens = result.usage.input_tokens + result.usage.output_tokens if result.usage else 0
             spent += result.dollars or 0.0
-            label = result.value or result.error
-            print(
-                f"{result.row['id']}  {label:18} {result.latency_s:6.3f} s  {tokens:4} tokens  ${result.dollars or 0:.6f}"
-            )
+            took = f"{result.latency_s:6.3f} s  {tokens:4} tokens  ${result.dollars or 0:.6f}  {result.cache}"
+            print(f"{result.row['id']}  {result.value or result.error:18} {took}")
     print(f"{len(tickets)} tickets in {time.perf_counter() - started_s:.2f} s for ${spent:.6f}")
 
 

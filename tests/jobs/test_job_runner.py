@@ -11,6 +11,7 @@ from headway.errors import ConfigError, InputError
 from headway.jobs.runner import JobSettings, journal_path, run_job
 from headway.jobs.verdict import FIRST_FAILURES, LATER_FAILURES, Verdict
 from headway.prompts import Json, Task
+from headway.sim.loop import run_virtual
 from headway.types import Result
 from tests.jobs.job_fakes import FakeEngine
 
@@ -60,6 +61,13 @@ def test_a_finished_job_sends_nothing(job):
     assert _asked(settings) == []
     assert settings.out.read_bytes() == before
     assert not list(settings.out.parent.glob(".*.part"))
+
+
+def test_a_job_runs_under_virtual_time(job):
+    """Jobs need no thread and no clock but the loop's: they run on the virtual loop as they are."""
+    settings = job(["x", "y", "x"])
+    assert run_virtual(run_job(settings, FakeEngine(), on_progress=lambda tally: None)).tally.done == 3
+    assert len(output(settings)) == 3
 
 
 def _asked(settings, answer=lambda row: "a"):

@@ -1,6 +1,7 @@
 """Tasks: the requests they make, and how their files are read."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -44,9 +45,7 @@ def test_chat_body():
 
 @pytest.mark.parametrize("api", ["responses", "chat"])
 @pytest.mark.parametrize("system", ["", "S"])
-@pytest.mark.parametrize(
-    "output", [Text(), Labels(labels=("a",)), Json(schema={"type": "object"}), Sentence()]
-)
+@pytest.mark.parametrize("output", [Text(), Labels(labels=("a",)), Json(schema={"type": "object"}), Sentence()])
 @given(text=st.text(), answer=st.text(max_size=3000))
 def test_bodies_are_json_whatever_the_row(api, system, output, text, answer):
     """Bodies and repairs are whole JSON that carries the row, whatever characters it has."""
@@ -66,7 +65,7 @@ def test_bodies_are_json_whatever_the_row(api, system, output, text, answer):
 
 
 def test_normalisation_is_for_the_key_only():
-    """Near-identical rows have one cache key and each its own request; without a declaration there is no such key."""
+    """Near-identical rows share a cache key and keep their requests; undeclared, there is no such key."""
     task = make(normalize={"text": ["trim", "casefold", "collapse_space"]})
     one, two = {"text": "Where  is my CARD "}, {"text": "where is my card"}
     assert task.key_body(one) == task.key_body(two) == task.body(two)
@@ -193,6 +192,14 @@ def test_wrong_files_are_named_with_the_key(tmp_path, text, words):
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(("name", "labels"), [("banking77", 77), ("triage", 5)])
+def test_examples_are_tasks(name, labels):
+    """The task files in examples/ load, with as many labels as they are about."""
+    task = Task.load(Path(__file__).parents[2] / "examples" / f"{name}.toml")
+    assert len(task.output.labels) == labels
+    assert task.columns == ("text",)
 
 
 def test_missing_file_is_named(tmp_path):

@@ -15,8 +15,7 @@ def test_values_are_inserted_verbatim(parts, last):
     """Whatever a row holds, braces included, it stands in the prompt as it is and is never scanned again."""
     escaped = [literal.replace("{", "{{").replace("}", "}}") for literal, _ in parts]
     template = Template(
-        "".join(f"{text}{{c{i}}}" for i, text in enumerate(escaped))
-        + last.replace("{", "{{").replace("}", "}}")
+        "".join(f"{text}{{c{i}}}" for i, text in enumerate(escaped)) + last.replace("{", "{{").replace("}", "}}")
     )
     row = {f"c{i}": value for i, (_, value) in enumerate(parts)}
     assert template.fill(row) == "".join(literal + value for literal, value in parts) + last
@@ -49,7 +48,4 @@ def test_broken_templates_are_named(text):
 
 def test_other_values_are_json():
     """Numbers, truth values, lists and nothing look in a prompt as they do in the file."""
-    assert (
-        Template("{a}|{b}|{c}|{d}").fill({"a": 1.5, "b": True, "c": [1, "x"], "d": None})
-        == '1.5|true|[1,"x"]|'
-    )
+    assert Template("{a}|{b}|{c}|{d}").fill({"a": 1.5, "b": True, "c": [1, "x"], "d": None}) == '1.5|true|[1,"x"]|'

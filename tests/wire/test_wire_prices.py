@@ -15,11 +15,15 @@ from headway.wire.prices import Prices
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 PRICES = Prices(at=AT)
 MODELS = ["gpt-5.4-mini", "gpt-5.6", "gpt-4o", "gpt-4-turbo", "gpt-3.5-turbo", "claude-sonnet-4-5"]
-SONAR = ("sonar", "https://api.perplexity.ai")  # has a price per request
+SERVED = [
+    *((model, "") for model in MODELS),
+    ("sonar", "https://api.perplexity.ai"),  # has a price per request
+    ("qwen/qwen3-coder-flash", "https://openrouter.ai"),  # has two tiers
+]
 
 
 @given(
-    served=st.sampled_from([*((model, "") for model in MODELS), SONAR]),
+    served=st.sampled_from(SERVED),
     parts=st.tuples(*[st.integers(0, 400_000)] * 3),
     output=st.integers(0, 200_000),
 )

@@ -25,9 +25,10 @@ __all__ = ["demo"]
 _HELP = """
 Twenty support tickets, four ways: a verbose and a concise prompt, one call after the other and through Headway.
 
-The calls go to Headway's own simulator on loopback, which plays gpt-5.4-mini: real sockets and real waiting, at half
-the model's latency so that all of it takes about 40 s; no key, no cost. "One by one" is the same client with its
-cache, its joining and its concurrency off, so that the difference is what those do.
+The calls go to Headway's own simulator on loopback, which plays gpt-5.4-mini over real sockets and with real waiting, \
+at half the model's latency so that all of it takes about 40 s. No key, no cost.
+
+"One by one" is the same client with its cache, its joining and its concurrency off: the difference is what those do.
 
 Exit codes: 0 done, 1 a call failed, 2 wrong usage, 130 interrupted.
 """
@@ -49,10 +50,10 @@ class _Way(NamedTuple):
 
 
 _WAYS = (
-    _Way("verbose, one by one", "verbose", headway=False),
-    _Way("concise, one by one", "concise", headway=False),
-    _Way("verbose, Headway", "verbose", headway=True),
-    _Way("concise, Headway", "concise", headway=True),
+    _Way("Verbose, one by one", "verbose", headway=False),
+    _Way("Concise, one by one", "concise", headway=False),
+    _Way("Verbose, Headway", "verbose", headway=True),
+    _Way("Concise, Headway", "concise", headway=True),
 )
 _NAMES = tuple(way.name for way in _WAYS)
 

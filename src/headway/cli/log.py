@@ -26,9 +26,9 @@ Show the last calls from the call log, each with the equation of its latency:
 
   TTFT + generation = total
 
-"~" marks an estimate: a provider that does not report its processing time leaves only the sum of it and the network
-to be measured. An answer that was not streamed has its first token when it is complete, so its generation is part
-of processing. "earlier" in --json is what tries that failed had taken.
+"~" marks an estimate: without the provider's own word on its processing time, only the sum of that and the network \
+is measured. An answer that was not streamed has its first token when it is complete, so its generation is part of \
+processing. Tries that failed before the one that answered count as own wait; --json has them apart, as "earlier".
 
 Exit codes: 0 shown, 2 there is no such log.
 """
@@ -88,7 +88,7 @@ def _print(rows: list[tuple[LogRow, LatencyBreakdown | None]], path: Path, run: 
         console.print(f"There is {which} in {path}.", markup=False)
         return
     console.print(_table(rows))
-    console.print("own wait + connect + network and queue + processing = TTFT; + generation = total; ~ estimated")
+    console.print("wait + conn + net+queue + process = TTFT; + gener = total (s); ~: estimated")
 
 
 def _table(rows: list[tuple[LogRow, LatencyBreakdown | None]]) -> Table:

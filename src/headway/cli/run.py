@@ -23,21 +23,24 @@ MODEL = "gpt-5.4-mini"
 """The model of jobs that name none."""
 
 _HELP = """
-Run a prompt over every row of a file: CSV, JSONL, or plain text of one item a line; "-" reads standard input.
+Run a prompt over every row of a file: CSV, JSONL, or text of one item a
+line; "-" reads standard input.
 
-Rows are sent concurrently within the provider's limits, equal ones once. Each finished row is written to
-OUT.journal at once; the output appears in input order when all are done. Started again, the same command
-sends what is still owed and nothing else.
+Rows are sent concurrently within the provider's limits, equal ones once.
+Each finished row is kept in OUT.journal at once; the output appears, in
+input order, when all are done. Started again, the same command sends what
+is still owed and nothing else.
 
 Examples:
 
   headway run tickets.csv --task triage.toml --out labels.jsonl
 
-  headway run tickets.csv --prompt "Classify: {text}" --labels billing,technical_support --limit 20
+  headway run t.csv --prompt "Classify: {text}" --labels billing,shipping
 
-  cat questions.txt | headway run - --prompt "Answer in one line: {text}" > answers.jsonl
+  cat t.txt | headway run - --prompt "In one line: {text}" > out.jsonl
 
-Exit codes: 0 every row succeeded, 1 rows failed or the job stopped, 2 wrong usage or input, 130 interrupted.
+Exit codes: 0 every row succeeded, 1 rows failed or the job stopped, 2 the
+call or the input is wrong, 130 interrupted.
 """
 
 

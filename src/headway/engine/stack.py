@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from math import inf
@@ -33,6 +34,7 @@ from headway.types import Call, Handler, Headers, Reply, Trace
 from headway.upstream import InProcess, Timeouts, Upstream
 from headway.wire import reader_for
 from headway.wire.prices import Prices
+from headway.wire.prices import load as load_prices
 
 __all__ = ["Stack", "default_headers"]
 
@@ -65,6 +67,9 @@ class Stack:
         self._stores = open_stores(settings, self._wall_s, inline=virtual)
         self._recorder = open_recorder(settings, inline=virtual)
         self._upstream = open_upstream(settings, handler)
+        if handler is None:
+            # The price list takes a tenth of a second to import: not on the loop, between two calls.
+            threading.Thread(target=load_prices, daemon=True).start()
         self._closed = False
 
         # -- attempt layers

@@ -51,7 +51,7 @@ class Line(msgspec.Struct, frozen=True):
 class Journal:
     """An open, locked journal. `done` maps a key to its line's offset, and to whether the row succeeded.
 
-    Memory: about 150 bytes for every row that an earlier run finished; what this run appends is not kept.
+    Memory: about 250 bytes for every row that an earlier run finished; what this run appends is not kept.
     """
 
     def __init__(self, fd: int, name: str) -> None:

@@ -125,7 +125,7 @@ async def run_job(
 class _Run:
     """One run's books: which row's line is where, and which rows are in flight.
 
-    Memory: what is in flight; for each row 8 bytes, its offset, and about 130, the key that tells equals apart.
+    Memory: what is in flight; for each row 8 bytes, its offset, and about 140, the key that tells equals apart.
     """
 
     def __init__(

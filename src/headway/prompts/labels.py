@@ -36,9 +36,7 @@ class Labels:
             if not folded:
                 raise ConfigError(f"labels: {label!r} has no letter or digit; give every label a name")
             if folded in seen:
-                raise ConfigError(
-                    f"labels: {seen[folded]!r} and {label!r} cannot be told apart; rename one of them"
-                )
+                raise ConfigError(f"labels: {seen[folded]!r} and {label!r} cannot be told apart; rename one of them")
             seen[folded] = label
 
     @cached_property

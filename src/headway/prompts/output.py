@@ -140,9 +140,7 @@ class Bullets:
             if not words:
                 raise ValueError(f"bullet {number} is empty")
             if self.words_max is not None and words > self.words_max:
-                raise ValueError(
-                    f"bullet {number} has {words} words where at most {self.words_max} are asked for"
-                )
+                raise ValueError(f"bullet {number} has {words} words where at most {self.words_max} are asked for")
         return bullets
 
     def _wanted(self) -> str:

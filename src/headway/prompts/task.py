@@ -93,13 +93,9 @@ class Task:
         self._check(model, temperature, stop)
         self._template = Template(prompt, f"{where}: prompt")
         if not self._template.columns:
-            raise ConfigError(
-                f"{where}: prompt names no column, so every row would ask the same; write e.g. {{text}}"
-            )
+            raise ConfigError(f"{where}: prompt names no column, so every row would ask the same; write e.g. {{text}}")
         self._normalize = _normalizers(normalize or {}, self._template.columns, where)
-        self._system = "\n\n".join(
-            part for part in (system, self.output.instruction() if instruct else "") if part
-        )
+        self._system = "\n\n".join(part for part in (system, self.output.instruction() if instruct else "") if part)
         self._head = self._fixed_part(temperature, list(stop), reasoning_effort)
 
     @classmethod
@@ -170,9 +166,7 @@ class Task:
         if temperature is not None and not 0 <= temperature <= 2:
             raise ConfigError(f"{where}: temperature must be a number from 0 to 2, not {temperature}")
         if stop and self.api == "responses":
-            raise ConfigError(
-                f'{where}: stop is not offered by the Responses API; set api = "chat" or leave it out'
-            )
+            raise ConfigError(f'{where}: stop is not offered by the Responses API; set api = "chat" or leave it out')
         if len(stop) > 4 or not all(stop):
             raise ConfigError(f"{where}: stop must be one to four texts, none of them empty")
         if not 0 <= self.repairs_max <= 5:
@@ -206,19 +200,13 @@ class Task:
         try:
             text = msgspec.json.encode(prompt)
         except UnicodeEncodeError:
-            raise InputError(
-                "the row holds half a character (a lone surrogate), which cannot be sent"
-            ) from None
+            raise InputError("the row holds half a character (a lone surrogate), which cannot be sent") from None
         if self.api == "responses":
             return self._head + text + b"}"
         return b"".join((self._head, b'{"role":"user","content":', text, b"}]}"))
 
     def _turns(self, turns: list[dict[str, str]]) -> list[bytes]:
-        return (
-            [msgspec.json.encode(turns)]
-            if self.api == "responses"
-            else [msgspec.json.encode(t) for t in turns]
-        )
+        return [msgspec.json.encode(turns)] if self.api == "responses" else [msgspec.json.encode(t) for t in turns]
 
     def _tail(self) -> bytes:
         return b"}" if self.api == "responses" else b"]}"
@@ -250,14 +238,10 @@ def _normalizers(
     found = {}
     for column, steps in steps_of.items():
         if column not in columns:
-            raise ConfigError(
-                f"{where}: normalize.{column} is not a column of the prompt; it has {', '.join(columns)}"
-            )
+            raise ConfigError(f"{where}: normalize.{column} is not a column of the prompt; it has {', '.join(columns)}")
         for step in steps:
             if step not in NORMALIZERS:
-                raise ConfigError(
-                    f"{where}: normalize.{column} has {step!r}; the steps are {', '.join(NORMALIZERS)}"
-                )
+                raise ConfigError(f"{where}: normalize.{column} has {step!r}; the steps are {', '.join(NORMALIZERS)}")
         found[column] = _in_turn([NORMALIZERS[step] for step in steps])
     return found
 

@@ -93,9 +93,7 @@ def load_task(path: Path, *, model: str = "", api: str = "") -> Task:
     try:
         output = _output(path, table.output)
     except ConfigError as error:
-        raise ConfigError(
-            str(error) if str(error).startswith(str(path)) else f"{path}: output.{error}"
-        ) from None
+        raise ConfigError(str(error) if str(error).startswith(str(path)) else f"{path}: output.{error}") from None
     return Task(
         model=table.model,
         prompt=table.prompt,

@@ -73,9 +73,7 @@ def _split(text: str, where: str) -> tuple[list[str], list[str]]:
         elif text[at : at + 2] in ("{{", "}}"):
             literal, at = literal + char, at + 2
         elif char == "}":
-            raise ConfigError(
-                f"{where}: a '}}' at character {at + 1} closes nothing; write '}}}}' for a literal brace"
-            )
+            raise ConfigError(f"{where}: a '}}' at character {at + 1} closes nothing; write '}}}}' for a literal brace")
         else:
             end = text.find("}", at)
             name = text[at + 1 : end]
@@ -84,9 +82,7 @@ def _split(text: str, where: str) -> tuple[list[str], list[str]]:
                     f"{where}: the '{{' at character {at + 1} is not closed; write '{{{{' for a literal brace"
                 )
             if not name.strip():
-                raise ConfigError(
-                    f"{where}: '{{}}' at character {at + 1} names no column; write e.g. '{{text}}'"
-                )
+                raise ConfigError(f"{where}: '{{}}' at character {at + 1} names no column; write e.g. '{{text}}'")
             literals.append(literal)
             names.append(name)
             literal, at = "", end + 1

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from headway.report import format as fmt
 from headway.report.figures import Summary
 from headway.report.page import bar_table, details, figure, section, table, text
-from headway.report.svg import histogram_chart, merge_bins, over_time_chart, short_seconds
+from headway.report.svg import QUEUE_SHOWN, histogram_chart, merge_bins, over_time_chart, short_seconds
 
 __all__ = ["Axes", "detail"]
 
@@ -81,7 +81,9 @@ def _over_time(s: Summary, id_: str, axes: Axes | None) -> str:
         y_max=axes.requests if axes else None,
         id_=f"{id_}-t",
     )
-    keys = [("a", "at the provider")] + ([("line", "waiting in our queue")] if any(series.waiting) else [])
+    keys = [("a", "at the provider")] + (
+        [("line", "waiting in our queue")] if max(series.waiting, default=0.0) >= QUEUE_SHOWN else []
+    )
     every = max(1, -(-len(series.in_flight) // _TABLE_POINTS))
     rows = [
         (

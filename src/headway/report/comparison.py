@@ -118,4 +118,4 @@ def _accuracies(first: str, a: Summary, second: str, b: Summary) -> str:
         return told + "more accurate as well."
     if other.low > one.high:
         return told + "cheaper, but less accurate, so weigh what a wrong label costs."
-    return told + "the intervals overlap, so few rows do not tell the two apart in accuracy."
+    return told + "the intervals overlap, so in accuracy the two cannot be told apart by these rows."

@@ -12,12 +12,22 @@ from math import ceil, floor, isfinite, log10
 
 from headway.report import format as fmt
 
-__all__ = ["histogram_chart", "log_ticks", "merge_bins", "nice_ticks", "over_time_chart", "short_seconds"]
+__all__ = [
+    "QUEUE_SHOWN",
+    "histogram_chart",
+    "log_ticks",
+    "merge_bins",
+    "nice_ticks",
+    "over_time_chart",
+    "short_seconds",
+]
 
 _WIDTH, _HEIGHT = 440, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 42
 _PLOT_WIDTH, _PLOT_HEIGHT = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 _HISTOGRAM_BARS = 32
+QUEUE_SHOWN = 0.05
+"""Requests: a queue that never reaches this mean is the engine's own microseconds, and is not drawn."""
 
 Bin = tuple[float, float, int, int]
 _Scale = Callable[[float], float]
@@ -139,7 +149,11 @@ def over_time_chart(
 
     zero = f"{y_of(0):.1f}"
     area = f'<path class="area" d="M{_LEFT} {zero}{steps(in_flight)}V{zero}Z"/>'
-    queue = f'<path class="line" d="M{_LEFT} {zero}{steps(waiting)}V{zero}"/>' if any(waiting) else ""
+    queue = (
+        f'<path class="line" d="M{_LEFT} {zero}{steps(waiting)}V{zero}"/>'
+        if max(waiting, default=0.0) >= QUEUE_SHOWN
+        else ""
+    )
     labels = [(x_of(tick), short_seconds(tick)) for tick in x_ticks]
     mean = sum(in_flight) / len(in_flight)
     told = (

@@ -15,10 +15,11 @@ _LEAD: Final = re.compile(
     re.IGNORECASE,
 )
 _BARE: Final = re.compile(
-    r"\b(?:one of|(?:in)?to (?:one of )?|as (?:one of )?|either)\s+"
-    r"(?P<list>[\w'\"`?-]+(?: [\w'\"`?-]+){0,2}(?:, [\w'\"`? -]{1,40}){0,100},? or [\w'\"`?-]+(?: [\w'\"`?-]+){0,2})",
+    r"\b(?:one of|into|as|either|(?:is|are) (?:this|it|these|the \w+))(?: one of| either)?\s+"
+    r"(?P<list>[\w'\"`-]+(?: [\w'\"`-]+){0,2}(?:, [\w'\"` -]{1,40}){0,100},? or [\w'\"`-]+(?: [\w'\"`-]+){0,2})",
     re.IGNORECASE,
 )
+_CHOICE: Final = re.compile(r"\b(?:classif|categori|label|decide|choose|pick|sentiment|route|is (?:this|it|the))", re.I)
 _LINE: Final = re.compile(r"[ \t]*(?:[-*\u2022]|\d{1,3}[.)])[ \t]+(?P<body>[^\n]+)")
 _NAME: Final = re.compile(r"[\"'`*]*(?P<name>[^\"'`*:–—]{1,60}?)[\"'`*]*\s*(?:(?::|\s-\s|\s–\s|\s—\s)\s*(?P<hint>.+))?")
 _EDGE: Final = " \t\r\n\"'`*"
@@ -34,7 +35,7 @@ def find_labels(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
         found = _lines(rest) or (_inline(rest, closing=lead["colon"] == "("), {})
         if len(found[0]) > len(best[0]):
             best = found
-    if not best[0]:
+    if not best[0] and _CHOICE.search(text):
         for bare in _BARE.finditer(text):
             names = _split(bare["list"])
             if len(names) > len(best[0]):

@@ -48,7 +48,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
             context_tokens=1_050_000, output_tokens_max=128_000, reasons=True,
         ),
         "gpt-5.4-mini": Profile(
-            tier="small", start_s=1.12, prefill_s=0.00006, token_s=0.0080, spread=0.07,
+            tier="small", start_s=1.19, prefill_s=0.00006, token_s=0.0080, spread=0.07,
             context_tokens=400_000, output_tokens_max=128_000, reasons=True,
         ),
         "gpt-4.1": Profile(
@@ -66,7 +66,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
         "gpt-4o": Profile(
             tier="medium", start_s=0.240, prefill_s=0.00010, token_s=0.0092, spread=0.12, family="gpt-4o"
         ),
-        "gpt-4o-mini": Profile(tier="small", start_s=1.12, prefill_s=0.00005, token_s=0.0080, spread=0.07),
+        "gpt-4o-mini": Profile(tier="small", start_s=1.19, prefill_s=0.00005, token_s=0.0080, spread=0.07),
         "gpt-4-turbo": Profile(
             tier="medium", start_s=0.92, prefill_s=0.00020, token_s=0.0178, spread=0.10, output_tokens_max=4_096
         ),

@@ -33,9 +33,10 @@ _MARK: Final = re.compile(
     re.IGNORECASE,
 )
 _ORDERS: Final = re.compile(
-    rf"\W*(?:you are|your task|please|return|answer|respond|reply|output|{_VERBS}|write|use\b|do not|don't|only|choose"
-    r"|pick|select|labels?\b|categories|rules?\b|guidelines?|note|given|read\b|list\b|give|provide|make sure|be\b|if the"
-    r"|examples?\b|options?\b|assign|determine|identify|decide|the (?:following|possible|available)|act as|that cannot be used)",
+    rf"\W*(?:you are|your task|please|return|answer|respond|reply|output|{_VERBS}|write|use\b|do not|don't|only"
+    r"|choose|pick|select|labels?\b|categories|rules?\b|guidelines?|note|given|read\b|list\b|give|provide|make sure"
+    r"|be\b|if the|examples?\b|options?\b|assign|determine|identify|decide|the (?:following|possible|available)|act as"
+    r"|that cannot be used)",
     re.IGNORECASE,
 )
 _FORM: Final = re.compile(
@@ -67,7 +68,7 @@ _CHOICE: Final = re.compile(
 )
 _JSON: Final = re.compile(r"\b(?:only|return|respond|valid|as|in|output)\b[^.\n]{0,30}\bjson\b", re.I)
 _KEYS: Final = re.compile(
-    r"\b(?:keys|fields|properties)\b[^\n:]{0,20}:?\s*"
+    r"\b(?:keys|fields|properties)\b(?: (?:named|called|are|of))?:?\s+"
     r"((?:[`'\"]?[A-Za-z_]\w*[`'\"]?(?:,\s*(?:and )?|\s+and\s+)?){1,12})",
     re.I,
 )
@@ -168,7 +169,7 @@ def split_item(user: str, *, alone: bool) -> tuple[str, list[str]]:
     if first < last:
         glue = "\n\n" if "\n\n" in cut else "\n"
         return glue.join(parts[:first] + parts[last:]), [glue.join(parts[first:last]).strip()]
-    sentences = re.split(r"(?<=[.!?:])\s+", cut)
+    sentences = re.split(r"(?<=[.!?])\s+", cut)
     first, last = _inner(sentences)
     if first < last:
         return " ".join(sentences[:first] + sentences[last:]), [" ".join(sentences[first:last]).strip()]

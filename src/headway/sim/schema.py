@@ -20,6 +20,7 @@ Choose = Callable[[Sequence[str], str], str]
 """Picks one of the names by the evidence in a text."""
 
 _DEPTH_MAX: Final = 8
+_LINKS_MAX: Final = 100
 _ITEMS_MAX: Final = 3
 _ARRAY_MIN_MAX: Final = 1_000
 _NUMBER: Final = re.compile(r"-?\d+(?:[.,]\d+)?")
@@ -82,7 +83,7 @@ class _Filler:
 
     def _resolved(self, schema: Any) -> Mapping[str, Any]:
         """References followed, the first usable alternative taken."""
-        for _ in range(_DEPTH_MAX):
+        for _ in range(_LINKS_MAX):
             if not isinstance(schema, dict):
                 return {}
             if isinstance(reference := schema.get("$ref"), str):

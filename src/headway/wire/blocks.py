@@ -37,7 +37,7 @@ def block_hashes(body: bytes) -> tuple[str, ...]:
 
     Each hash stands for the whole prefix up to and with its block, so two requests share exactly the prefix
     whose last hashes are equal. Blocks are hashed as their client wrote them, cache breakpoints taken out.
-    Unreadable bodies have none. Takes about 1 us a block.
+    Unreadable bodies have none. Takes about 6 us for 1.2 KB.
     """
     try:
         if has_markers(body):

@@ -117,6 +117,11 @@ class Prices:
         return None
 
 
+def load() -> None:
+    """Import the price list ahead of its first use; from a thread, so that no event loop waits for it."""
+    import genai_prices  # noqa: F401
+
+
 def _rates(found: PriceCalculation) -> Rates | None:
     price: Any = found.model_price
     if price.input_mtok is None:
