@@ -55,12 +55,12 @@ class Upstream:
         self._timeouts = timeouts
         self._connections_max = connections_max
         self._reply_bytes_max = reply_bytes_max
-        self._transport: httpx2.AsyncHTTPTransport | None = None
+        # Here, not at the first call: importing the client and reading the trust store takes a tenth of a second.
+        self._transport = self._open()
 
     async def __call__(self, call: Call) -> Reply:
         import httpx2
 
-        transport = self._transport or self._open()
         timeouts, trace = self._timeouts, call.trace
         first_s = timeouts.first_event_s if call.view.stream else timeouts.first_byte_s
         limits_s: dict[str, float | None] = {
@@ -81,7 +81,7 @@ class Upstream:
             extensions={"timeout": limits_s, "trace": clock},
         )
         try:
-            response = await transport.handle_async_request(request)
+            response = await self._transport.handle_async_request(request)
         except httpx2.HTTPError as error:
             raise _failure(error, call, first_s) from error
         trace.first_byte_at_s = clock.loop.time()
@@ -94,9 +94,7 @@ class Upstream:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._transport is not None:
-            transport, self._transport = self._transport, None
-            await transport.aclose()
+        await self._transport.aclose()
 
     def _open(self) -> httpx2.AsyncHTTPTransport:
         import httpx2
@@ -106,8 +104,7 @@ class Upstream:
             max_keepalive_connections=self._connections_max,
             keepalive_expiry=30.0,
         )
-        self._transport = httpx2.AsyncHTTPTransport(limits=limits)
-        return self._transport
+        return httpx2.AsyncHTTPTransport(limits=limits)
 
 
 class InProcess:

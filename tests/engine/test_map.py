@@ -17,6 +17,7 @@ class Upper:
 
     path = "/v1/responses"
     repairs_max = 1
+    bears_cutting = False
 
     def body(self, row):
         if "text" not in row:
@@ -135,6 +136,17 @@ def test_what_cannot_be_repaired_fails_with_its_reason():
     assert result.outcome == "invalid_output"
     assert "'lower' is not upper case" in result.error
     assert provider.calls == 2
+
+
+def test_an_answer_cut_at_its_bound_is_not_accepted():
+    """Half an answer is no answer, and asking again would be cut again."""
+    body = b'{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},"output":[{"type":"message",'
+    body += b'"content":[{"type":"output_text","text":"HALF"}]}]}'
+    provider = FakeProvider([Step(body=body)])
+    (result,) = run(provider, ROWS[:1])
+    assert result.outcome == "invalid_output"
+    assert "max_output_tokens" in result.error
+    assert provider.calls == 1
 
 
 def test_leaving_early_ends_the_rest():

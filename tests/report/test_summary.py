@@ -101,6 +101,7 @@ def test_a_hit_does_not_flatter_a_call():
     builder.add(result(latency_s=0.0, cache="memory", attempts=0, dollars=0.0, saved_dollars=1.0))
     s = builder.build(wall_s=2.0)
     assert (s.latency.mean_s, s.call_latency.mean_s, s.hit_latency.mean_s) == (1.0, 2.0, 0.0)
+    assert [bin_[2:] for bin_ in (s.histogram[0], s.histogram[-1])] == [(0, 1), (1, 0)]
 
 
 def test_a_repaired_hit_is_a_call():
@@ -129,6 +130,15 @@ def test_one_unknown_cost_makes_the_sum_unknown():
     cost = builder.build(wall_s=1.0).cost
     assert (cost.total, cost.per_1000_rows, cost.rows_unknown) == (None, None, 1)
     assert cost.known == pytest.approx(120.0)
+
+
+def test_cost_is_split_at_the_price_of_the_whole_prompt():
+    """Long prompts cost double here: each part is priced so, and no part pays for another."""
+    builder = SummaryBuilder(rates=Flat())
+    usage = Usage(input_tokens=2000, cached_tokens=500, cache_write_tokens=400, output_tokens=10)
+    builder.add(result(usage=usage))
+    cost = builder.build(wall_s=1.0).cost
+    assert (cost.input, cost.cached, cost.cache_write, cost.output) == pytest.approx((2200.0, 100.0, 1000.0, 80.0))
 
 
 def test_money_beyond_the_answers_own_tokens_is_told_apart():

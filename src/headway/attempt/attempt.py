@@ -213,7 +213,9 @@ class Attempt:
                     maybe_billed=True,
                 )
             self.admissible = self._answer.admissible and self.status == 200
-        if self._answer.error is None:
+        if self._answer.error is not None:
+            self._stream_error()
+        else:
             self._settle("ok")
         return None
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from typing import Annotated
 
 import typer
 
 from headway.errors import ConfigError
 from headway.sim import Quality, SimSettings, Simulator, parse_fault, serve_forever
+from headway.sim.profiles import REGIONS
 
 __all__ = ["sim"]
 
@@ -24,7 +24,7 @@ def sim(
         float, typer.Option("--capacity-s", help="Seconds of refill a limit's bucket holds, 1 to 60.")
     ] = 60.0,
     seed: Annotated[int, typer.Option(help="Same seed, same request: same answer.")] = 0,
-    region: Annotated[str, typer.Option(help="Where the provider is; sets the round trip.")] = "us-east",
+    region: Annotated[str, typer.Option(help=f"Sets the round trip: {', '.join(REGIONS)}.")] = "us-east",
     latency_scale: Annotated[
         float, typer.Option("--latency-scale", help="Multiplies every time; 0 answers at once.")
     ] = 1.0,
@@ -42,11 +42,11 @@ def sim(
     """Play an OpenAI-compatible provider: latency, limits, faults and a bill, but no model and no key.
 
     \b
-    headway sim                                  # http://127.0.0.1:8181/v1, tier-5 limits
-    headway sim --rpm 3000 --capacity-s 1        # 3,000 a minute, enforced as 50 a second
+    headway sim                            # tier-5 limits, http://127.0.0.1:8181/v1
+    headway sim --rpm 3000 --capacity-s 1  # 3,000 a minute, enforced as 50 a second
     headway sim --fault 429:0.02 --fault reset:0.001
-    headway sim --fault 503:1@60-90              # an outage from second 60 to second 90
-    headway sim --latency-scale 0 --no-quality   # for tests: at once, and never wrong
+    headway sim --fault 503:1@60-90        # an outage from second 60 to 90
+    headway sim --latency-scale 0 --no-quality
     """  # noqa: D301  # \b keeps the examples' lines apart
     try:
         _check_host(host, allow_remote=allow_remote)
@@ -90,7 +90,7 @@ def _banner(url: str, settings: SimSettings) -> None:
         "Point any OpenAI client at it:\n"
         f"  export OPENAI_BASE_URL={url}\n"
         f"  export OPENAI_API_KEY={key if key == 'sim' else repr(key)}\n\n"
-        f"Ctrl-C ends it and prints the bill. (process {os.getpid()})"
+        "Ctrl-C ends it and prints the bill."
     )
 
 

@@ -141,6 +141,10 @@ async def _one(engine: Sender, index: int, row: Row, task: TaskLike, tags: Tags)
                 break
             reader = reader_for(task.path)
             text = reader.text(data) if reader is not None else data.decode("utf-8", "replace")
+            if trace.finish in _CUT and not task.bears_cutting:
+                # Asking again would be cut again: the bound is what must change.
+                outcome, error, error_code = "invalid_output", _cut(trace), "cut"
+                break
             try:
                 value = task.accept(text)
             except ValueError as problem:
@@ -189,6 +193,14 @@ def _failure(path: str, status: int, data: bytes, trace: Trace) -> str:
     hint = _HINTS.get(trace.outcome or "", "")
     code = f" {trace.error_code}" if trace.error_code and trace.error_code != str(status) else ""
     return f"{trace.upstream} answered {status}{code}{model}{said}{hint}"
+
+
+_CUT = frozenset({"length", "incomplete", "max_output_tokens"})
+
+
+def _cut(trace: Trace) -> str:
+    bound = f" of {trace.output_tokens_max} tokens" if trace.output_tokens_max else ""
+    return f"the answer was cut at its bound{bound}; raise max_output_tokens, or ask for less"
 
 
 _HINTS = {

@@ -40,6 +40,7 @@ class Bucket:
 
     __slots__ = (
         "_at_s",
+        "_window_known",
         "capacity",
         "charged",
         "corrected",
@@ -48,6 +49,7 @@ class Bucket:
         "learned",
         "level",
         "limit",
+        "refill_per_s",
         "window_s",
     )
 
@@ -61,6 +63,8 @@ class Bucket:
     ) -> None:
         self.limit = limit
         self.window_s = window_s
+        self.refill_per_s = inf if limit is None else limit / window_s
+        """Units that come back each second; infinite while the limit is unknown."""
         self.capacity = inf if limit is None else (capacity or limit)
         self.hidden = 0.0 if limit is None else limit - self.capacity
         self.level = self.capacity
@@ -71,11 +75,7 @@ class Bucket:
         """The sum of all corrections to the level, for the same purpose."""
         self.learned = False
         self._at_s = 0.0
-
-    @property
-    def refill_per_s(self) -> float:
-        """Units that come back each second; infinite while the limit is unknown."""
-        return inf if self.limit is None else self.limit / self.window_s
+        self._window_known = False
 
     def wait_s(self, cost: float, now_s: float) -> float:
         """Seconds until `cost` may be spent; 0.0 when it may be spent now.
@@ -85,8 +85,8 @@ class Bucket:
         if self.limit is None:
             return 0.0
         self._advance(now_s)
-        headroom = self.capacity * self.headroom_ratio
-        missing = min(cost + headroom, self.capacity) - self.level
+        wanted = cost + self.capacity * self.headroom_ratio
+        missing = (wanted if wanted < self.capacity else self.capacity) - self.level
         return missing / self.refill_per_s if missing > 1e-9 else 0.0
 
     def charge(self, cost: float, now_s: float) -> Mark:
@@ -167,19 +167,24 @@ class Bucket:
         self.corrected += self.level - before
 
     def _advance(self, now_s: float) -> None:
-        if now_s > self._at_s:
-            self.level = min(self.capacity, self.level + (now_s - self._at_s) * self.refill_per_s)
+        elapsed_s = now_s - self._at_s
+        if elapsed_s > 0.0:
             self._at_s = now_s
+            level = self.level + elapsed_s * self.refill_per_s
+            self.level = level if level < self.capacity else self.capacity
 
     def _learn_limit(self, limit: float, remaining: int | None, reset_s: float | None, now_s: float) -> None:
         used = limit - remaining if remaining is not None else 0.0
-        if used >= 10 and reset_s:
+        if used >= 10 and reset_s and (self.limit != limit or not self._window_known):
             # reset = used / limit * window, so the window follows; snapped, for both are rounded.
             window_s = reset_s * limit / used
             self.window_s = min(_WINDOWS_S, key=lambda known: abs(known / window_s - 1.0))
+            self._window_known = True
         if self.limit == limit:
+            self.refill_per_s = limit / self.window_s
             return
         self.learned = True
         self.limit, self.hidden, self.capacity = limit, 0.0, limit
+        self.refill_per_s = limit / self.window_s
         self.level = limit
         self._at_s = now_s

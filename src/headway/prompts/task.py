@@ -98,6 +98,11 @@ class Task:
         self._system = "\n\n".join(part for part in (system, self.output.instruction() if instruct else "") if part)
         self._head = self._fixed_part(temperature, list(stop), reasoning_effort)
 
+    @property
+    def bears_cutting(self) -> bool:
+        """A label is said or not; prose, lists and JSON are worthless when they are cut."""
+        return isinstance(self.output, Labels)
+
     @classmethod
     def load(cls, path: Path | str, *, model: str = "", api: str = "") -> Task:
         """Read a task file (TOML); a model or API given here takes the place of the file's.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-import msgspec
-
 from headway.report.figures import Cost
 from headway.types import Result, Usage
 
@@ -83,7 +81,9 @@ class Money:
 def _split(usage: Usage, rates: Rates) -> dict[str, float]:
     """A request's dollars by kind of token, priced at the whole prompt's length: prices may step with it."""
     tokens = usage.input_tokens
-    prompt = rates.dollars(msgspec.structs.replace(usage, output_tokens=0, reasoning_tokens=0))
+    prompt = rates.dollars(
+        Usage(input_tokens=tokens, cached_tokens=usage.cached_tokens, cache_write_tokens=usage.cache_write_tokens)
+    )
     output = rates.dollars(usage) - prompt
     cached = write = 0.0
     if usage.cached_tokens and tokens:

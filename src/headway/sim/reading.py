@@ -26,12 +26,15 @@ _VERBS: Final = (
     "classify|categori[sz]e|summari[sz]e|extract|label|tag|translate|rewrite|route|analy[sz]e|describe|condense|merge"
 )
 _MARK: Final = re.compile(
-    r"(?:^|(?<=[.!?:;] )|(?<=\n))[#*>\s\"]*"
-    rf"(?:(?:[A-Za-z][\w'’-]* ){{0,3}}(?:{_NOUNS})(?: (?:text|below|message|query|body))?(?: ?#?(?P<number>\d{{1,4}}))?"
-    rf"|(?:{_VERBS})(?!(?:[^:\n])*\b(?:one of|labels?|categor|classes|intents?|options?))[^\n:]{{0,120}})"
-    r"\**\s*:\**\s*",
+    rf"[#*>\s\"]*(?:(?:[A-Za-z][\w'’-]* ){{0,3}}(?:{_NOUNS})"
+    r"(?: (?:text|below|message|query|body))?(?: ?#?(?P<number>\d{1,4}))?"
+    rf"|(?:{_VERBS})(?!.*\b(?:one of|labels?|categor|classes|intents?|options?)).{{0,120}})\s*\**\s*",
     re.IGNORECASE,
 )
+_MARK_CHARS_MAX: Final = 200
+_MARKS_MAX: Final = 2_000
+_BOUNDS: Final = ("\n", ". ", "! ", "? ", ": ", "; ")
+_AFTER: Final = re.compile(r"\**\s*")
 _ORDERS: Final = re.compile(
     rf"\W*(?:you are|your task|please|return|answer|respond|reply|output|{_VERBS}|write|use\b|do not|don't|only"
     r"|choose|pick|select|labels?\b|categories|rules?\b|guidelines?|note|given|read\b|list\b|give|provide|make sure"
@@ -176,18 +179,41 @@ def split_item(user: str, *, alone: bool) -> tuple[str, list[str]]:
     return cut, []
 
 
+class _Mark(msgspec.Struct, frozen=True):
+    """Where a mark such as "Ticket 2:" starts, where the item behind it does, and its number."""
+
+    start: int
+    end: int
+    number: str | None
+
+
+def _marks(text: str) -> list[_Mark]:
+    """The marks in a text; the last 2,000 colons are looked at."""
+    found: list[_Mark] = []
+    colon = text.rfind(":")
+    while colon >= 0 and len(found) < _MARKS_MAX:
+        low = max(0, colon - _MARK_CHARS_MAX)
+        start = max(low, *(at + len(bound) for bound in _BOUNDS if (at := text.rfind(bound, low, colon)) >= 0), 0)
+        mark = _MARK.fullmatch(text, start, colon) if start > low or not low else None
+        if mark is not None:
+            after = _AFTER.match(text, colon + 1)
+            found.append(_Mark(start, after.end() if after else colon + 1, mark["number"]))
+        colon = text.rfind(":", 0, colon)
+    return found[::-1]
+
+
 def _marked(text: str) -> tuple[str, list[str]] | None:
     """The item after the last mark, or those after a run of numbered marks that starts at 1."""
-    marks = list(_MARK.finditer(text))
+    marks = _marks(text)
     if not marks:
         return None
-    numbered = [mark for mark in marks if mark["number"]]
-    run = numbered if len(numbered) > 1 and numbered[0]["number"] == "1" else marks[-1:]
-    ends = [mark.start() for mark in run[1:]]
-    tail, rest = _tail(text[run[-1].end() :])
-    items = [text[mark.end() : end].strip() for mark, end in zip(run, ends, strict=False)] + [tail]
+    numbered = [mark for mark in marks if mark.number]
+    run = numbered if len(numbered) > 1 and numbered[0].number == "1" else marks[-1:]
+    ends = [mark.start for mark in run[1:]]
+    tail, rest = _tail(text[run[-1].end :])
+    items = [text[mark.end : end].strip() for mark, end in zip(run, ends, strict=False)] + [tail]
     items = [item for item in items if item]
-    return (text[: run[0].end()] + "\n" + rest, items) if items else None
+    return (text[: run[0].end] + "\n" + rest, items) if items else None
 
 
 def _tail(text: str) -> tuple[str, str]:

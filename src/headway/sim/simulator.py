@@ -223,10 +223,17 @@ class Simulator:
         return total + sum(self._length(text) for text in extra)
 
     def _length(self, text: str) -> int:
-        """Long texts tend to come again (system prompts, schemas): counted once."""
+        """Long paragraphs tend to come again (system prompts, schemas): counted once."""
         if len(text) < _LONG_TEXT:
             return count_tokens(text)
-        return self._lengths.get(text) or self._lengths.put(text, count_tokens(text))
+        parts = text.split("\n\n")
+        counted = (
+            count_tokens(part)
+            if len(part) < _LONG_TEXT
+            else self._lengths.get(part) or self._lengths.put(part, count_tokens(part))
+            for part in parts
+        )
+        return sum(counted) + len(parts) - 1
 
     def _cached(self, ask: Ask, name: str, credential: str, tokens: int) -> int:
         if tokens < 1_024 or ask.api == "embeddings":

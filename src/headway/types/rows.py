@@ -15,10 +15,20 @@ __all__ = ["Result", "TaskLike"]
 class TaskLike(Protocol):
     """What `Engine.map` asks of a task: a request per row, and a verdict on each answer. `prompts.Task` is one."""
 
-    path: str
-    """E.g. "/v1/responses"."""
-    repairs_max: int
-    """How often a malformed or empty answer may be asked again, per row."""
+    @property
+    def path(self) -> str:
+        """E.g. "/v1/responses"."""
+        ...
+
+    @property
+    def repairs_max(self) -> int:
+        """How often a malformed or empty answer may be asked again, per row."""
+        ...
+
+    @property
+    def bears_cutting(self) -> bool:
+        """Whether an answer that was cut at its token bound may still be accepted (a label, once it was said)."""
+        ...
 
     def body(self, row: Mapping[str, Any]) -> bytes:
         """The request's JSON body. Raises `InputError` when a column is missing."""

@@ -42,15 +42,26 @@ class RateSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _NOTHING: Final = LimitReading()
-_RETRY_AFTER: Final = ("retry-after-ms", "retry-after")
-_NAMES: Final = frozenset(
-    {
-        f"x-ratelimit-{what}-{kind}"
-        for what in ("limit", "remaining", "reset")
-        for kind in ("requests", "tokens", "project-tokens")
-    }
-    | {*_RETRY_AFTER, "openai-processing-ms", "x-request-id"}
-)
+_PLACES: Final = {
+    name: place
+    for place, name in enumerate(
+        (
+            "x-ratelimit-limit-requests",
+            "x-ratelimit-remaining-requests",
+            "x-ratelimit-reset-requests",
+            "x-ratelimit-limit-tokens",
+            "x-ratelimit-remaining-tokens",
+            "x-ratelimit-reset-tokens",
+            "x-ratelimit-limit-project-tokens",
+            "x-ratelimit-remaining-project-tokens",
+            "x-ratelimit-reset-project-tokens",
+            "retry-after-ms",
+            "retry-after",
+            "openai-processing-ms",
+            "x-request-id",
+        )
+    )
+}
 _NUMBER: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
 _WORDS: Final = r"([0-9]{1,12}(?:\.[0-9]{0,12})?) ?(milliseconds?|ms|minutes?|m|seconds?|s|hours?|h|days?|d) ?"
 _PART: Final = re.compile(_WORDS)
@@ -66,20 +77,24 @@ def read_limits(headers: Headers, wall_s: float) -> RateSnapshot | None:
         headers: Name-value pairs, names in lower case; the first of a name counts.
         wall_s: Now, in Unix seconds: what a `retry-after` date is measured against.
     """
-    found: dict[str, str] = {}
+    found: list[str | None] | None = None
     for name, value in headers:
-        if name in _NAMES:
-            found.setdefault(name, value)
-    if not found:
+        place = _PLACES.get(name)
+        if place is not None:
+            if found is None:
+                found = [None] * len(_PLACES)
+            if found[place] is None:
+                found[place] = value
+    if found is None:
         return None
-    processing_ms = _number(found.get("openai-processing-ms"))
+    processing_ms = _number(found[11])
     return RateSnapshot(
-        requests=_reading(found, "requests"),
-        tokens=_reading(found, "tokens"),
-        project_tokens=_reading(found, "project-tokens"),
-        retry_after_s=_retry_after_s(found, wall_s),
+        requests=_reading(found[0], found[1], found[2]),
+        tokens=_reading(found[3], found[4], found[5]),
+        project_tokens=_reading(found[6], found[7], found[8]),
+        retry_after_s=_retry_after_s(found[9], found[10], wall_s),
         provider_processing_s=None if processing_ms is None or processing_ms < 0 else processing_ms / 1000,
-        request_id=found.get("x-request-id", ""),
+        request_id=found[12] or "",
     )
 
 
@@ -98,10 +113,7 @@ def _part_s(number: str, unit: str) -> float:
     return float(number) * (0.001 if unit == "ms" or unit.startswith("milli") else _UNIT_S[unit[0]])
 
 
-def _reading(found: dict[str, str], kind: str) -> LimitReading:
-    limit = found.get("x-ratelimit-limit-" + kind)
-    remaining = found.get("x-ratelimit-remaining-" + kind)
-    reset = found.get("x-ratelimit-reset-" + kind)
+def _reading(limit: str | None, remaining: str | None, reset: str | None) -> LimitReading:
     if limit is None and remaining is None and reset is None:
         return _NOTHING
     return LimitReading(
@@ -122,13 +134,14 @@ def _count(text: str | None) -> int | None:
     return None if number is None or number < 0 else int(number)
 
 
-def _retry_after_s(found: dict[str, str], wall_s: float) -> float | None:
+def _retry_after_s(fine_ms: str | None, coarse: str | None, wall_s: float) -> float | None:
     """The finer header first; a date counts from `wall_s`; the past is 0. Source: RFC 9110, 10.2.3."""
-    for name, scale in zip(_RETRY_AFTER, (0.001, 1.0), strict=True):
-        text = found.get(name)
+    if fine_ms is None and coarse is None:
+        return None
+    for text, scale in ((fine_ms, 0.001), (coarse, 1.0)):
         if text is not None and (number := _number(text)) is not None:
             return max(0.0, number * scale)
-    date_s = _date_s(found.get("retry-after", ""))
+    date_s = _date_s(coarse or "")
     return None if date_s is None else max(0.0, date_s - wall_s)
 
 
