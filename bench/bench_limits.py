@@ -65,7 +65,13 @@ def sliced() -> None:
     refused = book["totals"]["throttled"] / book["totals"]["attempts"]
     written = sum(1 for _ in out.open())
     what = f"banking77, {RPM} RPM enforced with 1 s of capacity, learned"
-    emit(f"{what}: share of the allowed rate after 2 s", ">= 95 %", f"{share:.1%}", reached=share >= 0.95, seconds=round(took_s, 1))
+    emit(
+        f"{what}: share of the allowed rate after 2 s",
+        ">= 95 %",
+        f"{share:.1%}",
+        reached=share >= 0.95,
+        seconds=round(took_s, 1),
+    )
     emit(f"{what}: refused (429)", "<= 0.5 % of attempts", f"{refused:.2%}", reached=refused <= 0.005, **book["totals"])
     emit(f"{what}: rows out", f"= {len(rows)} rows in", written, reached=written == len(rows))
     emit(f"{what}: peak RSS", "< 200 MB", f"{rss_mb:.0f} MB", reached=rss_mb < 200)

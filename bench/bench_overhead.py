@@ -124,7 +124,12 @@ async def yardstick() -> None:
     async def one(_: int) -> None:
         await asyncio.create_task(nothing())
 
-    emit("yardstick: create one asyncio task and await it", "-", spread([await timed(one, 0, 1) for _ in range(7)]), reached=None)
+    emit(
+        "yardstick: create one asyncio task and await it",
+        "-",
+        spread([await timed(one, 0, 1) for _ in range(7)]),
+        reached=None,
+    )
 
 
 if __name__ == "__main__":

@@ -19,9 +19,13 @@ def job(rows: list[dict[str, str]], task: Task) -> tuple[float, str]:
     async def main() -> tuple[float, str]:
         digest = hashlib.sha256()
         simulator = Simulator(SimSettings(seed=1))
-        async with Engine(handler=simulator.handler, base_url="http://sim/v1", api_key="sim", seed=1, log="off") as engine:
+        async with Engine(
+            handler=simulator.handler, base_url="http://sim/v1", api_key="sim", seed=1, log="off"
+        ) as engine:
             async for result in engine.map(rows, task, concurrency=1):
-                digest.update(repr((result.index, result.text, result.latency_s, result.usage, result.dollars)).encode())
+                digest.update(
+                    repr((result.index, result.text, result.latency_s, result.usage, result.dollars)).encode()
+                )
         return asyncio.get_running_loop().time(), digest.hexdigest()
 
     return virtual_run(main)

@@ -69,5 +69,5 @@ def test_it_serves_until_ctrl_c_and_prints_the_bill():
         rest = child.stdout.read().decode()
     assert child.returncode == 0
     assert banner.startswith("This is a simulator, not a model")
-    assert "1 attempts: 1 answered, 0 rate-limited" in rest
+    assert "1 attempt: 1 answered, 0 rate-limited" in rest
     assert "9 tokens in (0 cached), 2 out; $0.0000" in rest

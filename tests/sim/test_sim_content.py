@@ -293,3 +293,18 @@ def test_a_cached_prefix_is_cheaper_faster_and_in_the_usage():
     assert (first.cached_tokens, second.cached_tokens % 128) == (0, 0)
     assert second.cached_tokens > 8_000
     assert second.dollars < first.dollars
+
+
+@pytest.mark.parametrize(
+    "unit", ["\n", " ", "a", "1", "a ", "1 ", '"', "a, ", "labels: ", "one of ", "Text: ", "@", ". ", "{["]
+)
+def test_hostile_text_is_read_in_linear_time(unit):
+    """Patterns are bounded: 60,000 characters of anything are read before anyone notices (or this test hangs)."""
+    text = (unit * 60_000)[:60_000]
+    read_plan(text)
+    split_item(text, alone=False)
+    fill(
+        {"properties": {n: {"type": "string"} for n in ("email", "phone", "amount", "id", "x")}},
+        text,
+        lambda n, _: n[0],
+    )

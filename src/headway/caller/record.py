@@ -11,20 +11,29 @@ from headway.types import Call, Handler, Outcome, Reply, Trace
 
 __all__ = ["Record", "outcome_of"]
 
+TEXT_BYTES_MAX = 1024 * 1024
+"""How much of an answer the log keeps where texts were asked for."""
+
 
 class Record:
-    """The outermost layer. `finished(trace)` is called once per call, with the trace ended."""
+    """The outermost layer. `finished(trace)` is called once per call, with the trace ended.
 
-    __slots__ = ("_finished", "_next")
+    With `texts`, the request and the answer (its first `TEXT_BYTES_MAX`) are in the trace as well.
+    """
 
-    def __init__(self, next_: Handler, finished: Callable[[Trace], None]) -> None:
+    __slots__ = ("_finished", "_next", "_texts")
+
+    def __init__(self, next_: Handler, finished: Callable[[Trace], None], *, texts: bool = False) -> None:
         self._next = next_
         self._finished = finished
+        self._texts = texts
 
     async def __call__(self, call: Call) -> Reply:
         trace = call.trace
         loop = asyncio.get_running_loop()
         trace.on_end(self._finished)
+        if self._texts:
+            trace.prompt, trace.answer = call.body, b""
         try:
             reply = await self._next(call)
         except HeadwayError as error:
@@ -39,6 +48,8 @@ class Record:
         body = reply.body
         if body is not None:
             trace.reply_bytes = len(body)
+            if self._texts:
+                trace.answer = body[:TEXT_BYTES_MAX]
             trace.end(trace.settled or "ok", loop.time())
             return reply
         stream = _Watched(reply, trace)
@@ -69,6 +80,8 @@ class _Watched:
             trace.settled = outcome_of(error)
             raise
         trace.reply_bytes += len(chunk)
+        if trace.answer is not None and len(trace.answer) < TEXT_BYTES_MAX:
+            trace.answer += chunk
         return chunk
 
     async def aclose(self) -> None:

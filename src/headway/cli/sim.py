@@ -98,7 +98,8 @@ def _totals(simulator: Simulator) -> None:
     totals = simulator.ledger.totals
     unpriced = f" ({totals.unpriced} attempts of unknown price not included)" if totals.unpriced else ""
     typer.echo(
-        f"\n{totals.attempts:,} attempts: {totals.ok:,} answered, {totals.throttled:,} rate-limited,"
+        f"\n{totals.attempts:,} {'attempt' if totals.attempts == 1 else 'attempts'}:"
+        f" {totals.ok:,} answered, {totals.throttled:,} rate-limited,"
         f" {totals.aborted:,} aborted, {totals.failed:,} failed\n"
         f"{totals.input_tokens:,} tokens in ({totals.cached_tokens:,} cached), {totals.output_tokens:,} out;"
         f" ${totals.dollars:,.6f}{unpriced}"

@@ -205,7 +205,7 @@ class Engine:
             trace=trace,
             tenant=tenant,
             cache_mode=mode,
-            deadline_at_s=inf if deadline_s is None else trace.started_at_s + deadline_s,
+            deadline_at_s=trace.started_at_s + min(inf if deadline_s is None else deadline_s, self.settings.timeout_s),
             priority=priority if isinstance(priority, int) else _PRIORITIES[priority],
             attempts_max=self.settings.attempts_max,
             tags=trace.tags,

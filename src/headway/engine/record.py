@@ -30,7 +30,11 @@ class Recorder:
     def finished(self, trace: Trace) -> None:
         """A caller or an attempt has ended."""
         if self._log is not None:
-            self._log.write(trace)
+            prompt, answer = trace.prompt, trace.answer
+            if prompt is None:
+                self._log.write(trace)
+            else:
+                self._log.write(trace, prompt.decode("utf-8", "replace"), (answer or b"").decode("utf-8", "replace"))
         rank = 10 if trace.outcome in _QUIET else (30 if trace.kind == "call" else 20)
         if rank >= self._rank:
             self._say(trace, rank)

@@ -91,7 +91,9 @@ class Stack:
             handle = self.cache = Cache(
                 handle, self._stores, freshness_of(settings), wall_s=self._wall_s, rng=rng, refresh=refresh
             )
-        self._handle: Handler = Record(Deadline(handle, settings.timeout_s), self._recorder.finished)
+        self._handle: Handler = Record(
+            Deadline(handle, settings.timeout_s), self._recorder.finished, texts=settings.log_prompts
+        )
 
     async def handle(self, call: Call) -> Reply:
         """Send the call through every layer."""

@@ -21,12 +21,14 @@ from headway.sim.profiles import Profile
 from headway.sim.quality import PromptFacts, Quality
 from headway.sim.reading import Plan, read_plan, split_item
 from headway.sim.schema import fill
-from headway.sim.text import STOPWORDS, Memo, dice, pieces, stems
+from headway.sim.text import STOPWORDS, Memo, dice, memo_key, pieces, stems
 
 __all__ = ["Author", "Completion"]
 
 _EFFORT_TOKENS: Final = {"low": 120, "medium": 400, "high": 1_200, "xhigh": 2_400}
 _WORDS_MAX: Final = 20_000
+_CHARS_MAX: Final = 20_000
+"""What is looked at for labels and schemas."""
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +77,7 @@ class Author:
     def __init__(self, seed: int, quality: Quality | None) -> None:
         self._seed = seed
         self._quality = quality
-        self._plans: Memo[str, Plan] = Memo(512)
+        self._plans: Memo[str | bytes, Plan] = Memo(512)
         self._indexes: Memo[tuple[str, ...], LabelIndex] = Memo(256)
 
     def write(self, ask: Ask, profile: Profile, prompt_tokens: int, content: bytes, index: int = 0) -> Completion:
@@ -90,7 +92,7 @@ class Author:
         """
         rng = dice(self._seed, "content", content, index)
         task = self._task(ask, profile, prompt_tokens, rng)
-        tool = _tool(ask, task.text)
+        tool = _tool(ask, task.text[:_CHARS_MAX])
         if tool is not None:
             text = self._json(task, tool.get("parameters") or {"type": "object", "properties": {}})
         elif ask.schema is not None:
@@ -100,7 +102,8 @@ class Author:
         return _bounded(text, ask, profile, rng, str(tool["name"]) if tool is not None else "")
 
     def _plan(self, text: str) -> Plan:
-        return self._plans.get(text) or self._plans.put(text, read_plan(text))
+        key = memo_key(text)
+        return self._plans.get(key) or self._plans.put(key, read_plan(text))
 
     def _task(self, ask: Ask, profile: Profile, prompt_tokens: int, rng: Random) -> _Task:
         """Find the item: in the last user message that has one."""
@@ -159,9 +162,9 @@ class Author:
     def _label(self, task: _Task, index: LabelIndex | None, item: str) -> str:
         """The label with the most evidence; by the throw of the dice, a runner-up."""
         if index is None:
-            words = stems(item)
+            words = stems(item[:_CHARS_MAX])
             return "_".join(words[:2]) or "general"
-        ranked = index.rank(item)
+        ranked = index.rank(item[:_CHARS_MAX])
         if not ranked:
             ranked = [index.default if index.default is not None else task.rng.randrange(len(index.names))]
         if self._quality is None or not self._quality.errs(task.profile.tier, task.facts, task.rng):
@@ -185,7 +188,7 @@ class Author:
                 plan=task.plan, items=task.items, facts=facts, profile=task.profile, rng=task.rng
             ), index, text)  # fmt: skip
 
-        value = fill(schema, task.text, choose, items=task.items if len(task.items) > 1 else ())
+        value = fill(schema, task.text[:_CHARS_MAX], choose, items=task.items if len(task.items) > 1 else ())
         text = msgspec.json.encode(value).decode()
         if self._quality is not None and self._quality.violates(task.profile.tier, task.rng):
             return text[: max(1, len(text) * 3 // 4)]
@@ -194,8 +197,8 @@ class Author:
 
 def _explained(label: str, task: _Task) -> str:
     """What models write when they are not told to be brief."""
-    quote = prose.shortened(task.text, 16)
-    words = [word for word in re.findall(r"[a-z]{3,}", task.text.lower()) if word not in STOPWORDS]
+    quote = prose.shortened(task.text[:_CHARS_MAX], 16)
+    words = [word for word in re.findall(r"[a-z]{3,}", task.text[:_CHARS_MAX].lower()) if word not in STOPWORDS]
     evidence = ", ".join(dict.fromkeys(words[:6])) or "its tone"
     return (
         f'The customer writes: "{quote}". What decides here are the words around {evidence}, taken together with the'

@@ -32,6 +32,8 @@ _MARK: Final = re.compile(
     re.IGNORECASE,
 )
 _MARK_CHARS_MAX: Final = 200
+_HEAD_CHARS: Final = 40_000
+_TAIL_CHARS: Final = 20_000
 _MARKS_MAX: Final = 2_000
 _BOUNDS: Final = ("\n", ". ", "! ", "? ", ": ", "; ")
 _AFTER: Final = re.compile(r"\**\s*")
@@ -46,20 +48,26 @@ _FORM: Final = re.compile(
     r"only (?:the|with the|json|one)|one of\b|exactly \d|at most \d|bullets?\b|\bjson\b|one sentence|nothing else",
     re.IGNORECASE,
 )
-_CUE: Final = re.compile(r"\n\s*(?:the )?(?:label|category|answer|intent|class|output|summary|response)\s*:\s*\Z", re.I)
+_CUE: Final = re.compile(
+    r"\n[ \t]{0,8}(?:the )?(?:label|category|answer|intent|class|output|summary|response) ?:\s{0,8}\Z", re.I
+)
 _NUMBERS: Final = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
 }  # fmt: skip
 _N: Final = r"(?P<n>\d{1,4}|" + "|".join(_NUMBERS) + ")"
 _BULLETS: Final = re.compile(
-    rf"(?P<how>exactly|at most|up to|no more than|a maximum of|max\.?)?\s*\b{_N}\s+(?:[\w'\"*-]+\s+){{0,2}}?"
+    rf"(?:(?P<how>exactly|at most|up to|no more than|a maximum of|max\.?)\s{{1,3}})?\b{_N}\s{{1,3}}"
+    r"(?:[\w'\"*-]{1,20} ){0,2}?"
     r"(?:bullets?(?:[- ]points?)?|key points)\b",
     re.I,
 )
-_BULLET_WORDS: Final = re.compile(rf"(?:at most|no more than|up to|max(?:imum)?\.?(?: of)?|under)\s+{_N}\s+words", re.I)
+_BULLET_WORDS: Final = re.compile(
+    rf"(?:at most|no more than|up to|max(?:imum)?\.?(?: of)?|under)\s{{1,3}}{_N}\s{{1,3}}words", re.I
+)
 _SENTENCES: Final = re.compile(rf"\b{_N}(?: short| single)?[- ]sentences?\b|a single sentence", re.I)
 _WORDS: Final = re.compile(
-    rf"(?P<how>at most|no more than|up to|under|max(?:imum)?\.?(?: of)?|fewer than)?\s*\b{_N}[- ]words?\b", re.I
+    rf"(?:(?P<how>at most|no more than|up to|under|max(?:imum)?\.?(?: of)?|fewer than)\s{{1,3}})?\b{_N}[- ]words?\b",
+    re.I,
 )
 _ONLY: Final = re.compile(
     r"\b(?:only|just)\b[^.\n]{0,40}\b(?:label|category|class|intent|name|word|option|one of)\b|nothing else"
@@ -71,11 +79,11 @@ _CHOICE: Final = re.compile(
 )
 _JSON: Final = re.compile(r"\b(?:only|return|respond|valid|as|in|output)\b[^.\n]{0,30}\bjson\b", re.I)
 _KEYS: Final = re.compile(
-    r"\b(?:keys|fields|properties)\b(?: (?:named|called|are|of))?:?\s+"
-    r"((?:[`'\"]?[A-Za-z_]\w*[`'\"]?(?:,\s*(?:and )?|\s+and\s+)?){1,12})",
+    r"\b(?:keys|fields|properties)\b(?: (?:named|called|are|of))?:?\s{1,3}"
+    r"([`'\"]?[A-Za-z_]\w{0,40}[`'\"]?(?:(?:, ?(?:and )?| and )[`'\"]?[A-Za-z_]\w{0,40}[`'\"]?){0,19})",
     re.I,
 )
-_SKELETON: Final = re.compile(r"\"([A-Za-z_]\w{0,40})\"\s*:")
+_SKELETON: Final = re.compile(r"\"([A-Za-z_]\w{0,40})\" ?:")
 _GUIDE: Final = re.compile(r"\b(?:rules?|if (?:the|a|it)|when the|examples?|definitions?|e\.g\.|means)\b", re.I)
 
 
@@ -102,7 +110,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_plan(text: str) -> Plan:
-    """Read the instructions: everything in the prompt but the item."""
+    """Read the instructions: everything in the prompt but the item; of long ones the start and the end."""
+    if len(text) > _HEAD_CHARS + _TAIL_CHARS:
+        text = f"{text[:_HEAD_CHARS]}\n{text[-_TAIL_CHARS:]}"
     names, hints = find_labels(text)
     labels = LabelIndex(names, hints) if names else None
     wish = _BULLETS.search(text)

@@ -26,14 +26,14 @@ _ARRAY_MIN_MAX: Final = 1_000
 _NUMBER: Final = re.compile(r"-?\d+(?:[.,]\d+)?")
 _NEGATED: Final = re.compile(r"\b(?:not|no|never|without|can't|cannot|won't|doesn't|don't)\b", re.I)
 _FOUND_BY: Final = (
-    ("email", re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")),
-    ("url", re.compile(r"https?://\S+")),
-    ("phone", re.compile(r"\+?\d[\d ()-]{6,}\d")),
+    ("email", re.compile(r"[\w.+-]{1,64}@[\w-]{1,60}\.[\w.]{1,60}")),
+    ("url", re.compile(r"https?://\S{1,500}")),
+    ("phone", re.compile(r"\+?\d[\d ()-]{6,20}\d")),
     ("date", re.compile(r"\d{4}-\d{2}-\d{2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")),
-    ("order", re.compile(r"#?\b[A-Z]{0,3}-?\d{3,}\b")),
-    ("id", re.compile(r"#?\b[A-Z]{0,3}-?\d{3,}\b")),
-    ("amount", re.compile(r"[$€£]\s?\d[\d,.]*|\d[\d,.]*\s?(?:dollars|euros?|pounds|USD|EUR|GBP)")),
-    ("name", re.compile(r"\b[A-Z][a-z]+(?: [A-Z][a-z]+)+\b")),
+    ("order", re.compile(r"#?\b[A-Z]{0,3}-?\d{3,20}\b")),
+    ("id", re.compile(r"#?\b[A-Z]{0,3}-?\d{3,20}\b")),
+    ("amount", re.compile(r"[$€£]\s?\d[\d,.]{0,20}|\b\d[\d,.]{0,20}\s?(?:dollars|euros?|pounds|USD|EUR|GBP)")),
+    ("name", re.compile(r"\b[A-Z][a-z]{1,30}(?: [A-Z][a-z]{1,30}){1,4}\b")),
 )
 _FORMATS: Final = {
     "date": "2026-01-01", "date-time": "2026-01-01T00:00:00Z", "time": "00:00:00Z", "email": "unknown@example.com",

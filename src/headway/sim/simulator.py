@@ -31,7 +31,7 @@ from headway.sim.prefix import PrefixCache
 from headway.sim.profiles import Profile, profile_for
 from headway.sim.refusals import HTML, Refused, invalid, model_not_found, rate_limited
 from headway.sim.settings import SimSettings
-from headway.sim.text import Memo, count_tokens, dice, digest
+from headway.sim.text import Memo, count_tokens, dice, digest, memo_key
 from headway.types import Call, Headers, Reply, Usage
 
 __all__ = ["MARK", "Simulator"]
@@ -67,7 +67,7 @@ class Simulator:
         self._prefixes = PrefixCache(settings.prefix_ttl_s)
         self._author = Author(settings.seed, settings.quality)
         self._attempts: Memo[bytes, int] = Memo(_CONTENTS_MAX)
-        self._lengths: Memo[str, int] = Memo(2_048)
+        self._lengths: Memo[str | bytes, int] = Memo(2_048)
         self._in_flight: dict[str, int] = {}
         self._first_s: float | None = None
 
@@ -227,13 +227,13 @@ class Simulator:
         if len(text) < _LONG_TEXT:
             return count_tokens(text)
         parts = text.split("\n\n")
-        counted = (
-            count_tokens(part)
-            if len(part) < _LONG_TEXT
-            else self._lengths.get(part) or self._lengths.put(part, count_tokens(part))
-            for part in parts
-        )
-        return sum(counted) + len(parts) - 1
+        return sum(map(self._paragraph, parts)) + len(parts) - 1
+
+    def _paragraph(self, text: str) -> int:
+        if len(text) < _LONG_TEXT:
+            return count_tokens(text)
+        key = memo_key(text)
+        return self._lengths.get(key) or self._lengths.put(key, count_tokens(text))
 
     def _cached(self, ask: Ask, name: str, credential: str, tokens: int) -> int:
         if tokens < 1_024 or ask.api == "embeddings":

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from random import Random
 from typing import Final, Generic, TypeVar
 
-__all__ = ["STOPWORDS", "Memo", "count_tokens", "dice", "digest", "pieces", "sentences", "stem", "stems"]
+__all__ = ["STOPWORDS", "Memo", "count_tokens", "dice", "digest", "memo_key", "pieces", "sentences", "stem", "stems"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -18,6 +18,7 @@ _WORD: Final = re.compile(r"[a-z]+|[0-9]+|[^\W\d_]+")
 _SENTENCE: Final = re.compile(r"[^.!?\n]+[.!?]*|[.!?]+")
 _NEGATED: Final = re.compile(r"\b(?:can|won|don|doesn|didn|isn|wasn|hasn|haven|couldn|wouldn|aren|weren)['’]?t\b")
 _EXACT_CHARS_MAX: Final = 65_536
+_KEY_CHARS_MAX: Final = 2_000
 
 _STOP: Final = (
     "a about after all also am an and any are as at be because been before being both but by can could did do does"
@@ -111,6 +112,11 @@ def digest(*parts: str | bytes | int) -> bytes:
         hashed.update(len(raw).to_bytes(8, "little"))
         hashed.update(raw)
     return hashed.digest()
+
+
+def memo_key(text: str) -> str | bytes:
+    """The text, or its digest where it is long: a memo's keys are bounded too."""
+    return text if len(text) <= _KEY_CHARS_MAX else digest(text)
 
 
 def dice(*parts: str | bytes | int) -> Random:

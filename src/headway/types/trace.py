@@ -54,6 +54,9 @@ class Trace:
     tags = Tags()
     tenant = ""
     block_hashes: tuple[str, ...] = ()
+    prompt: bytes | None = None
+    """The request's body, like `answer`: only where the user asked for texts in the log."""
+    answer: bytes | None = None
     body_bytes = 0
     reply_bytes = 0
     settled: Outcome | None = None
