@@ -33,6 +33,7 @@ from headway.store.base import Store
 from headway.types import Call, Handler, Headers, Reply, Trace
 from headway.upstream import InProcess, Timeouts, Upstream
 from headway.wire import reader_for
+from headway.wire.blocks import PromptBlocks
 from headway.wire.prices import Prices
 from headway.wire.prices import load as load_prices
 
@@ -149,7 +150,7 @@ class Stack:
             caller.tags,
         )
         trace.body_bytes = len(call.body)
-        trace.block_hashes = call.view.block_hashes
+        trace.block_hashes = PromptBlocks(call.body)
         trace.on_end(self._attempt_ended)
         return Attempt(
             replace(call, trace=trace),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from headway.types.views import Outcome, Tags, Usage
@@ -53,7 +53,7 @@ class Trace:
     attempts = 0
     tags = Tags()
     tenant = ""
-    block_hashes: tuple[str, ...] = ()
+    block_hashes: Iterable[str] = ()
     prompt: bytes | None = None
     """The request's body, like `answer`: only where the user asked for texts in the log."""
     answer: bytes | None = None

@@ -77,8 +77,6 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     """A stream that will carry usage by the client's own wish (or always, as Responses streams do)."""
     answers: int = 1
     """Answers asked for at once (``n``)."""
-    block_hashes: tuple[str, ...] = ()
-    """Hashes of the prompt's consecutive blocks (16 hex digits), for prefix analysis; no text can be got back."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

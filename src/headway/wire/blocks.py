@@ -6,6 +6,7 @@ for them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final
 
@@ -13,10 +14,22 @@ import msgspec
 
 from headway.wire.openai_request import UNREADABLE, has_markers, strip_markers
 
-__all__ = ["BLOCKS_MAX", "block_hashes"]
+__all__ = ["BLOCKS_MAX", "PromptBlocks", "block_hashes"]
 
 BLOCKS_MAX: Final = 64
 _ABSENT: Final = (b"", b"null")
+
+
+class PromptBlocks:
+    """The block hashes of a body, made when they are iterated: by the log's writer, off the event loop."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(block_hashes(self._body))
 
 
 class _Prompt(msgspec.Struct):

@@ -89,7 +89,7 @@ class OpenAIResponses:
     format = _FORMAT
 
     def read_request(self, body: bytes, headers: Headers) -> RequestView:
-        """See `Reader.read_request`. `block_hashes` stays empty: `wire.blocks` computes them on demand."""
+        """See `Reader.read_request`. Prefix hashes are `wire.blocks`' business, on demand."""
         try:
             request = _decode_request(body)
         except UNREADABLE:
