@@ -142,8 +142,8 @@ def test_the_token_bound_cuts_and_says_so():
 def test_stop_texts_end_the_answer():
     """What comes before the first stop text, without it."""
     whole = ask("Write 40 words.")
-    word = whole.split()[5]
-    assert ask("Write 40 words.", stop=[word, "never there"]) == whole[: whole.index(word)]
+    stops = [f" {whole.split()[5]}", "never there", f" {whole.split()[2]}"]
+    assert ask("Write 40 words.", stop=stops) == whole[: min(whole.index(stops[0]), whole.index(stops[2]))]
 
 
 def test_thinking_is_billed_and_counted_apart():

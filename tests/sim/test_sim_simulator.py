@@ -28,20 +28,40 @@ def strip(body: bytes) -> bytes:
 @given(order=st.permutations(range(len(TEXTS))), pauses=st.lists(st.floats(0, 2), min_size=12, max_size=12))
 @settings(max_examples=25)
 def test_same_seed_same_bytes_whatever_the_interleaving(order, pauses):
-    """Answers, usage and ids depend on seed and content, not on what else runs, when or in which order."""
+    """Answers, usage, ids and latency at no load depend on seed and content, not on what else runs or when."""
 
-    async def main(numbers: list[int], waits: list[float]) -> dict[int, bytes]:
-        simulator, found = Simulator(SimSettings(seed=7)), {}
+    async def main(numbers: list[int], waits: list[float]) -> dict[int, tuple[bytes, float]]:
+        simulator, found = Simulator(SimSettings(seed=7, capacity=1_000_000)), {}
 
         async def one(number: int, wait_s: float) -> None:
             await asyncio.sleep(wait_s)
-            found[number] = strip((await chat(simulator, TEXTS[number])).body)
+            start_s = now_s()
+            body = strip((await chat(simulator, TEXTS[number])).body)
+            found[number] = body, now_s() - start_s
 
         await asyncio.gather(*(one(n, w) for n, w in zip(numbers, waits, strict=True)))
         return found
 
     mixed = run_virtual(lambda: main(list(order), pauses))
-    assert mixed == run_virtual(lambda: main(list(range(len(TEXTS))), [0.0] * len(TEXTS)))
+    plain = run_virtual(lambda: main(list(range(len(TEXTS))), [0.0] * len(TEXTS)))
+    for number, (body, took_s) in plain.items():
+        assert mixed[number][0] == body
+        assert mixed[number][1] == pytest.approx(took_s, rel=1e-3)
+
+
+def test_another_attempt_has_another_id_and_latency_but_the_same_answer():
+    """Asking again is a new attempt: its dice are new, its content is not."""
+
+    async def main() -> list[tuple[str, float, str]]:
+        simulator, found = Simulator(SimSettings()), []
+        for _ in range(3):
+            start_s = now_s()
+            reply = await chat(simulator, TEXTS[0])
+            found.append((reply.header("x-request-id"), now_s() - start_s, chat_text(reply)))
+        return found
+
+    ids, times_s, texts = (set(column) for column in zip(*run_virtual(main), strict=True))
+    assert (len(ids), len(times_s), len(texts)) == (3, 3, 1)
 
 
 def test_a_run_repeats_byte_for_byte_and_another_seed_differs():

@@ -139,28 +139,25 @@ def play_stream(play: Play, ask: Ask, done: list[Completion], meta: Meta) -> Pla
 
 
 async def _chunks(play: Play, ask: Ask, events: Iterator[Event]) -> AsyncGenerator[bytes, None]:
+    """The stream's bytes; who breaks it off ends the play by closing the reply."""
     account = play.account
     fault, half = account.fault, (play.longest + 1) // 2
-    total = account.usage.output_tokens
-    try:
-        for due, raw in events:
-            if fault in ("reset", "stall", "truncated", "event", "malformed") and due >= half:
-                if fault in ("reset", "stall"):
-                    await play.break_off()
-                if fault == "malformed":
-                    yield raw[: len(raw) // 2].rstrip(b"\n") + b"\n\n"
-                    fault = "malformed, sent"
-                    continue
-                if fault == "event":
-                    yield error_event(ask)
-                play.end(account.fault)
-                return
-            await play.token(due)
-            yield raw
-        account.generated = total
-        play.end("malformed" if fault == "malformed, sent" else "empty" if fault == "empty" else "ok")
-    finally:
-        play.end("aborted")
+    for due, raw in events:
+        if fault in ("reset", "stall", "truncated", "event", "malformed") and due >= half:
+            if fault in ("reset", "stall"):
+                await play.break_off()
+            if fault == "malformed":
+                yield raw[: len(raw) // 2].rstrip(b"\n") + b"\n\n"
+                fault = ""  # once is enough
+                continue
+            if fault == "event":
+                yield error_event(ask)
+            play.end(fault)
+            return
+        await play.token(due)
+        yield raw
+    account.generated = account.usage.output_tokens
+    play.end(account.fault if account.fault in ("malformed", "empty") else "ok")
 
 
 def refusal_of(fault: str, *, stream: bool) -> Refused | None:
