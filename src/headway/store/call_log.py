@@ -1,7 +1,7 @@
 """The call log: a row per caller and a row per try, in one SQLite file. Reports, metrics and advice read it.
 
 No prompt and no answer is in it unless it is handed over; credentials are in it as digests only.
-`call_reader` reads it.
+`call_reader` reads it; for SQL by hand there are two views, `calls` and `attempts`, with the columns of `LogRow`.
 """
 
 from __future__ import annotations
@@ -10,36 +10,44 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
+from headway.store.bulk import BulkInsert
 from headway.store.database import DatabaseFile, Layout
-from headway.store.rows import COLUMN_TYPES, columns_of, snapshot
+from headway.store.rows import SNAPSHOT, VIEW_COLUMNS, encoded, snapshot
 from headway.store.writer import SqliteWriter, WriterSettings, log_warning
 from headway.types import Trace
 
 __all__ = ["LAYOUT", "CallLog"]
 
-_COLUMNS = ", ".join(f'"{name}" {kind}' for name, kind in COLUMN_TYPES.items())
-_PRUNE_ROWS_MAX = 2_000
+_PRUNE_ROWS_MAX = 20_000
+_START_WALL_S, _TAGS = SNAPSHOT.index("start_wall_s"), SNAPSHOT.index("tags")
+
+
+def _view(table: str, found_by: str) -> str:
+    shown = {**VIEW_COLUMNS, found_by: found_by}
+    columns = ", ".join(f'{sql} AS "{name}"' for name, sql in shown.items())
+    return f"CREATE VIEW {table} AS SELECT row AS rowid, {columns} FROM {table}_data"  # noqa: S608 - our own words
+
 
 LAYOUT = Layout(
     kind="call log",
     application_id=0x48574C31,  # "HWL1"
-    version=1,
+    version=2,
     older="keep",
     schema=tuple(
-        statement.format(table=table, found_by=found_by, columns=_COLUMNS)
+        statement
         for table, found_by in (("calls", "id"), ("attempts", "flight_id"))
         for statement in (
-            "CREATE TABLE {table} (row INTEGER PRIMARY KEY, {columns})",
-            "CREATE INDEX {table}_{found_by} ON {table} ({found_by})",
-            "CREATE INDEX {table}_start ON {table} (start_wall_s)",
-            "CREATE INDEX {table}_run ON {table} (run, start_wall_s) WHERE run != ''",
+            f"CREATE TABLE {table}_data (row INTEGER PRIMARY KEY, {found_by} TEXT NOT NULL,"
+            " start_wall_s REAL NOT NULL, run TEXT NOT NULL, data TEXT NOT NULL)",
+            f"CREATE INDEX {table}_{found_by} ON {table}_data ({found_by})",
+            f"CREATE INDEX {table}_start ON {table}_data (start_wall_s)",
+            f"CREATE INDEX {table}_run ON {table}_data (run, start_wall_s) WHERE run != ''",
+            _view(table, found_by),
         )
     ),
 )
-
-_Taken: TypeAlias = tuple[tuple[Any, ...], str | None, str | None]
 
 
 class CallLog:
@@ -66,9 +74,10 @@ class CallLog:
         file = DatabaseFile(Path(path), LAYOUT, on_error)
         file.open().close()
         self.path = file.path
-        self._calls = _Table("calls", rows_max)
-        self._attempts = _Table("attempts", rows_max)
+        self._calls = _Table("calls", "id", rows_max)
+        self._attempts = _Table("attempts", "flight_id", rows_max)
         self._writer = SqliteWriter(file, writer, on_error=on_error)
+        self._submit = self._writer.submit
 
     @property
     def dropped(self) -> int:
@@ -77,9 +86,11 @@ class CallLog:
 
     def write(self, trace: Trace, prompt: str | None = None, answer: str | None = None) -> None:
         """Queue the trace's row, as the trace stands now; texts only where the user asked for them."""
-        texts_bytes = (len(prompt) if prompt else 0) + (len(answer) if answer else 0)
         table = self._calls if trace.kind == "call" else self._attempts
-        self._writer.submit(table, (snapshot(trace), prompt, answer), texts_bytes)
+        if prompt is None and answer is None:
+            self._submit(table, snapshot(trace))
+        else:
+            self._submit(table, (*snapshot(trace), prompt, answer), len(prompt or "") + len(answer or ""))
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until what was written so far is on disk (or given up); False when that took longer."""
@@ -93,14 +104,19 @@ class CallLog:
 class _Table:
     """The sink of one table: inserts, and keeps it under its number of rows."""
 
-    def __init__(self, name: str, rows_max: int) -> None:
-        self._insert = f"INSERT INTO {name} VALUES (NULL{', ?' * len(COLUMN_TYPES)})"  # noqa: S608
-        self._span = f"SELECT (SELECT min(row) FROM {name}), (SELECT max(row) FROM {name})"  # noqa: S608
-        self._prune = f"DELETE FROM {name} WHERE row < ?"  # noqa: S608
+    def __init__(self, name: str, found_by: str, rows_max: int) -> None:
+        self._found_by = SNAPSHOT.index(found_by)
+        self._insert = BulkInsert(f"INSERT INTO {name}_data ({found_by}, start_wall_s, run, data)", 4)
+        self._span = f"SELECT (SELECT min(row) FROM {name}_data), (SELECT max(row) FROM {name}_data)"  # noqa: S608
+        self._prune = f"DELETE FROM {name}_data WHERE row < ?"  # noqa: S608
         self._rows_max = rows_max
 
-    def write(self, connection: sqlite3.Connection, rows: list[_Taken]) -> None:
-        connection.executemany(self._insert, [columns_of(*row) for row in rows])
+    def write(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+        found_by = self._found_by
+        values: list[Any] = []
+        for row in rows:
+            values += (row[found_by], row[_START_WALL_S], row[_TAGS].run, encoded(row).decode())
+        self._insert.execute(connection, values)
         oldest, youngest = connection.execute(self._span).fetchone()
         # Rows only ever go from the old end, so their numbers are gapless. In chunks: a smaller bound than
         # last time must not hold the lock for seconds.
@@ -108,5 +124,5 @@ class _Table:
         if excess > 0:
             connection.execute(self._prune, (oldest + excess,))
 
-    def written(self, rows: list[_Taken]) -> None:
+    def written(self, rows: list[tuple[Any, ...]]) -> None:
         pass

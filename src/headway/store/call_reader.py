@@ -15,12 +15,10 @@ import msgspec
 from headway.errors import ConfigError
 from headway.store.call_log import LAYOUT
 from headway.store.database import DatabaseFile
-from headway.store.rows import COLUMN_TYPES, LogRow, row_of
+from headway.store.rows import LogRow, row_of
 from headway.store.writer import log_warning
 
 __all__ = ["CallLogReader", "LatencyBreakdown", "Part", "breakdown_of"]
-
-_COLUMNS = ", ".join(f'"{name}"' for name in COLUMN_TYPES)
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,12 +138,12 @@ class CallLogReader:
         asked = (("run = ? AND run != ''", run), ("start_wall_s >= ?", since_wall_s), further)
         given = [(condition, value) for condition, value in asked if value is not None]
         where = " AND ".join(condition for condition, _ in given) or "true"
-        sql = f"SELECT {_COLUMNS} FROM {table} WHERE {where} ORDER BY row DESC LIMIT ?"  # noqa: S608 - our own words
+        sql = f"SELECT data FROM {table}_data WHERE {where} ORDER BY row DESC LIMIT ?"  # noqa: S608 - our own words
         try:
             rows = self._connection.execute(sql, [*(value for _, value in given), limit]).fetchall()
-        except sqlite3.Error as problem:
+            return [row_of(data) for (data,) in reversed(rows)]
+        except (sqlite3.Error, msgspec.MsgspecError) as problem:
             raise ConfigError(f"The call log {self._path} cannot be read ({problem}); name another.") from problem
-        return [row_of(values) for values in reversed(rows)]
 
 
 def breakdown_of(call: LogRow, attempts: list[LogRow]) -> LatencyBreakdown | None:

@@ -1,19 +1,21 @@
-"""A row of the call log: its fields (which are the table's columns), and how a `Trace` becomes one.
+"""A row of the call log: its fields (which are the columns of the views), and how a `Trace` becomes one.
 
-`snapshot` runs on the event loop and only copies references; `columns_of` runs on the writer's thread.
+`snapshot` runs on the event loop and only copies references. The writer's thread turns it into JSON, and that is what
+is kept: to bind 45 values would cost more than all the rest (2-5 us a row with the interpreter lock held, against 1).
+Only what is searched by has columns of its own; views show the rest as columns, and `row_of` reads it back exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 
-from headway.types import Trace, Usage
+from headway.types import Tags, Trace, Usage
 
-__all__ = ["COLUMN_TYPES", "LogRow", "columns_of", "row_of", "snapshot"]
+__all__ = ["SNAPSHOT", "VIEW_COLUMNS", "LogRow", "encoded", "row_of", "snapshot"]
 
 
 class LogRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,61 +82,101 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True):
     answer: str | None
 
 
-def _column_types() -> dict[str, str]:
-    names = {bool: "INTEGER", int: "INTEGER", float: "REAL", str: "TEXT"}
-    hints = get_type_hints(LogRow)
-    types = {}
-    for field in LogRow.__struct_fields__:
-        plain = next(kind for kind in names if hints[field] in (kind, kind | None))
-        types[field] = names[plain] if hints[field] != plain else f"{names[plain]} NOT NULL"
-    return types
+class _Taken(msgspec.Struct, frozen=True, array_like=True):
+    """A snapshot: attributes of `Trace`, then the two texts. New ones go to the end, with a default."""
+
+    id: str
+    flight_id: str
+    start_wall_s: float
+    started_at_s: float
+    wait_s: float
+    connect_s: float | None
+    sent_at_s: float | None
+    first_byte_at_s: float | None
+    first_content_at_s: float | None
+    ended_at_s: float | None
+    provider_queue_s: float | None
+    provider_processing_s: float | None
+    provider_estimated: bool
+    model: str
+    upstream: str
+    path: str
+    format: str
+    stream: bool
+    status: int | None
+    outcome: str | None
+    error_code: str
+    finish: str
+    request_id: str
+    cache: str
+    attempts: int
+    attempt_index: int
+    output_tokens_max: int | None
+    usage: Usage | None
+    dollars: float | None
+    saved_dollars: float | None
+    maybe_billed: bool
+    tags: Tags
+    tenant: str
+    block_hashes: tuple[str, ...]
+    body_bytes: int
+    reply_bytes: int
+    prompt: str | None = None
+    answer: str | None = None
 
 
-COLUMN_TYPES = _column_types()
-"""Column to SQL type, in the order of the fields of `LogRow`."""
+SNAPSHOT: tuple[str, ...] = _Taken.__struct_fields__[:-2]
+"""The attributes that a snapshot takes, in its order."""
 
-snapshot: Callable[[Trace], tuple[Any, ...]] = attrgetter(
-    "id", "flight_id", "start_wall_s", "started_at_s", "wait_s", "connect_s", "sent_at_s", "first_byte_at_s",
-    "first_content_at_s", "ended_at_s", "provider_queue_s", "provider_processing_s", "provider_estimated",
-    "model", "upstream", "path", "format", "stream", "status", "outcome", "error_code", "finish",
-    "request_id", "cache", "attempts", "attempt_index", "output_tokens_max", "usage", "dollars",
-    "saved_dollars", "maybe_billed", "tags", "tenant", "block_hashes", "body_bytes", "reply_bytes",
-)  # fmt: skip
+snapshot: Callable[[Trace], tuple[Any, ...]] = attrgetter(*SNAPSHOT)
 """What a trace holds now, as a tuple of references; the trace may change afterwards."""
 
+encoded: Callable[[tuple[Any, ...]], bytes] = msgspec.json.Encoder().encode
+"""A snapshot (with the two texts behind it, if there are any) as it is kept."""
 
-def columns_of(taken: tuple[Any, ...], prompt: str | None, answer: str | None) -> tuple[Any, ...]:
-    """A snapshot as the values of a row, in the order of `COLUMN_TYPES`."""
-    (
-        id_, flight_id, start_wall_s, started_at_s, wait_s, connect_s, sent_at_s, first_byte_at_s,
-        first_content_at_s, ended_at_s, *provider_to_max, usage, dollars, saved_dollars, maybe_billed, tags,
-        tenant, block_hashes, body_bytes, reply_bytes,
-    ) = taken  # fmt: skip
-    return (
-        id_, flight_id, start_wall_s, wait_s, connect_s,
-        None if sent_at_s is None else sent_at_s - started_at_s,
-        None if first_byte_at_s is None else first_byte_at_s - started_at_s,
-        None if first_content_at_s is None else first_content_at_s - started_at_s,
-        None if ended_at_s is None else ended_at_s - started_at_s,
-        *provider_to_max, *_tokens(usage), dollars, saved_dollars, maybe_billed,
-        tags.run, tags.step, tags.parent, tags.session,
-        tenant, ",".join(block_hashes), body_bytes, reply_bytes, prompt, answer,
-    )  # fmt: skip
+_decoded = msgspec.json.Decoder(_Taken).decode
+_USAGE = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+_TAGS = ("run", "step", "parent", "session")
+_SINCE_START = {f"{moment}_s": f"{moment}_at_s" for moment in ("sent", "first_byte", "first_content")}
+_SINCE_START["end_s"] = "ended_at_s"
 
 
-def row_of(values: Sequence[Any]) -> LogRow:
-    """The values of a row, as SQLite gives them, as a `LogRow`."""
-    return msgspec.convert(dict(zip(COLUMN_TYPES, values, strict=True)), LogRow, strict=False)
+def row_of(data: str) -> LogRow:
+    """The row that is kept as `data`. Raises `msgspec.MsgspecError`."""
+    taken = _decoded(data)
+    fields: dict[str, Any] = {name: getattr(taken, name, None) for name in LogRow.__struct_fields__}
+    for name, moment in _SINCE_START.items():
+        at_s = getattr(taken, moment)
+        fields[name] = None if at_s is None else at_s - taken.started_at_s
+    for name in _USAGE:
+        fields[name] = getattr(taken.usage, name, None)
+    fields["usage_estimated"] = getattr(taken.usage, "estimated", None)
+    for name in _TAGS:
+        fields[name] = getattr(taken.tags, name)
+    fields["block_hashes"] = ",".join(taken.block_hashes)
+    return LogRow(**fields)
 
 
-def _tokens(usage: Usage | None) -> tuple[int | None, ...]:
-    if usage is None:
-        return (None,) * 6
-    return (
-        usage.input_tokens,
-        usage.cached_tokens,
-        usage.cache_write_tokens,
-        usage.output_tokens,
-        usage.reasoning_tokens,
-        usage.estimated,
-    )
+def _view_column(name: str) -> str:
+    """The SQL that finds a field of `LogRow` in `data`. (json_extract: "->>" needs SQLite 3.38.)"""
+
+    def value(field: str, inside: str = "") -> str:
+        return f"json_extract(data, '$[{_Taken.__struct_fields__.index(field)}]{inside}')"
+
+    if name in ("start_wall_s", "run"):
+        return name  # columns of their own
+    if name in _SINCE_START:
+        return f"{value(_SINCE_START[name])} - {value('started_at_s')}"
+    if name in _USAGE:
+        return value("usage", f".{name}")
+    if name == "usage_estimated":
+        return value("usage", ".estimated")
+    if name in _TAGS:
+        return value("tags", f".{name}")
+    if name == "block_hashes":
+        return f"""trim(replace({value(name)}, '","', ','), '[]"')"""
+    return value(name)
+
+
+VIEW_COLUMNS: dict[str, str] = {name: _view_column(name) for name in LogRow.__struct_fields__}
+"""Field of `LogRow` to the SQL expression that shows it."""

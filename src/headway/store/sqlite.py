@@ -1,8 +1,11 @@
 """The disk tier: answers in one SQLite file that several processes may share, bounded in bytes.
 
 Reads run inline on the caller's thread over a connection of their own; writes go through `SqliteWriter`, and
-what it has not written yet is served from memory. Bodies are compressed with zstd, the rest of an entry is
-msgpack; nothing in the file is ever executed or unpickled.
+what it has not written yet is served from memory. Entries are msgpack, compressed with zstd where they are large;
+nothing in the file is ever executed or unpickled.
+
+Most misses are told by a filter in memory (`presence`). So an entry that *another* process puts is found after about
+1 s, at the latest after 3 s; what this process puts is found at once. Inline there is no filter.
 """
 
 from __future__ import annotations
@@ -19,12 +22,13 @@ import msgspec
 from headway.store.base import Entry, StoreStats
 from headway.store.database import DatabaseFile, is_corruption
 from headway.store.entries import LAYOUT, ROW_BYTES, EntryCodec, EntryTable
+from headway.store.presence import Presence
 from headway.store.writer import SqliteWriter, WriterSettings, log_warning
 
 __all__ = ["EntryInfo", "SqliteStore"]
 
-_GET = "SELECT id, codec, meta, body FROM entries WHERE key = ?"
-_LIST = "SELECT key, size, meta FROM entries ORDER BY id DESC LIMIT ?"
+_GET = "SELECT id, codec, answer FROM entries WHERE key = ?"
+_LIST = "SELECT key, size, codec, answer FROM entries ORDER BY id DESC LIMIT ?"
 _STATE = "SELECT entries, bytes FROM state WHERE one = ?"
 _TOUCHED_MAX = 4_096
 
@@ -70,12 +74,13 @@ class SqliteStore:
         self._wall_s = wall_s
         self._on_error = on_error
         self._codec = EntryCodec()
-        self._table = EntryTable(bytes_max, wall_s)
-        self._writer = SqliteWriter(self._file, writer, on_error=on_error)
+        self._presence = Presence()
+        self._table = EntryTable(bytes_max, wall_s, self._presence)
+        self._writer = SqliteWriter(self._file, writer, on_error=on_error, chore=self._presence.refresh)
         self._reader: sqlite3.Connection | None = None
         self._readers_forked: list[sqlite3.Connection] = []
         self._inode = self._broken_inode = 0
-        self._pid = os.getpid()
+        self._forks = 0
         self._warned = self._closed = False
         self._hits = self._misses = self._puts = 0
 
@@ -87,7 +92,10 @@ class SqliteStore:
     def get(self, key: bytes) -> Entry | None:
         """The entry, or None when absent or unreadable. Does not judge freshness."""
         row = self._table.pending.get(key)
-        entry = row[1] if row is not None else self._read(key)
+        if row is not None:
+            entry = row[1]
+        else:
+            entry = None if self._presence.absent(key) else self._read(key)
         if entry is None:
             self._misses += 1
         else:
@@ -120,10 +128,11 @@ class SqliteStore:
     def list(self, limit: int = 100) -> Sequence[EntryInfo]:
         """The youngest entries on disk, at most `limit`."""
         infos = []
-        for key, size, meta in self._query(_LIST, limit):
-            entry = self._codec.unpack(0, meta, b"")
+        for key, size, codec, answer in self._query(_LIST, limit):
+            entry = self._codec.unpack(codec, answer)
             if entry is not None:
-                infos.append(EntryInfo(key=key, size_bytes=size, entry=entry))
+                bare = msgspec.structs.replace(entry, body=b"")
+                infos.append(EntryInfo(key=key, size_bytes=size, entry=bare))
         return infos
 
     def stats(self) -> StoreStats:
@@ -147,14 +156,14 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
-        if self._pid == os.getpid():
+        if self._forks == self._writer.forks:
             if self._table.touched:
                 self._writer.submit(self._table, None)  # the next process will want to know what was used
             self._disconnect()  # first: only a writing connection, closing last, folds the log in
             self._writer.close()
 
     def _write(self, key: bytes, entry: Entry | None, size_bytes: int) -> bool:
-        if self._pid != os.getpid():
+        if self._forks != self._writer.forks:
             self._forked()
         row = (key, entry)
         self._table.queue(row)
@@ -167,18 +176,18 @@ class SqliteStore:
         rows = self._query(_GET, key)
         if not rows:
             return None
-        id_, codec, meta, body = rows[0]
+        id_, codec, answer = rows[0]
         touched = self._table.touched
         if id_ not in touched:
             if len(touched) < _TOUCHED_MAX:
                 touched[id_] = None
             if len(touched) == _TOUCHED_MAX:
                 self._writer.submit(self._table, None)
-        return self._codec.unpack(codec, meta, body)
+        return self._codec.unpack(codec, answer)
 
     def _query(self, sql: str, value: bytes | int) -> Sequence[Any]:
         """Run one read; whatever is wrong with the file, a cache has nothing to say then."""
-        if self._pid != os.getpid():
+        if self._forks != self._writer.forks:
             self._forked()
         reader = self._reader
         try:
@@ -201,6 +210,7 @@ class SqliteStore:
         inode = self._file.inode()
         if self._closed or inode in (0, self._broken_inode):
             return None
+        self._writer.start()  # it keeps the filter up to date
         self._reader, self._inode = self._file.open_to_read(), inode
         return self._reader
 
@@ -211,8 +221,8 @@ class SqliteStore:
 
     def _forked(self) -> None:
         """In a forked child: the parent keeps its connection and writes its queue; we start afresh."""
-        self._pid = os.getpid()
+        self._forks = self._writer.forks
         if self._reader is not None:
             self._readers_forked.append(self._reader)
             self._reader = None
-        self._table = EntryTable(self._bytes_max, self._wall_s)
+        self._table = EntryTable(self._bytes_max, self._wall_s, self._presence)

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections import deque
+from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from headway.errors import ConfigError
 from headway.store.database import DatabaseFile, is_corruption
 
-__all__ = ["Signal", "Sink", "Work", "WriterSettings"]
+__all__ = ["Chore", "Sink", "Work", "WriterSettings"]
 
 
 class Sink(Protocol):
     """Where rows of one kind go. Both methods run on the thread that writes."""
 
     def write(self, connection: sqlite3.Connection, rows: list[Any]) -> None:
-        """Write rows, in order, in the transaction that is open."""
+        """Write rows, in order, in the transaction that is open. A few statements for all, not some per row."""
         ...
 
     def written(self, rows: list[Any]) -> None:
@@ -31,83 +31,99 @@ class Sink(Protocol):
         ...
 
 
+Chore: TypeAlias = Callable[[sqlite3.Connection], bool]
+"""What the thread does when it has written, and at least every `chore_s`; True to be called again soon."""
+
+
 class WriterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds and pace of a writer; the defaults suit a busy server."""
 
     inline: bool = False
     """Write on the caller's thread: whenever `batch_rows` are queued, and at `flush` and `close`."""
-    queue_rows_max: int = 10_000
+    queue_rows_max: int = 50_000
+    """Rows that may wait or be under way; more are dropped. Of the call log they take about 1 KB each: 50 MB."""
     queue_bytes_max: int = 64 * 1024 * 1024
-    """Rows, and their bytes as far as `submit` is told them, that may wait; more are dropped."""
-    batch_rows: int = 200
-    """Rows per transaction."""
-    batch_s: float = 0.05
+    """Likewise their bytes, as far as `submit` is told them: bodies and texts."""
+    batch_rows: int = 10_000
+    """Rows per transaction, at most."""
+    batch_s: float = 0.1
     """How long rows gather before the thread writes them."""
-
-
-class Signal:
-    """A sink that tells when everything queued before it is done."""
-
-    def __init__(self, done: threading.Event) -> None:
-        self._done = done
-
-    def write(self, connection: sqlite3.Connection, rows: list[Any]) -> None:
-        """Nothing to write."""
-
-    def written(self, rows: list[Any]) -> None:
-        """Tell."""
-        self._done.set()
+    chore_s: float = 1.0
+    """How long the thread sleeps at most, where it has a chore."""
 
 
 class Work:
-    """The thread's side: the queue, the connection, and the loop between them."""
+    """The thread's side: the queues, the connection, and the loop between them.
 
-    def __init__(self, file: DatabaseFile, settings: WriterSettings, on_error: Callable[[str], None]) -> None:
-        self.queue: deque[tuple[Sink, Any, int]] = deque()
+    Each counter has one side that writes it: `rows_in` and `bytes_in` the submitting one, the rest this one. A row
+    stays in its queue until it is done, so that the difference is what waits or is under way.
+    """
+
+    def __init__(
+        self,
+        file: DatabaseFile,
+        settings: WriterSettings,
+        on_error: Callable[[str], None],
+        chore: Chore | None = None,
+    ) -> None:
+        self.queues: defaultdict[Sink, list[Any]] = defaultdict(list)
+        self.signals: list[threading.Event] = []
         self.wake = threading.Event()
         self.hurry = threading.Event()
         self.idle = False
         self.stopping = False
         self.broken_inode = 0
+        self.rows_in = self.rows_done = 0
+        self.bytes_in = self.bytes_done = 0
         self.rows_failed = 0
-        self.bytes_done = 0
+        self.inode = 0
         self._file = file
         self._settings = settings
         self._on_error = on_error
+        self._chore = chore
         self._warned = False
         self._connection: sqlite3.Connection | None = None
-        self.inode = 0
 
     def run(self) -> None:
         """Sleep until rows come, let them gather, write them; until stopped and empty."""
-        while self.queue or not self.stopping:
+        more = self._chore is not None
+        while self._waiting() or not self.stopping:
             self.idle = True
-            if not self.queue and not self.stopping:  # asked once `idle` is set: no wake-up is lost
-                self.wake.wait()
+            if not self._waiting() and not self.stopping and not more:  # asked once `idle` is set: no wake-up is lost
+                self.wake.wait(self._settings.chore_s if self._chore is not None else None)
             self.idle = False
             self.wake.clear()
-            self.hurry.wait(self._settings.batch_s)
+            if self.rows_in != self.rows_done:
+                self.hurry.wait(self._settings.batch_s)
             self.hurry.clear()
             self.drain()
+            more = not self.stopping and self._do_chore()
         self.disconnect()
 
     def drain(self) -> None:
-        """Write all that is queued by now, one transaction per `batch_rows`."""
-        left = len(self.queue)
+        """Write all that is queued by now, at most `batch_rows` per transaction; then tell who waits for it."""
+        signals = self.signals[:]  # first: what was queued before a signal is among the rows below
+        bytes_in, left = self.bytes_in, self.rows_in - self.rows_done
         while left > 0:
             batch: dict[Sink, list[Any]] = {}
-            size_bytes = 0
-            for _ in range(min(left, self._settings.batch_rows)):
-                sink, row, row_bytes = self.queue.popleft()
-                batch.setdefault(sink, []).append(row)
-                size_bytes += row_bytes
-                left -= 1
+            room = self._settings.batch_rows
+            for sink, queue in list(self.queues.items()):
+                rows = queue[:room]
+                if rows:
+                    batch[sink] = rows
+                    room -= len(rows)
             try:
                 self._apply(batch)
             finally:
-                self.bytes_done += size_bytes
                 for sink, rows in batch.items():
                     sink.written(rows)
+                    del self.queues[sink][: len(rows)]
+                    left -= len(rows)
+                    self.rows_done += len(rows)
+        self.bytes_done = bytes_in
+        del self.signals[: len(signals)]
+        for signal in signals:
+            signal.set()
 
     def disconnect(self) -> None:
         """Close the connection; the last one to close folds the write-ahead log into the file."""
@@ -118,13 +134,16 @@ class Work:
                 self._warn(problem)
             self._connection = None
 
+    def _waiting(self) -> bool:
+        return self.rows_in != self.rows_done or bool(self.signals)
+
     def _apply(self, batch: dict[Sink, list[Any]]) -> None:
-        """Write a batch in one transaction; if a row is at fault, each row in one of its own."""
+        """Write a batch in one transaction; if a row is at fault, halve it until that row is alone."""
         try:
             self._commit(batch)
         except (sqlite3.OperationalError, ConfigError) as problem:  # disk, lock, file: no row's fault
             self._give_up(batch, problem)
-        except (sqlite3.Error, OverflowError, TypeError, ValueError) as problem:
+        except (sqlite3.Error, OverflowError, TypeError, ValueError, msgspec.MsgspecError) as problem:
             if is_corruption(problem):
                 self.broken_inode = self.inode
                 self._give_up(batch, problem)
@@ -132,15 +151,13 @@ class Work:
                 self._give_up(batch, problem)
             else:
                 for sink, rows in batch.items():
-                    for row in rows:
-                        self._apply({sink: [row]})
+                    half = (len(rows) + 1) // 2
+                    for part in (rows[:half], rows[half:]):
+                        if part:
+                            self._apply({sink: part})
 
     def _commit(self, batch: dict[Sink, list[Any]]) -> None:
-        if self._connection is None or self.broken_inode:
-            self.disconnect()
-            self._connection = self._file.open(broken_inode=self.broken_inode)
-            self.inode, self.broken_inode = self._file.inode(), 0
-        connection = self._connection
+        connection = self._connected()
         connection.execute("BEGIN IMMEDIATE")
         try:
             for sink, rows in batch.items():
@@ -151,8 +168,24 @@ class Work:
                 connection.execute("ROLLBACK")
             raise
 
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None or self.broken_inode:
+            self.disconnect()
+            self._connection = self._file.open(broken_inode=self.broken_inode)
+            self.inode, self.broken_inode = self._file.inode(), 0
+        return self._connection
+
+    def _do_chore(self) -> bool:
+        """Whether it wants to go on at once. Its failures are left to whoever next reads or writes."""
+        if self._chore is None:
+            return False
+        try:
+            return self._chore(self._connected())
+        except (sqlite3.Error, ConfigError):
+            return False
+
     def _give_up(self, batch: dict[Sink, list[Any]], problem: Exception) -> None:
-        self.rows_failed += sum(len(rows) for sink, rows in batch.items() if not isinstance(sink, Signal))
+        self.rows_failed += sum(map(len, batch.values()))
         self._warn(problem)
 
     def _warn(self, problem: Exception) -> None:
