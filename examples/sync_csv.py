@@ -12,21 +12,17 @@ from pathlib import Path
 
 import headway
 
-TASK = headway.Task(
-    model="gpt-5.4-mini",
-    prompt="Ticket: {text}",
-    labels=["billing", "technical_support", "account_access", "shipping", "cancellation"],
-)
+HERE = Path(__file__).parent
 
 
 def main(path: Path) -> int:
     """Label the rows of `path`; the exit code."""
-    failed = 0
+    task, failed = headway.Task.load(HERE / "concise.toml"), 0
     with path.open(encoding="utf-8", newline="") as file, headway.SyncEngine(cache=True) as engine:
         rows = csv.DictReader(file)  # read as it goes: at most 256 rows are held
         writer = csv.DictWriter(sys.stdout, [*(rows.fieldnames or ()), "label"])
         writer.writeheader()
-        for result in engine.map(rows, TASK):
+        for result in engine.map(rows, task):
             failed += bool(result.error)
             if result.error:
                 print(f"row {result.index + 1}: {result.error}", file=sys.stderr)
@@ -35,4 +31,4 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("tickets.csv")))
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "tickets.csv"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -210,14 +211,21 @@ def _print(summaries: dict[str, Summary], told: tuple[str, str], report: Path, e
     for sentences in told:
         console.print(f"\n{sentences}")
     tickets, task = _near(examples / "tickets.csv"), _near(examples / "concise.toml")
+    headway = _command()
     console.print("\n[bold]Next[/bold]")
     for label, what in (
-        ("every call's latency, taken apart", f"headway log --file {_near(log)}"),
+        ("every call's latency, taken apart", f"{headway} log --file {_near(log)}"),
         ("the same on a real provider", "export OPENAI_API_KEY=..."),
-        ("", f"headway run {tickets} --task {task} --out labels.jsonl"),
+        ("", f"{headway} run {tickets} --task {task} --out labels.jsonl"),
         ("the report", str(_near(report))),
     ):
         console.print(f"  {label:36}{what}", soft_wrap=True, markup=False)
+
+
+def _command() -> str:
+    """How this program is called from here: by its name, or by its path where the name would not be found."""
+    called = Path(sys.argv[0])
+    return "headway" if shutil.which("headway") or called.name != "headway" else str(_near(called))
 
 
 def _print_json(summaries: dict[str, Summary], told: tuple[str, str], report: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headway.store.bulk import BulkInsert
+from headway.store.bulk import BULK_ROWS, BulkInsert
 from headway.store.database import DatabaseFile, Layout
 from headway.store.rows import SNAPSHOT, VIEW_COLUMNS, encoded, snapshot
 from headway.store.writer import SqliteWriter, WriterSettings, log_warning
@@ -39,8 +39,8 @@ LAYOUT = Layout(
         statement
         for table, found_by in (("calls", "id"), ("attempts", "flight_id"))
         for statement in (
-            f"CREATE TABLE {table}_data (row INTEGER PRIMARY KEY, {found_by} TEXT NOT NULL,"
-            " start_wall_s REAL NOT NULL, run TEXT NOT NULL, data TEXT NOT NULL)",
+            f"""CREATE TABLE {table}_data (row INTEGER PRIMARY KEY, {found_by} TEXT NOT NULL,
+                start_wall_s REAL NOT NULL, run TEXT NOT NULL, data TEXT NOT NULL)""",
             f"CREATE INDEX {table}_{found_by} ON {table}_data ({found_by})",
             f"CREATE INDEX {table}_start ON {table}_data (start_wall_s)",
             f"CREATE INDEX {table}_run ON {table}_data (run, start_wall_s) WHERE run != ''",
@@ -113,10 +113,11 @@ class _Table:
 
     def write(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
         found_by = self._found_by
-        values: list[Any] = []
-        for row in rows:
-            values += (row[found_by], row[_START_WALL_S], row[_TAGS].run, encoded(row).decode())
-        self._insert.execute(connection, values)
+        for start in range(0, len(rows), BULK_ROWS):
+            values: list[Any] = []
+            for row in rows[start : start + BULK_ROWS]:
+                values += (row[found_by], row[_START_WALL_S], row[_TAGS].run, encoded(row).decode())
+            self._insert.execute(connection, values)
         oldest, youngest = connection.execute(self._span).fetchone()
         # Rows only ever go from the old end, so their numbers are gapless. In chunks: a smaller bound than
         # last time must not hold the lock for seconds.

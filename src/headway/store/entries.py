@@ -15,7 +15,7 @@ from typing import TypeAlias
 import msgspec
 
 from headway.store.base import Entry
-from headway.store.bulk import BulkInsert
+from headway.store.bulk import BULK_ROWS, BulkInsert
 from headway.store.database import Layout
 from headway.store.presence import Presence
 
@@ -163,7 +163,9 @@ class EntryTable:
         entries = {key: entry for key, entry in last.items() if entry is not None}
         if entries:
             (last_id,) = connection.execute(_LAST_ID).fetchone()
-            _PUT.execute(connection, self._values(entries))
+            puts = list(entries.items())
+            for start in range(0, len(puts), BULK_ROWS):
+                _PUT.execute(connection, self._values(puts[start : start + BULK_ROWS]))
             connection.execute(_COUNT, (last_id,))
         ids = list(self.touched)
         if ids:
@@ -172,10 +174,10 @@ class EntryTable:
             self.touched.pop(id_, None)
         self._evict(connection)
 
-    def _values(self, entries: dict[bytes, Entry]) -> list[object]:
+    def _values(self, puts: list[tuple[bytes, Entry]]) -> list[object]:
         values: list[object] = []
-        packed = self._codec.pack(list(entries.values()))
-        for (key, entry), (codec, answer) in zip(entries.items(), packed, strict=True):
+        packed = self._codec.pack([entry for _, entry in puts])
+        for (key, entry), (codec, answer) in zip(puts, packed, strict=True):
             size = len(answer) + ROW_BYTES
             values += (bytearray(key), size, entry.stale_until_wall_s, codec, bytearray(answer))
         return values
@@ -227,8 +229,13 @@ def _compressor() -> Callable[[list[bytes]], list[bytes]]:
     compressor = zstandard.ZstdCompressor(level=3)
     if "multi_compress_to_buffer" not in zstandard.backend_features:
         return lambda parts: [compressor.compress(part) for part in parts]
-    # On this thread, but with the interpreter lock released once for all.
-    return lambda parts: [segment.tobytes() for segment in compressor.multi_compress_to_buffer(parts)]
+
+    def compress(parts: list[bytes]) -> list[bytes]:
+        # On this thread, but with the interpreter lock released once for all.
+        segments = compressor.multi_compress_to_buffer([*parts])
+        return [segments[at].tobytes() for at in range(len(segments))]
+
+    return compress
 
 
 def _decompressor() -> Callable[[bytes], bytes | None]:

@@ -131,8 +131,8 @@ SNAPSHOT: tuple[str, ...] = _Taken.__struct_fields__[:-2]
 snapshot: Callable[[Trace], tuple[Any, ...]] = attrgetter(*SNAPSHOT)
 """What a trace holds now, as a tuple of references; the trace may change afterwards."""
 
-encoded: Callable[[tuple[Any, ...]], bytes] = msgspec.json.Encoder().encode
-"""A snapshot (with the two texts behind it, if there are any) as it is kept."""
+encoded: Callable[[tuple[Any, ...]], bytes] = msgspec.json.Encoder(enc_hook=tuple).encode
+"""A snapshot (with the two texts behind it, if there are any) as it is kept. Block hashes may be any iterable."""
 
 _decoded = msgspec.json.Decoder(_Taken).decode
 _USAGE = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
@@ -158,7 +158,7 @@ def row_of(data: str) -> LogRow:
 
 
 def _view_column(name: str) -> str:
-    """The SQL that finds a field of `LogRow` in `data`. (json_extract: "->>" needs SQLite 3.38.)"""
+    """The SQL that finds a field of `LogRow` in `data`. "->>" would need SQLite 3.38."""
 
     def value(field: str, inside: str = "") -> str:
         return f"json_extract(data, '$[{_Taken.__struct_fields__.index(field)}]{inside}')"

@@ -92,10 +92,7 @@ class SqliteStore:
     def get(self, key: bytes) -> Entry | None:
         """The entry, or None when absent or unreadable. Does not judge freshness."""
         row = self._table.pending.get(key)
-        if row is not None:
-            entry = row[1]
-        else:
-            entry = None if self._presence.absent(key) else self._read(key)
+        entry = row[1] if row is not None else self._read(key)
         if entry is None:
             self._misses += 1
         else:
@@ -173,7 +170,7 @@ class SqliteStore:
         return False
 
     def _read(self, key: bytes) -> Entry | None:
-        rows = self._query(_GET, key)
+        rows = () if self._presence.absent(key) else self._query(_GET, key)
         if not rows:
             return None
         id_, codec, answer = rows[0]

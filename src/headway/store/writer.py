@@ -12,6 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from headway.store.database import DatabaseFile
@@ -61,8 +62,7 @@ class SqliteWriter:
         """How often this process has been forked off another since the writer was made."""
         if hasattr(os, "register_at_fork"):
             # Cheaper than asking for the process id with every row (0.2 us). The hook stays for good, hence weak.
-            itself = weakref.WeakMethod(self._in_child)
-            os.register_at_fork(after_in_child=lambda: (itself() or _nothing)())
+            os.register_at_fork(after_in_child=partial(_in_child, weakref.ref(self)))
 
     @property
     def dropped(self) -> int:
@@ -147,7 +147,7 @@ class SqliteWriter:
         self._work.wake.set()
         return done
 
-    def _in_child(self) -> None:
+    def start_afresh(self) -> None:
         """After a fork: the parent writes what it had queued, over its own connection; the child starts afresh."""
         self._forked.append(self._work)  # closing its connection here would release nothing and harm
         self._work = Work(self._file, self._settings, self._on_error, self._chore)
@@ -155,8 +155,10 @@ class SqliteWriter:
         self.forks += 1
 
 
-def _nothing() -> None:
-    """What is left to do for a writer that is gone."""
+def _in_child(reference: weakref.ref[SqliteWriter]) -> None:
+    writer = reference()
+    if writer is not None:
+        writer.start_afresh()
 
 
 def _stop(work: Work, thread: threading.Thread | None, pid: int) -> None:
