@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 
-from headway.config import Settings
+import headway
+from headway.cli import app
+from headway.config import Settings, load_settings
 from headway.sim import SimSettings
 from headway.sim.server import serving
-from headway.testing import FakeProvider
+from headway.testing import FakeProvider, virtual_run
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -135,7 +137,11 @@ def test_there_is_code_to_run():
 def run_example(name: str, env: dict[str, str], *args: str) -> list[str]:
     """The lines that an example prints, run as its docstring says."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / name), *args], env=env, capture_output=True, text=True, encoding="utf-8"
+        [sys.executable, str(ROOT / "examples" / name), *args],
+        env=env,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -173,10 +179,6 @@ def test_header_example_runs(surroundings):
 
 def test_header_example_adds_the_header():
     """Every attempt carries the header, and nothing else changes: the example shows what it says."""
-    import asyncio
-
-    import headway
-
     spec = importlib.util.spec_from_file_location("add_header", ROOT / "examples" / "add_header.py")
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
@@ -187,10 +189,7 @@ def test_header_example_adds_the_header():
         async with headway.Engine(handler=handler, log="off", seed=1) as engine:
             await engine.send("/v1/responses", {"model": "gpt-5.4-mini", "input": "Hi"})
 
-    from headway.testing import virtual_run
-
     virtual_run(main)
-    assert asyncio.iscoroutinefunction(main)
     assert [call.headers[-1] for call in provider.seen] == [("x-mine", "1")] * 2
 
 
@@ -207,8 +206,6 @@ def test_every_setting_is_documented_with_its_true_default():
 
 def test_the_example_settings_file_is_accepted(tmp_path):
     """The headway.toml of docs/settings.md loads, and says something else than the defaults."""
-    from headway.config import load_settings
-
     block = re.search(r"^```toml\n(.*?)^```$", (DOCS / "settings.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
     file = tmp_path / "headway.toml"
     file.write_text(block[1], "utf-8")
@@ -224,8 +221,6 @@ def test_the_command_lines_help_is_current():
 
 def test_every_command_has_its_section():
     """A command that is added to the app is missed in docs/cli.md."""
-    from headway.cli import app
-
     assert tuple(command.callback.__name__ for command in app.registered_commands) == COMMANDS
 
 

@@ -181,7 +181,7 @@ def test_a_lone_slow_reader_holds_the_provider_back():
             for _ in range(50):
                 await asyncio.sleep(0.01)
             (flight,) = e._stack._join.flights
-            logged = flight.bytes_logged
+            logged = flight.log.bytes_logged
             await reply.aclose()
             return logged
 

@@ -48,7 +48,8 @@ def test_it_behaves_like_a_sorted_list(steps):
                 del model[at]
             else:
                 queue.move(item, priority=priority, deadline_at_s=deadline)
-                model[at] = ((-priority, deadline, seq), item)
+                was = model[at][0]
+                model[at] = ((min(was[0], -priority), min(was[1], deadline), was[2]), item)
         assert len(queue) == len(model)
         assert {id(i) for i in queue} == {id(i) for _, i in model}
 
@@ -60,3 +61,14 @@ def test_moving_what_does_not_wait_does_nothing():
     queue.move(item, priority=1, deadline_at_s=0)
     assert len(queue) == 0
     assert queue.pop() is None
+
+
+def test_a_thousand_moves_leave_no_thousand_entries():
+    """A hot item that is moved again and again takes the room of one."""
+    queue: FairQueue[Item] = FairQueue(2)
+    item = Item()
+    queue.push(item, priority=0, deadline_at_s=1e6)
+    for n in range(1000):
+        queue.move(item, priority=0, deadline_at_s=1e6 - n)
+    assert len(queue._heap) < 50
+    assert queue.pop() is item

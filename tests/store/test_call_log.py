@@ -8,18 +8,21 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headway.errors import ConfigError
 from headway.store import call_log
 from headway.store.call_log import CallLog
 from headway.store.call_reader import CallLogReader
-from headway.store.rows import COLUMN_TYPES
+from headway.store.rows import VIEW_COLUMNS, LogRow
 from headway.store.writer import WriterSettings
 from headway.types import Tags, Trace, Usage
 
@@ -147,13 +150,13 @@ def test_rows_are_bounded(tmp_path: Path):
 
 
 def test_one_bad_row_costs_one_row(tmp_path: Path):
-    """A row that SQLite cannot store is dropped and counted; the rows around it are written."""
+    """A row that cannot be written is dropped and counted; the rows around it are written."""
     warnings: list[str] = []
     log = open_log(tmp_path / "l.db", on_error=warnings.append)
     for number in range(5):
         log.write(trace(f"c{number}"))
     bad, worse = trace("bad"), trace("worse")
-    bad.model, worse.body_bytes = "\udc80", 2**70
+    bad.model, worse.body_bytes = "\udc80", object()
     log.write(bad)
     log.write(worse)
     log.write(trace("after"))
@@ -232,16 +235,19 @@ def test_newer_schema_is_refused_by_both_sides(tmp_path: Path):
 
 def test_older_schema_is_kept_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A record is never dropped: an older log is renamed, and a new one begun."""
+    older = call_log.LAYOUT.version
     log = open_log(tmp_path / "l.db")
     log.write(trace("old"))
     log.close()
-    monkeypatch.setattr(call_log, "LAYOUT", msgspec.structs.replace(call_log.LAYOUT, version=2))
+    monkeypatch.setattr(
+        call_log, "LAYOUT", msgspec.structs.replace(call_log.LAYOUT, version=call_log.LAYOUT.version + 1)
+    )
     warnings: list[str] = []
     open_log(tmp_path / "l.db", on_error=warnings.append).close()
-    assert query(tmp_path / "l.db.v1", "SELECT id FROM calls") == [("old",)]
+    assert query(tmp_path / f"l.db.v{older}", "SELECT id FROM calls") == [("old",)]
     assert query(tmp_path / "l.db", "SELECT id FROM calls") == []
     assert len(warnings) == 1
-    assert "l.db.v1" in warnings[0]
+    assert f"l.db.v{older}" in warnings[0]
 
 
 def test_garbage_is_set_aside(tmp_path: Path):
@@ -326,13 +332,87 @@ def test_kill_9_leaves_a_readable_log(tmp_path: Path):
     assert query(tmp_path / "l.db", "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_columns_are_the_fields():
-    """The table's columns carry SQL types that follow from the row's own."""
-    assert (COLUMN_TYPES["id"], COLUMN_TYPES["end_s"], COLUMN_TYPES["stream"]) == (
-        "TEXT NOT NULL",
-        "REAL",
-        "INTEGER NOT NULL",
-    )
+@pytest.mark.parametrize("kind", ["call", "attempt"])
+def test_views_show_what_the_reader_reads(tmp_path: Path, kind: Any):
+    """SQL by hand sees the fields of `LogRow` as columns, with the same values, of a full trace and of an empty one."""
+    log = open_log(tmp_path / "l.db")
+    log.write(full_trace(kind), prompt="hello \u2713", answer='"quoted"')
+    log.write(trace("empty", kind=kind))
+    log.close()
+    with CallLogReader(tmp_path / "l.db") as reader:
+        read = reader.calls() + reader.attempts()
+    view = "calls" if kind == "call" else "attempts"
+    columns = ", ".join(f'"{name}"' for name in LogRow.__struct_fields__)
+    shown = query(tmp_path / "l.db", f"SELECT {columns} FROM {view} ORDER BY rowid")
+    assert shown == [msgspec.structs.astuple(row) for row in read]
+    assert list(VIEW_COLUMNS) == list(LogRow.__struct_fields__)
+
+
+def test_block_hashes_may_be_made_late(tmp_path: Path):
+    """They may be any iterable, which the writer goes through; the body that they keep counts in the queue."""
+
+    class Late:
+        def __iter__(self):
+            return iter(("aa", "bb"))
+
+    log = CallLog(tmp_path / "l.db", writer=WriterSettings(queue_bytes_max=500, batch_s=5.0))
+    made = trace()
+    made.block_hashes, made.body_bytes = Late(), 300
+    log.write(made)
+    log.write(made)
+    assert log.dropped == 1
+    log.close()
+    with CallLogReader(tmp_path / "l.db") as reader:
+        assert [row.block_hashes for row in reader.calls()] == ["aa,bb"]
+    assert query(tmp_path / "l.db", "SELECT block_hashes FROM calls") == [("aa,bb",)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.integers(-(2**63), 2**63 - 1),
+)
+def test_values_come_back_exactly(dollars: float, model: str, reply_bytes: int):
+    """Floats to the last bit, texts with any character, integers of 64 bits."""
+    with tempfile.TemporaryDirectory() as directory:
+        log = open_log(Path(directory) / "l.db")
+        made = trace(model)
+        made.dollars, made.model, made.reply_bytes = dollars, model, reply_bytes
+        log.write(made, prompt=model)
+        log.close()
+        with CallLogReader(Path(directory) / "l.db") as reader:
+            (row,) = reader.calls(id_=model)
+    assert (row.dollars, row.model, row.reply_bytes, row.prompt) == (dollars, model, reply_bytes, model)
+
+
+def test_a_busy_loop_loses_only_what_the_bound_says(tmp_path: Path):
+    """50,000 rows from a loop that never idles: each is in the log, in order, or counted as dropped."""
+    log = CallLog(tmp_path / "l.db", writer=WriterSettings(queue_rows_max=20_000, batch_s=0.001))
+    made = trace()
+    for number in range(50_000):
+        made.id = str(number)
+        log.write(made)
+    assert log.flush(60.0)
+    written = [int(id_) for (id_,) in query(tmp_path / "l.db", "SELECT id FROM calls_data ORDER BY row")]
+    assert len(written) + log.dropped == 50_000
+    assert len(written) >= 20_000
+    assert written == sorted(set(written))
+    assert written[:20_000] == list(range(20_000))
+    log.close()
+
+
+def test_a_burst_within_the_bound_loses_nothing(tmp_path: Path):
+    """By default 50,000 rows may wait: as many, from a loop that never idles, are all written."""
+    log = CallLog(tmp_path / "l.db")
+    made = trace()
+    for number in range(50_000):
+        made.id = str(number)
+        log.write(made)
+    assert log.flush(60.0)
+    assert log.dropped == 0
+    assert query(tmp_path / "l.db", "SELECT count(*), count(DISTINCT id) FROM calls_data") == [(50_000, 50_000)]
+    log.close()
 
 
 def test_pending_rows_do_not_outlive_fork(tmp_path: Path):

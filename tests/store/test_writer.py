@@ -135,3 +135,42 @@ def test_a_locked_file_costs_the_batch_only(file: DatabaseFile, monkeypatch: pyt
     assert len(warnings) == 1
     assert "locked" in warnings[0]
     writer.close()
+
+
+@pytest.mark.parametrize(("handover_s", "expected"), [(0.0, 0), (0.0002, 24)])
+def test_submit_waits_only_where_asked(
+    file: DatabaseFile, monkeypatch: pytest.MonkeyPatch, handover_s: float, expected: int
+):
+    """By default no submit ever sleeps; with `handover_s` every 128th does, while the thread is behind."""
+    slept: list[float] = []
+    monkeypatch.setattr("headway.store.writer.time.sleep", slept.append)
+    writer = SqliteWriter(file, WriterSettings(batch_s=60.0, handover_s=handover_s))
+    sink = Rows()
+    for row in range(5_120):
+        writer._work.busy = True  # as if it were writing
+        writer.submit(sink, row)
+    writer.close()
+    assert slept == [handover_s] * expected
+    assert contents(file) == list(range(5_120))
+
+
+def test_inline_bytes_are_written_before_they_are_too_many(file: DatabaseFile):
+    """Inline nothing is dropped for want of room: a quarter of the bytes that may wait is written at once."""
+    writer, sink = SqliteWriter(file, WriterSettings(inline=True, queue_bytes_max=1_000)), Rows()
+    for row in range(20):
+        assert writer.submit(sink, row, 200)
+    assert writer.dropped == 0
+    assert len(sink.done) == 20
+    writer.close()
+
+
+def test_a_faulty_row_among_many_is_found_by_halving(file: DatabaseFile):
+    """One row that cannot be written costs itself and a few transactions, not one per row."""
+    writer, sink = SqliteWriter(file, WriterSettings(inline=True), on_error=lambda _: None), Rows()
+    for row in range(1_000):
+        writer.submit(sink, object() if row == 333 else row)
+    writer.flush()
+    assert writer.dropped == 1
+    assert contents(file) == [row for row in range(1_000) if row != 333]
+    assert len(sink.batches) <= 21
+    writer.close()

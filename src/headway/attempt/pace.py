@@ -15,6 +15,7 @@ from headway.wire.rate_headers import read_limits
 __all__ = ["Lane", "Pace"]
 
 LANES_MAX = 1024
+RETRY_BONUS = 0.5
 
 
 class _Waiter:
@@ -49,7 +50,9 @@ class Lane:
                 f"{len(self.queue)} requests already wait for this provider's limits; "
                 "send fewer at once, or raise queue_max"
             )
-        trace.hurry = lambda higher, later_s: self.queue.move(waiter, priority=higher, deadline_at_s=later_s)
+        trace.hurry = lambda higher, sooner_s: self.queue.move(
+            waiter, priority=higher + (RETRY_BONUS if trace.attempt_index else 0.0), deadline_at_s=sooner_s
+        )
         self._pump()
         try:
             await waiter.future
@@ -114,7 +117,7 @@ class Pace:
         loop = asyncio.get_running_loop()
         entered_at_s = loop.time()
         # A retry has waited before: it goes ahead of its own class, never ahead of a higher one.
-        priority = call.priority + (0.5 if trace.attempt_index else 0.0)
+        priority = call.priority + (RETRY_BONUS if trace.attempt_index else 0.0)
         try:
             charge = await lane.enter(tokens_estimate(call.view), priority, call.deadline_at_s, trace)
         finally:

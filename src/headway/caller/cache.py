@@ -12,13 +12,13 @@ from random import Random
 
 from msgspec.structs import replace
 
-from headway.errors import HeadwayError
 from headway.flight import Flight
 from headway.policy.fingerprint import fingerprint, version_headers_of
 from headway.policy.freshness import Freshness
 from headway.store.base import Entry, Store
 from headway.types import Call, Handler, Reply, Trace
 from headway.wire import reader_for
+from headway.wire.sse import EventSplitter
 
 __all__ = ["KEY_SCHEMA", "Cache", "key_of"]
 
@@ -56,7 +56,7 @@ class Cache:
         freshness: The policy for times.
         wall_s: Calendar time.
         rng: Dice for jitter and early refreshes.
-        refresh: Starts a background call that fetches the answer anew.
+        refresh: Starts a background call that fetches the answer anew; None when too many are under way.
     """
 
     __slots__ = ("_freshness", "_next", "_refresh", "_rng", "_stores", "_wall_s")
@@ -69,7 +69,7 @@ class Cache:
         *,
         wall_s: Callable[[], float],
         rng: Random,
-        refresh: Callable[[Call], None],
+        refresh: Callable[[Call], asyncio.Task[Reply | None] | None],
     ) -> None:
         self._next = next_
         self._stores = tuple(stores)
@@ -115,7 +115,7 @@ class Cache:
         """Keep a whole, admissible answer in every tier."""
         now_s = self._wall_s()
         fresh_until_s, stale_until_s = self._freshness.lifetime(now_s, self._rng)
-        trace, body, usage_event = flight.traces[-1], flight.body(), flight.usage_event
+        trace, body, usage_event = flight.traces[-1], flight.log.body(), flight.usage_event
         if usage_event:
             body = body.replace(usage_event, b"", 1)
         entry = Entry(
@@ -147,20 +147,21 @@ class Cache:
 
     def _replay(self, entry: Entry, call: Call) -> Reply | None:
         """The entry as this caller wants it; None when a stream is wanted of an answer that was none."""
-        body = entry.body
-        headers = entry.headers
-        if entry.streamed != call.view.stream:
-            reader = reader_for(call.path)
-            whole = reader.aggregate(entry.usage_event + body) if entry.streamed and reader is not None else None
-            if whole is None:
-                return None
-            body = whole
-            headers = (("content-type", "application/json"), *(h for h in headers if h[0] != "content-type"))
-        elif entry.usage_event and call.view.wants_usage:
-            last = body.rstrip().rfind(b"\n\n") + 2  # before the terminal event, where it stood
-            body = body[:last] + entry.usage_event + body[last:]
-        age_s = max(0, int(self._wall_s() - entry.stored_wall_s))
-        return Reply(entry.status, (*headers, ("age", str(age_s))), body, trace=call.trace)
+        age = ("age", str(max(0, int(self._wall_s() - entry.stored_wall_s))))
+        headers = (*entry.headers, age)
+        if entry.streamed and call.view.stream:
+            events = _events(entry.body)
+            if entry.usage_event and call.view.wants_usage:
+                events.insert(len(events) - 1, entry.usage_event)  # before the terminal event, where it stood
+            return Reply(entry.status, headers, chunks=_Replay(events), trace=call.trace)
+        if entry.streamed == call.view.stream:
+            return Reply(entry.status, headers, entry.body, trace=call.trace)
+        reader = reader_for(call.path)
+        whole = reader.aggregate(entry.usage_event + entry.body) if entry.streamed and reader is not None else None
+        if whole is None:
+            return None
+        kept = (h for h in headers if h[0] != "content-type")
+        return Reply(entry.status, (("content-type", "application/json"), *kept), whole, trace=call.trace)
 
     async def _forward(self, call: Call) -> Reply:
         call.trace.cache = "miss"
@@ -169,25 +170,56 @@ class Cache:
         return _noted(reply, "headway; fwd=uri-miss; collapsed" if joined else "headway; fwd=uri-miss")
 
     async def _stale_if_error(self, call: Call, entry: Entry, stale: Reply) -> Reply:
-        """One short try for a new answer; what went stale serves when it fails."""
+        """One try for a new answer, in the background; the old one serves if that fails or takes longer than a moment.
+
+        The try goes on behind a caller that was served the old answer, or a provider that needs longer than the moment
+        would never renew it.
+        """
         now_s = asyncio.get_running_loop().time()
-        brief_s = min(_STALE_TRY_S, (call.deadline_at_s - now_s) / 2)
-        try:
-            reply = await self._next(replace(call, attempts_max=1, deadline_at_s=now_s + brief_s))
-        except HeadwayError as error:
-            # Any failure counts, ours included: an answer that is at hand beats an error.
-            call.trace.error_code = error.code
-        else:
-            if reply.status < 400 or (reply.status < 500 and reply.status not in (408, 409, 429)):
-                call.trace.cache = call.trace.cache or "miss"
-                return _noted(reply, "headway; fwd=stale")
-            await reply.aclose()
-        call.trace.settled = None
+        task = self._refresh(replace(call, attempts_max=1))
+        if task is not None:
+            await asyncio.wait({task}, timeout=min(_STALE_TRY_S, (call.deadline_at_s - now_s) / 2))
+            fresh = task.result() if task.done() and not task.cancelled() else None
+            if fresh is not None:
+                found = self._find(call.key or b"")
+                if found is not None and found[0].stored_wall_s > entry.stored_wall_s:
+                    reply = self._replay(found[0], call)
+                    if reply is not None:
+                        _hit(call.trace, found[0], "joined")
+                        return _noted(reply, "headway; fwd=stale; collapsed")
+                if 400 <= fresh.status < 500 and fresh.status not in (408, 409, 429):
+                    call.trace.cache, call.trace.dollars = "joined", 0.0
+                    call.trace.settled = fresh.trace.outcome if fresh.trace is not None else None
+                    return _noted(
+                        Reply(fresh.status, fresh.headers, await fresh.read(), trace=call.trace), "headway; fwd=stale"
+                    )
         _hit(call.trace, entry, "stale")
-        return _noted(
-            stale,
-            f"headway; hit; ttl={int(entry.fresh_until_wall_s - self._wall_s())}; detail=stale-if-error",
-        )
+        ttl_s = int(entry.fresh_until_wall_s - self._wall_s())
+        return _noted(stale, f"headway; hit; ttl={ttl_s}; detail=stale-if-error")
+
+
+class _Replay:
+    """A stored stream, event by event as it came: consumers render while they read."""
+
+    __slots__ = ("_events",)
+
+    def __init__(self, events: list[bytes]) -> None:
+        self._events = iter(events)
+
+    def __aiter__(self) -> _Replay:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for event in self._events:
+            return event
+        raise StopAsyncIteration
+
+
+def _events(body: bytes) -> list[bytes]:
+    splitter = EventSplitter(len(body) + 1)
+    events = splitter.feed(body)
+    tail = splitter.tail()
+    return [*events, tail] if tail else events
 
 
 def _hit(trace: Trace, entry: Entry, tier: str) -> None:

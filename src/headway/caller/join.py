@@ -28,7 +28,7 @@ class Join:
         self._new_flight = new_flight
         self._landed = landed
         self._flights: set[Flight] = set()
-        self._joinable: dict[tuple[bytes, bool], Flight] = {}
+        self._joinable: dict[_Place, Flight] = {}
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -46,7 +46,7 @@ class Join:
 
     def _cursor(self, call: Call) -> Cursor:
         if call.key is not None:
-            flight = self._joinable.get((call.key, call.view.stream))
+            flight = self._joinable.get(_place(call, call.key))
             cursor = flight.join(call) if flight is not None else None
             if cursor is not None:
                 call.trace.cache = "joined"
@@ -54,16 +54,24 @@ class Join:
         flight = self._new_flight(call, self._over)
         self._flights.add(flight)
         if call.key is not None:
-            self._joinable[call.key, call.view.stream] = flight
+            self._joinable[_place(call, call.key)] = flight
         return flight.start()
 
     def _over(self, flight: Flight) -> None:
         self._flights.discard(flight)
         key = flight.call.key
-        if key is not None and self._joinable.get((key, flight.call.view.stream)) is flight:
-            del self._joinable[key, flight.call.view.stream]
+        if key is not None and self._joinable.get(_place(flight.call, key)) is flight:
+            del self._joinable[_place(flight.call, key)]
         if self._landed is not None:
             self._landed(flight)
+
+
+_Place = tuple[bytes, bool, bool]
+
+
+def _place(call: Call, key: bytes) -> _Place:
+    """Who may share bytes: the same key, both streamed or both not, and the same wish for the usage event."""
+    return key, call.view.stream, call.view.wants_usage
 
 
 def fill(cursor: Cursor) -> None:
@@ -73,28 +81,34 @@ def fill(cursor: Cursor) -> None:
     if not flight.traces:
         return
     last = flight.traces[-1]
+    started_s = trace.started_at_s
     trace.upstream = last.upstream
     trace.connect_s = last.connect_s
-    trace.sent_at_s = last.sent_at_s
-    trace.first_byte_at_s = last.first_byte_at_s
-    trace.first_content_at_s = last.first_content_at_s
+    # Whoever joined late was not there for all of it: no time of its row lies before its own start.
+    trace.sent_at_s = _since(started_s, last.sent_at_s)
+    trace.first_byte_at_s = _since(started_s, last.first_byte_at_s)
+    trace.first_content_at_s = _since(started_s, last.first_content_at_s)
     trace.provider_queue_s = last.provider_queue_s
     trace.provider_processing_s = last.provider_processing_s
     trace.provider_estimated = last.provider_estimated
     trace.request_id = last.request_id
     trace.finish = last.finish
     trace.usage = last.usage
-    trace.wait_s = sum(t.wait_s for t in flight.traces)
+    trace.maybe_billed = last.maybe_billed
+    waited_s = flight.backed_off_s + sum(attempt.wait_s for attempt in flight.traces)
+    sent_s = trace.sent_at_s
+    trace.wait_s = waited_s if sent_s is None else min(waited_s, sent_s - started_s)
     if last.outcome not in (None, "ok"):
         trace.settled = last.outcome
         trace.error_code = trace.error_code or last.error_code
-    dollars = 0.0
-    for attempt in flight.traces:
-        if attempt.dollars is None:
-            trace.dollars = None
-            return
-        dollars += attempt.dollars
-    if cursor.leader:
-        trace.dollars = dollars
-    else:
+    elif last.outcome == "ok" and flight.log.at(cursor.index) is None:
+        trace.settled = trace.settled or "ok"  # it had everything: many clients close at the terminal event
+    if not cursor.leader:
         trace.dollars, trace.saved_dollars = 0.0, last.dollars
+        return
+    costs = [attempt.dollars for attempt in flight.traces]
+    trace.dollars = None if None in costs else sum(cost for cost in costs if cost is not None)
+
+
+def _since(started_s: float, at_s: float | None) -> float | None:
+    return None if at_s is None else max(started_s, at_s)

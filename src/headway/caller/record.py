@@ -37,8 +37,9 @@ class Record:
         try:
             reply = await self._next(call)
         except HeadwayError as error:
+            error.trace = trace
             trace.error_code = trace.error_code or error.code
-            trace.maybe_billed = bool(getattr(error, "maybe_billed", False))
+            trace.maybe_billed = trace.maybe_billed or bool(getattr(error, "maybe_billed", False))
             trace.end(outcome_of(error), loop.time())
             raise
         except BaseException:

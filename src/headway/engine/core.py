@@ -63,7 +63,7 @@ class Engine:
         self._headers = default_headers(self.settings)
         self._tenant = tenant_of(self._headers)
         self._targets: dict[str, tuple[str, str, Reader | None]] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: dict[bytes, asyncio.Task[Reply | None]] = {}
         self._stack: Stack | None = None
         self._closed = False
 
@@ -147,7 +147,7 @@ class Engine:
         if self._closed:
             return
         self._closed = True
-        tasks = list(self._background)
+        tasks = list(self._background.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -222,25 +222,33 @@ class Engine:
             known = self._targets[path] = (origin, target, reader_for(target))
         return known
 
-    def _refresh(self, call: Call) -> None:
-        """Fetch a cached answer anew in the background; a call in the log like any other."""
-        if len(self._background) >= REFRESHES_MAX or self._stack is None:
-            return
-        trace = self._stack.new_trace("call")
+    def _refresh(self, call: Call) -> asyncio.Task[Reply | None] | None:
+        """Fetch a cached answer anew in the background, once per key; a call in the log like any other."""
+        stack, key = self._stack, call.key
+        if stack is None or key is None:
+            return None
+        if key in self._background:
+            return self._background[key]
+        if len(self._background) >= REFRESHES_MAX:
+            return None
+        trace = stack.new_trace("call")
         for name in ("path", "format", "model", "stream", "output_tokens_max", "tenant", "upstream", "tags"):
             setattr(trace, name, getattr(call.trace, name))
-        again = replace(call, trace=trace, cache_mode="refresh", priority=-1, deadline_at_s=inf)
-        task = asyncio.get_running_loop().create_task(_fetched(self._stack.handle, again))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        again = replace(call, trace=trace, cache_mode="refresh", deadline_at_s=inf)
+        task = asyncio.get_running_loop().create_task(_fetched(stack.handle, again))
+        self._background[key] = task
+        task.add_done_callback(lambda _: self._background.pop(key, None))
+        return task
 
 
-async def _fetched(handle: Handler, call: Call) -> None:
+async def _fetched(handle: Handler, call: Call) -> Reply | None:
+    """The reply, read whole; None when there is none."""
     try:
         reply = await handle(call)
         await reply.read()
     except HeadwayError:
-        pass  # its row in the call log says so; the caller has been served
+        return None  # its row in the call log says so
+    return reply
 
 
 _PRIORITIES = {"low": -1, "normal": 0, "high": 1}

@@ -49,7 +49,7 @@ class Stack:
         handler: Handler | None,
         wall_s: Callable[[], float] | None,
         rng: Random,
-        refresh: Callable[[Call], None],
+        refresh: Callable[[Call], asyncio.Task[Reply | None] | None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._settings = settings
@@ -135,7 +135,7 @@ class Stack:
         policy = FlightPolicy(self._retry, self._retry_budget, call.attempts_max)
         return Flight(call, attempt=self._new_attempt, policy=policy, settings=self._flight, rng=self._rng, landed=over)
 
-    def _new_attempt(self, call: Call, index: int) -> Attempt:
+    def _new_attempt(self, call: Call, index: int, on_commit: Callable[[Attempt], None]) -> Attempt:
         trace, caller = self.new_trace("attempt"), call.trace
         trace.attempt_index = index
         trace.path, trace.format, trace.model, trace.stream = (
@@ -158,6 +158,7 @@ class Stack:
             reader=reader_for(call.path),
             prices=self._prices,
             settings=self._commit,
+            on_commit=on_commit,
         )
 
     def _attempt_ended(self, trace: Trace) -> None:
@@ -173,7 +174,7 @@ class Stack:
         key = flight.call.key
         if self.cache is None or key is None or not flight.complete:
             return
-        if flight.bytes_logged <= self._flight.flight_bytes_max:
+        if flight.log.bytes_logged <= self._flight.flight_bytes_max:
             self.cache.keep(key, flight)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from headway.errors import Closed, HeadwayError
+from headway.errors import HeadwayError
 from headway.types import Call, Reply
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ class Cursor:
         self.flight = flight
         self.call = call
         self.leader = leader
+        """The one that carries the flight's cost; when it leaves, the next reader does."""
         self.index = 0
         self.waiter: asyncio.Future[None] | None = None
-        self.error: HeadwayError | None = None
+        self.error: Exception | None = None
         self.on_leave: Callable[[Cursor], None] | None = None
         """Called once, when the cursor leaves: what the flight knows by then belongs in its caller's trace."""
 
@@ -34,16 +36,17 @@ class Cursor:
         """Wait until the flight has something to hand on; leave it when cancelled while waiting."""
         flight = self.flight
         try:
-            while not flight.committed and self.error is None:
+            while not flight.committed and not flight.done and self.error is None:
                 await self._wait()
         except asyncio.CancelledError:
             self.leave()
             raise
-        if self.error is not None or (flight.error is not None and not flight.committed):
+        error = self.error or (None if flight.committed else flight.error)
+        if error is not None:
             self.leave()
-            raise (self.error or flight.error or Closed("the flight ended without an answer; this is a bug in Headway"))
-        if flight.done and flight.error is None and not flight.streaming:
-            body = flight.body()
+            raise self._own(error)
+        if not flight.streaming:
+            body = flight.log.body()
             self.leave()
             return Reply(flight.status, flight.headers, body, trace=self.call.trace)
         return Reply(flight.status, flight.headers, chunks=self, close=self.aclose, trace=self.call.trace)
@@ -55,15 +58,15 @@ class Cursor:
         flight = self.flight
         while True:
             if self.error is not None:
-                raise self.error
-            chunk = flight.chunk_at(self.index)
+                raise self._own(self.error)
+            chunk = flight.log.at(self.index)
             if chunk is not None:
                 self.index += 1
                 flight.consumed()
                 return chunk
             if flight.done:
                 if flight.error is not None:
-                    raise flight.error
+                    raise self._own(flight.error)
                 raise StopAsyncIteration
             await self._wait()
 
@@ -82,6 +85,10 @@ class Cursor:
         """Something changed."""
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
+
+    def _own(self, error: Exception) -> Exception:
+        """The leader raises the error itself, everybody else a copy: tracebacks are not shared."""
+        return error if self.leader or not isinstance(error, HeadwayError) else copy.copy(error)
 
     async def _wait(self) -> None:
         self.waiter = self.flight.loop.create_future()

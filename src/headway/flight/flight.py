@@ -3,9 +3,10 @@
     start -> tries under the flight policy -> commit -> chunks into the log -> done
                                           `-> failed: a final error reply, or an exception for every reader
 
-The flight owns the upstream: a reader that leaves is detached, and only when the last one leaves is the try ended. It
-outlives nobody. One reader is served with back-pressure; from the second on the stream is pumped at the provider's
-pace, up to `flight_bytes_max`, after which joiners are refused and the slowest reader sets the pace.
+The flight owns the upstream: a reader that leaves is detached, and only when the last one leaves is the try ended (or,
+when its terminal event was seen, drained). One reader is served with back-pressure; from the second on the stream is
+pumped at the provider's pace, up to `flight_bytes_max`. Past that joiners are refused, the fastest reader sets the pace,
+and one that falls as far behind again is told so and dropped.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ import msgspec
 from msgspec.structs import replace
 
 from headway.attempt.attempt import Attempt
-from headway.errors import Closed, DeadlineExceeded, HeadwayError
+from headway.errors import Closed
 from headway.flight.cursor import Cursor
+from headway.flight.log import ChunkLog
+from headway.flight.readers import Readers
 from headway.policy.flight import FlightPolicy, Try
-from headway.types import Call, Headers, Trace
+from headway.types import Call, Headers, Outcome, Trace
 
 __all__ = ["Flight", "FlightSettings"]
 
@@ -30,11 +33,13 @@ __all__ = ["Flight", "FlightSettings"]
 class FlightSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one flight.
 
-    `window_bytes`: how far a lone reader may lag behind before the provider is held back.
+    `window_bytes`: how far the fastest reader may lag behind before the provider is held back. `linger_s`: how long a
+    stream whose readers left after its terminal event may take to close, so that its connection and answer are kept.
     """
 
     flight_bytes_max: int = 8 * 1024 * 1024
     window_bytes: int = 256 * 1024
+    linger_s: float = 1.0
 
 
 class Flight:
@@ -42,7 +47,7 @@ class Flight:
 
     Args:
         call: The leader's call.
-        attempt: Makes one try: ``attempt(call, index)``.
+        attempt: Makes one try: ``attempt(call, index, on_commit)``.
         policy: Decides about tries.
         settings: Bounds.
         rng: Dice for back-off.
@@ -53,7 +58,7 @@ class Flight:
         self,
         call: Call,
         *,
-        attempt: Callable[[Call, int], Attempt],
+        attempt: Callable[[Call, int, Callable[[Attempt], None]], Attempt],
         policy: FlightPolicy,
         settings: FlightSettings,
         rng: Random,
@@ -64,7 +69,7 @@ class Flight:
         self.id = f"{rng.getrandbits(64):016x}"
         self.status = 0
         self.headers: Headers = ()
-        self.error: HeadwayError | None = None
+        self.error: Exception | None = None
         self.committed = False
         self.done = False
         self.streaming = False
@@ -72,17 +77,15 @@ class Flight:
         """The whole answer is in the log, and may be kept."""
         self.usage_event = b""
         self.traces: list[Trace] = []
-        self.bytes_logged = 0
-        self.deadline_at_s = call.deadline_at_s
+        self.backed_off_s = 0.0
+        self.log = ChunkLog()
+        self._deadline_at_s = call.deadline_at_s
         self._attempt = attempt
         self._policy = policy
         self._settings = settings
         self._rng = rng
         self._landed = landed
-        self._cursors: list[Cursor] = []
-        self._log: list[bytes] = []
-        self._log_from = 0  # index of the first chunk still held
-        self._bytes_dropped = 0
+        self._readers = Readers()
         self._hold: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -91,164 +94,185 @@ class Flight:
     def start(self) -> Cursor:
         """Take off; the leader's cursor."""
         cursor = Cursor(self, self.call, leader=True)
-        self._cursors.append(cursor)
+        self._readers.append(cursor)
         self._arm()
         self._task = self.loop.create_task(self._run())
         return cursor
 
     def join(self, call: Call) -> Cursor | None:
-        """A cursor for one more reader, from the first byte; None when it is too late or too large for that."""
-        if self.done or self._log_from or self.bytes_logged > self._settings.flight_bytes_max or not self._cursors:
+        """A cursor for one more reader, from the first byte; None when it is too late, too large or too weak for it."""
+        if self.done or self.log.first or not self._keeps_log() or not self._readers:
+            return None
+        if call.attempts_max > self.call.attempts_max:
             return None
         cursor = Cursor(self, call, leader=False)
-        self._cursors.append(cursor)
-        if call.deadline_at_s > self.deadline_at_s or call.priority > self.call.priority:
-            self.deadline_at_s = max(self.deadline_at_s, call.deadline_at_s)
-            priority = max(self.call.priority, call.priority)
-            self.call = replace(self.call, deadline_at_s=self.deadline_at_s, priority=priority)
+        self._readers.append(cursor)
+        self._deadline_at_s = max(self._deadline_at_s, call.deadline_at_s)
+        # It ends with the last reader's deadline, but waits in the queue by the first one's.
+        priority, sooner_s = max(self.call.priority, call.priority), min(self.call.deadline_at_s, call.deadline_at_s)
+        if priority > self.call.priority or sooner_s < self.call.deadline_at_s:
+            self.call = replace(self.call, deadline_at_s=sooner_s, priority=priority)
             if self._current is not None:
                 self._current.hurry(self.call)
         self._arm()
         self._release()
         return cursor
 
-    def detach(self, cursor: Cursor) -> None:
-        """A reader leaves. The last one ends the flight."""
-        if cursor not in self._cursors:
+    def detach(self, cursor: Cursor, outcome: Outcome = "abandoned") -> None:
+        """A reader leaves; the cost passes to the next one. The last one ends the flight."""
+        if cursor not in self._readers:
             return
-        self._cursors.remove(cursor)
-        if not self._cursors and not self.done and self._task is not None:
-            self._task.cancel()
-        elif self._cursors:
+        self._readers.remove(cursor)
+        if self._readers:
+            if cursor.leader and not self.done:
+                cursor.leader, self._readers[0].leader = False, True
             self._release()
+        elif not self.done and self._task is not None:
+            current = self._current
+            if current is not None:
+                current.end(outcome)  # booked here, so that the reader that leaves can be told what it cost
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if current is not None and current.finished:
+                self._timer = self.loop.call_later(self._settings.linger_s, self._task.cancel)
+                self._release()
+            else:
+                # Done from here: a task that is cancelled before its first step never gets to say so itself.
+                self._finish(Closed("every caller of this answer left"))
+                self._task.cancel()
 
     def cancel(self) -> asyncio.Task[None] | None:
         """End at once: the engine is closing. The task, for the engine to wait for."""
         if self._task is not None and not self.done:
+            if self._current is not None:
+                self._current.end("closed")
             self._finish(Closed("the engine was closed while this call was under way; open a new engine"))
             self._task.cancel()
         return self._task
 
-    def chunk_at(self, index: int) -> bytes | None:
-        """The chunk at that place; None while there is none yet."""
-        place = index - self._log_from
-        return self._log[place] if place < len(self._log) else None
-
-    def body(self) -> bytes:
-        """All that was logged, in one piece."""
-        if len(self._log) > 1:
-            self._log = [b"".join(self._log)]
-        return self._log[0] if self._log else b""
-
     def consumed(self) -> None:
         """A reader went on: drop what nobody needs any more, and let the provider go on."""
-        if self._log_from or not self._keeps_log():
-            slowest = min((cursor.index for cursor in self._cursors), default=self._log_from)
-            if slowest - self._log_from >= 32:
-                drop = self._log[: slowest - self._log_from]
-                self._bytes_dropped += sum(map(len, drop))
-                del self._log[: len(drop)]
-                self._log_from = slowest
+        if not self._keeps_log():
+            slowest = self._readers.slowest(self.log.first)
+            if slowest - self.log.first >= 32:
+                self.log.trim(slowest)
         self._release()
 
+    # -- the task --------------------------------------------------------------------------------------------------
+
     async def _run(self) -> None:
-        error: HeadwayError | None = None
         try:
             attempt = await self._until_commit()
             if attempt is not None:
                 await self._pump(attempt)
-        except HeadwayError as failure:
-            error = failure
-        except asyncio.CancelledError:
-            # Nobody reads any more, or the engine closes: there is no one to tell, and the try has given all back.
-            error = self.error or Closed("every caller of this answer left")
-        finally:
-            self._finish(error)
+        except BaseException as failure:
+            self._finish(self._reason(failure))  # every reader is told; a cancelled task also stays cancelled
+            if not isinstance(failure, Exception):
+                raise
+        else:
+            self._finish(None)
+
+    def _reason(self, failure: BaseException) -> Exception | None:
+        if isinstance(failure, Exception):
+            return failure
+        if self._current is not None and self._current.finished:
+            self._whole(self._current)
+            return None
+        return Closed("the call was cancelled underneath its callers; a handler must not cancel its own task")
 
     async def _until_commit(self) -> Attempt | None:
         """Try until there is an answer to hand on. Its attempt if there is more of it to come."""
         tries: list[Try] = []
         attempts: list[Attempt] = []
         while True:
-            decision = self._policy.decide(tries, self.deadline_at_s, self.loop.time(), self._rng)
+            decision = self._policy.decide(tries, self._deadline_at_s, self.loop.time(), self._rng)
             if decision.do == "start":
-                attempt = self._current = self._attempt(self.call, len(tries))
+                attempt = self._current = self._attempt(self.call, len(tries), self._publish)
                 attempt.trace.flight_id = self.id
                 self.traces.append(attempt.trace)
                 attempts.append(attempt)
                 tries.append(attempt.state)
                 await attempt.fly()
             elif decision.do == "wait":
-                await asyncio.sleep(decision.at_s - self.loop.time())
+                start_s = self.loop.time()
+                await asyncio.sleep(decision.at_s - start_s)
+                self.backed_off_s += self.loop.time() - start_s
             else:
                 break
         attempt = attempts[decision.index]
+        if decision.do == "fail" and attempt.error is not None:
+            raise attempt.error
+        self._publish(attempt, whole=attempt.whole)
         if attempt.error is not None:
             raise attempt.error
-        self.status, self.headers, self.streaming = attempt.status, attempt.headers, attempt.streaming
-        for chunk in attempt.chunks:
-            self._append(chunk)
         if attempt.whole:
             self._whole(attempt)
             return None
-        self._commit()
         return attempt
 
     async def _pump(self, attempt: Attempt) -> None:
-        while (chunk := await attempt.next_chunk()) is not None:
-            if chunk:
-                self._append(chunk)
-                for cursor in self._cursors:
-                    cursor.wake()
-                while self._must_hold():
-                    self._hold = self.loop.create_future()
-                    await self._hold
+        try:
+            while (chunk := await attempt.next_chunk()) is not None:
+                if chunk:
+                    self.log.append(chunk)
+                    self._readers.wake()
+                    self._drop_laggards()
+                    while self._must_hold():
+                        self._hold = self.loop.create_future()
+                        await self._hold
+        finally:
+            await attempt.aclose()
         self._whole(attempt)
         if attempt.error is not None:
             raise attempt.error
 
+    def _publish(self, attempt: Attempt, *, whole: bool = False) -> None:
+        """Hand on what the attempt has so far; a whole answer is handed on when the flight is done."""
+        if not self.committed:
+            self.status, self.headers, self.streaming = attempt.status, attempt.headers, attempt.streaming
+            if self.status >= 400:
+                # The official SDKs obey it: this failure is final, it has been tried as often as makes sense.
+                self.headers = (*self.headers, ("x-should-retry", "false"))
+        for chunk in attempt.chunks:
+            self.log.append(chunk)
+        attempt.chunks.clear()
+        if not whole:
+            self.committed = True
+            self._readers.wake()
+
     def _whole(self, attempt: Attempt) -> None:
-        self.complete = attempt.admissible and not self._log_from
+        self.complete = attempt.admissible and not self.log.first
         self.usage_event = attempt.usage_event
 
-    def _append(self, chunk: bytes) -> None:
-        self._log.append(chunk)
-        self.bytes_logged += len(chunk)
-
-    def _commit(self) -> None:
-        self.committed = True
-        for cursor in self._cursors:
-            cursor.wake()
-
-    def _finish(self, error: HeadwayError | None) -> None:
+    def _finish(self, error: Exception | None) -> None:
         if self.done:
             return
         self.done = True
         self.error = error
         if self._timer is not None:
             self._timer.cancel()
-        self._landed(self)
         if error is None:
             self.committed = True
-        for cursor in self._cursors:
-            if error is not None and not self.committed:
-                cursor.error = error
-            cursor.wake()
+        self._readers.wake()
+        self._landed(self)
+
+    # -- pace and deadlines of the readers -------------------------------------------------------------------------
 
     def _keeps_log(self) -> bool:
         """A log that joiners or the cache may still want is kept whole, up to the bound."""
-        return self.call.key is not None and self.bytes_logged <= self._settings.flight_bytes_max
+        return self.call.key is not None and self.log.bytes_logged <= self._settings.flight_bytes_max
 
     def _must_hold(self) -> bool:
-        if not self._cursors or (len(self._cursors) > 1 and self._keeps_log()):
+        if not self._readers or (len(self._readers) > 1 and self._keeps_log()):
             return False
-        slowest = min(cursor.index for cursor in self._cursors) - self._log_from
-        lag = 0
-        for chunk in reversed(self._log[slowest:] if slowest > 0 else self._log):
-            lag += len(chunk)
-            if lag > self._settings.window_bytes:
-                return True
-        return False
+        return self._readers.least_lag_bytes(self.log) > self._settings.window_bytes
+
+    def _drop_laggards(self) -> None:
+        if len(self._readers) > 1 and not self._keeps_log():
+            for cursor in self._readers.laggards(self.log, self._settings.flight_bytes_max):
+                cursor.wake()
+                self.detach(cursor)
 
     def _release(self) -> None:
         if self._hold is not None and not self._hold.done() and not self._must_hold():
@@ -256,23 +280,18 @@ class Flight:
 
     def _arm(self) -> None:
         """One timer for all readers: the earliest of their deadlines."""
-        earliest = min((cursor.call.deadline_at_s for cursor in self._cursors), default=inf)
+        earliest_s = self._readers.first_deadline_s()
         if self._timer is not None:
+            if self._timer.when() <= earliest_s:
+                return  # it rings no later than it must
             self._timer.cancel()
-        self._timer = None if earliest == inf else self.loop.call_at(earliest, self._expire)
+        self._timer = None if earliest_s == inf else self.loop.call_at(earliest_s, self._expire)
 
     def _expire(self) -> None:
-        now_s = self.loop.time()
+        self._timer = None
         sent = any(trace.sent_at_s is not None for trace in self.traces)
-        for cursor in [c for c in self._cursors if c.call.deadline_at_s <= now_s]:
-            limit_s = cursor.call.deadline_at_s - cursor.call.trace.started_at_s
-            cursor.error = DeadlineExceeded(
-                f"no whole answer within {limit_s:g} s; raise the deadline (timeout_s) if that is too short",
-                maybe_billed=sent,
-            )
+        for cursor in self._readers.late(self.loop.time(), sent=sent):
             cursor.wake()
-            if self._current is not None and len(self._cursors) == 1:
-                self._current.expire()
-            self.detach(cursor)
-        if self._cursors:
+            self.detach(cursor, "deadline")
+        if self._readers:
             self._arm()

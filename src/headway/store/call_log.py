@@ -87,10 +87,13 @@ class CallLog:
     def write(self, trace: Trace, prompt: str | None = None, answer: str | None = None) -> None:
         """Queue the trace's row, as the trace stands now; texts only where the user asked for them."""
         table = self._calls if trace.kind == "call" else self._attempts
+        # Block hashes that are made late keep the body until then.
+        size_bytes = 0 if type(trace.block_hashes) is tuple else trace.body_bytes
         if prompt is None and answer is None:
-            self._submit(table, snapshot(trace))
+            self._submit(table, snapshot(trace), size_bytes)
         else:
-            self._submit(table, (*snapshot(trace), prompt, answer), len(prompt or "") + len(answer or ""))
+            size_bytes += len(prompt or "") + len(answer or "")
+            self._submit(table, (*snapshot(trace), prompt, answer), size_bytes)
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until what was written so far is on disk (or given up); False when that took longer."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 __all__ = ["REFRESH_S", "STALE_S", "KeyFilter", "Presence"]
 
@@ -56,9 +56,14 @@ class KeyFilter:
 
 
 class Presence:
-    """Keeps a filter up to date. All but `absent` runs on the writer's thread."""
+    """Keeps a filter up to date. All but `absent` runs on the writer's thread.
 
-    def __init__(self) -> None:
+    Args:
+        now_s: A clock that never goes back.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
         self._filter: KeyFilter | None = None
         self._next_s = self._until_s = 0.0
         self._loading: KeyFilter | None = None
@@ -69,7 +74,7 @@ class Presence:
     def absent(self, key: bytes) -> bool:
         """Whether the key is surely not on disk, but for what others put there in the last seconds."""
         keys = self._filter
-        return keys is not None and key not in keys and time.monotonic() < self._until_s
+        return keys is not None and key not in keys and self._now_s() < self._until_s
 
     def add(self, keys: Iterable[bytes]) -> None:
         """These were put by this process."""
@@ -80,7 +85,7 @@ class Presence:
 
     def refresh(self, connection: sqlite3.Connection) -> bool:
         """Look for new keys, if it is time; True when there is more to look at at once."""
-        now_s = time.monotonic()
+        now_s = self._now_s()
         if connection is not self._connection:  # perhaps another file
             self._connection = connection
             self._filter = self._loading = None

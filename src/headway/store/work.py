@@ -39,7 +39,8 @@ class WriterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds and pace of a writer; the defaults suit a busy server."""
 
     inline: bool = False
-    """Write on the caller's thread: whenever `batch_rows` are queued, and at `flush` and `close`."""
+    """Write on the caller's thread: whenever `batch_rows` or a quarter of `queue_bytes_max` are queued, and at `flush`
+    and `close`."""
     queue_rows_max: int = 50_000
     """Rows that may wait or be under way; more are dropped. Of the call log they take about 1 KB each: 50 MB."""
     queue_bytes_max: int = 64 * 1024 * 1024
@@ -48,6 +49,9 @@ class WriterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Rows per transaction, at most."""
     batch_s: float = 0.1
     """How long rows gather before the thread writes them."""
+    handover_s: float = 0.0
+    """How long `submit` lets go of the interpreter lock, once every 128 rows while the thread is behind by 2,048;
+    0: never, a caller that leaves the thread no lock then fills the queue, and rows are dropped. 0.0002 suffices."""
     chore_s: float = 1.0
     """How long the thread sleeps at most, where it has a chore."""
 
@@ -70,7 +74,7 @@ class Work:
         self.signals: list[threading.Event] = []
         self.wake = threading.Event()
         self.hurry = threading.Event()
-        self.idle = False
+        self.idle = self.busy = False
         self.stopping = False
         self.broken_inode = 0
         self.rows_in = self.rows_done = 0
@@ -96,7 +100,9 @@ class Work:
             if self.rows_in != self.rows_done:
                 self.hurry.wait(self._settings.batch_s)
             self.hurry.clear()
+            self.busy = True
             self.drain()
+            self.busy = False
             more = not self.stopping and self._do_chore()
         self.disconnect()
 

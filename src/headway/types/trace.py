@@ -74,7 +74,10 @@ class Trace:
 
     def on_end(self, give_back: Callable[[Trace], None]) -> None:
         """Have `give_back` called when this ends; whoever holds something for it registers how it is returned."""
-        self._ends.append(give_back)
+        if self.outcome is None:
+            self._ends.append(give_back)
+        else:
+            give_back(self)  # too late to hold anything
 
     def end(self, outcome: Outcome, now_s: float) -> None:
         """End it: everything held is given back, last taken first. Synchronous and idempotent: the first end counts."""

@@ -1,0 +1,47 @@
+"""The chunks of an answer in the order they came, each until nobody needs it any more."""
+
+from __future__ import annotations
+
+__all__ = ["ChunkLog"]
+
+
+class ChunkLog:
+    """Append-only at the end, trimmed at the front; places are counted from the first chunk ever."""
+
+    __slots__ = ("_chunks", "_ends", "bytes_logged", "first")
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._ends: list[int] = []  # bytes up to and with each chunk, so that a lag is one subtraction
+        self.bytes_logged = 0
+        self.first = 0
+        """The place of the first chunk that is still held."""
+
+    def append(self, chunk: bytes) -> None:
+        """Add a chunk."""
+        self.bytes_logged += len(chunk)
+        self._chunks.append(chunk)
+        self._ends.append(self.bytes_logged)
+
+    def at(self, place: int) -> bytes | None:
+        """The chunk at that place; None while there is none yet."""
+        index = place - self.first
+        return self._chunks[index] if index < len(self._chunks) else None
+
+    def lag_bytes(self, place: int) -> int:
+        """How many bytes a reader at that place has still before it."""
+        index = place - self.first
+        return self.bytes_logged - (self._ends[index - 1] if index > 0 else self._start())
+
+    def trim(self, place: int) -> None:
+        """Let go of what lies before that place."""
+        count = place - self.first
+        del self._chunks[:count], self._ends[:count]
+        self.first = place
+
+    def body(self) -> bytes:
+        """All that is held, in one piece."""
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+    def _start(self) -> int:
+        return self._ends[0] - len(self._chunks[0]) if self._chunks else self.bytes_logged

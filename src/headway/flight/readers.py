@@ -1,0 +1,56 @@
+"""A flight's readers, taken together."""
+
+from __future__ import annotations
+
+from math import inf
+
+from headway.errors import DeadlineExceeded, Overloaded
+from headway.flight.cursor import Cursor
+from headway.flight.log import ChunkLog
+
+__all__ = ["Readers"]
+
+
+class Readers(list[Cursor]):
+    """Those who read now, the leader first as long as it stays."""
+
+    __slots__ = ()
+
+    def wake(self) -> None:
+        """Tell all that something changed."""
+        for cursor in self:
+            cursor.wake()
+
+    def slowest(self, default: int) -> int:
+        """The place of the one that is furthest behind."""
+        return min((cursor.index for cursor in self), default=default)
+
+    def least_lag_bytes(self, log: ChunkLog) -> int:
+        """How far the fastest one is behind."""
+        return log.lag_bytes(max(cursor.index for cursor in self))
+
+    def first_deadline_s(self) -> float:
+        """The earliest of their deadlines."""
+        return min((cursor.call.deadline_at_s for cursor in self), default=inf)
+
+    def late(self, now_s: float, *, sent: bool) -> list[Cursor]:
+        """Those whose deadline has passed, each with its error."""
+        late = [cursor for cursor in self if cursor.call.deadline_at_s <= now_s]
+        for cursor in late:
+            limit_s = cursor.call.deadline_at_s - cursor.call.trace.started_at_s
+            cursor.error = DeadlineExceeded(
+                f"no whole answer within {limit_s:g} s; raise the deadline (timeout_s) if that is too short",
+                maybe_billed=sent,
+            )
+        return late
+
+    def laggards(self, log: ChunkLog, far_bytes: int) -> list[Cursor]:
+        """Those that fell so far behind the fastest that holding on for them would cost the others, each with its error."""
+        least = self.least_lag_bytes(log)
+        far = [cursor for cursor in self if log.lag_bytes(cursor.index) - least > far_bytes]
+        for cursor in far:
+            cursor.error = Overloaded(
+                f"this reader fell {far_bytes} bytes behind others of the same answer; "
+                "read faster, or call with cache off"
+            )
+        return far
