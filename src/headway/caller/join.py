@@ -101,7 +101,7 @@ def fill(cursor: Cursor) -> None:
     if last.outcome not in (None, "ok"):
         trace.settled = last.outcome
         trace.error_code = trace.error_code or last.error_code
-    elif last.outcome == "ok" and flight.log.at(cursor.index) is None:
+    elif last.outcome == "ok" and cursor.index >= flight.log.end:
         trace.settled = trace.settled or "ok"  # it had everything: many clients close at the terminal event
     if not cursor.leader:
         trace.dollars, trace.saved_dollars = 0.0, last.dollars

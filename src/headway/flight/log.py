@@ -17,6 +17,11 @@ class ChunkLog:
         self.first = 0
         """The place of the first chunk that is still held."""
 
+    @property
+    def end(self) -> int:
+        """The place behind the last chunk."""
+        return self.first + len(self._chunks)
+
     def append(self, chunk: bytes) -> None:
         """Add a chunk."""
         self.bytes_logged += len(chunk)
