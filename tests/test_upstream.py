@@ -274,3 +274,42 @@ def test_a_cancelled_call_leaves_no_dirty_connection():
 
     assert run(serve, work) == (200, ANSWER)
     assert connections == 2
+
+
+def test_a_proxy_of_the_environment_is_used_and_no_proxy_is_obeyed(monkeypatch):
+    """HTTP_PROXY names where plain requests go; hosts of NO_PROXY are asked directly."""
+    seen: list[bytes] = []
+
+    async def serve(reader, writer):
+        seen.append(await request_of(reader))
+        writer.write(ok(ANSWER))
+        await writer.drain()
+
+    async def through(engine):
+        monkeypatch.setenv("HTTP_PROXY", engine.settings.base_url.removesuffix("/v1"))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        direct, _ = await plain(engine)
+        async with Engine(base_url="http://api.example/v1", api_key="k", log="off", log_level="off") as e:
+            proxied, _ = await plain(e)
+        return direct.status, proxied.status
+
+    assert run(serve, through) == (200, 200)
+    assert seen[0].startswith(b"POST /v1/responses ")
+    assert seen[1].startswith(b"POST http://api.example/v1/responses ")
+
+
+def test_waiting_for_a_free_connection_is_our_wait():
+    """One connection, two calls of 50 ms each: the second one's wait is booked as ours."""
+
+    async def serve(reader, writer):
+        while True:
+            await request_of(reader)
+            await asyncio.sleep(0.02)
+            writer.write(ok(ANSWER))
+
+    async def work(engine):
+        (first, _), (second, _) = await asyncio.gather(plain(engine), plain(engine))
+        return sorted([first.trace.wait_s, second.trace.wait_s])
+
+    waits = run(serve, work, connections_max=1)
+    assert waits[0] < 0.01 < waits[1]

@@ -8,8 +8,10 @@ who is at fault when it fails.
 from __future__ import annotations
 
 import asyncio
+import urllib.request
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -22,10 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["InProcess", "Timeouts", "Upstream", "end_to_end"]
 
 _HOP_BY_HOP = frozenset(
-    """
-    connection content-length host keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding
-    upgrade accept-encoding
-    """.split()
+    [
+        "connection",
+        "content-length",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "accept-encoding",
+    ]
 )
 
 
@@ -56,7 +67,8 @@ class Upstream:
         self._connections_max = connections_max
         self._reply_bytes_max = reply_bytes_max
         # Here, not at the first call: importing the client and reading the trust store takes a tenth of a second.
-        self._transport = self._open()
+        self._transports: dict[str | None, httpx2.AsyncHTTPTransport] = {None: self._open(None)}
+        self._proxies: dict[str, str | None] = {}
 
     async def __call__(self, call: Call) -> Reply:
         import httpx2
@@ -81,9 +93,11 @@ class Upstream:
             extensions={"timeout": limits_s, "trace": clock},
         )
         try:
-            response = await self._transport.handle_async_request(request)
+            response = await self._transport_to(call.origin).handle_async_request(request)
         except httpx2.HTTPError as error:
             raise _failure(error, call, first_s) from error
+        finally:
+            trace.wait_s += clock.waited_s()  # for a free connection: our queue, not theirs
         trace.first_byte_at_s = clock.loop.time()
         limits_s["read"] = timeouts.idle_s  # read again by the transport before each chunk
         headers = tuple(
@@ -94,9 +108,21 @@ class Upstream:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._transport.aclose()
+        for transport in self._transports.values():
+            await transport.aclose()
 
-    def _open(self) -> httpx2.AsyncHTTPTransport:
+    def _transport_to(self, origin: str) -> httpx2.AsyncHTTPTransport:
+        """The pool for an origin: direct, or through the proxy that the environment names for it."""
+        if origin not in self._proxies:
+            if len(self._proxies) >= 256:
+                self._proxies.clear()
+            self._proxies[origin] = _proxy_for(origin)
+        proxy = self._proxies[origin]
+        if proxy not in self._transports:
+            self._transports[proxy] = self._open(proxy)
+        return self._transports[proxy]
+
+    def _open(self, proxy: str | None) -> httpx2.AsyncHTTPTransport:
         import httpx2
 
         limits = httpx2.Limits(
@@ -104,7 +130,7 @@ class Upstream:
             max_keepalive_connections=self._connections_max,
             keepalive_expiry=30.0,
         )
-        return httpx2.AsyncHTTPTransport(limits=limits)
+        return httpx2.AsyncHTTPTransport(limits=limits, proxy=proxy)
 
 
 class InProcess:
@@ -134,10 +160,11 @@ class InProcess:
 class _Clock:
     """httpcore's trace hook: notes when the connection stood and when the request was sent."""
 
-    __slots__ = ("_connecting_at_s", "_trace", "loop")
+    __slots__ = ("_connecting_at_s", "_entered_at_s", "_trace", "loop")
 
     def __init__(self, trace: Trace) -> None:
         self.loop = asyncio.get_running_loop()
+        self._entered_at_s = self.loop.time()
         self._trace = trace
         self._connecting_at_s: float | None = None
 
@@ -149,6 +176,21 @@ class _Clock:
                 self._trace.connect_s = now_s - self._connecting_at_s
         elif event == "connection.connect_tcp.started":
             self._connecting_at_s = self.loop.time()
+
+    def waited_s(self) -> float:
+        """How long the request waited for a connection to be free, before one was opened or reused."""
+        begun_s = self._connecting_at_s if self._connecting_at_s is not None else self._trace.sent_at_s
+        return max(0.0, (self.loop.time() if begun_s is None else begun_s) - self._entered_at_s)
+
+
+def _proxy_for(origin: str) -> str | None:
+    """The proxy's URL from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, as the SDKs read them."""
+    parts = urlsplit(origin)
+    proxies = urllib.request.getproxies()
+    if urllib.request.proxy_bypass(parts.netloc):
+        return None
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 class _Body:

@@ -182,7 +182,7 @@ class Attempt:
             self.admissible = answer.admissible and reply.status == 200
         elif reply.status >= 400:
             self.trace.error_code = str(reply.status)
-            worse = "server_error" if reply.status >= 500 or reply.status in (408, 409) else "client_error"
+            worse: Outcome = "server_error" if reply.status >= 500 or reply.status in (408, 409) else "client_error"
             outcome = _OUTCOME_OF_STATUS.get(reply.status, worse)
             retryable = outcome in ("throttled", "server_error")
             self._settle(outcome, retryable=retryable, retry_after_s=self.trace.retry_after_s)
