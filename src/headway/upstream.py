@@ -23,21 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["InProcess", "Timeouts", "Upstream", "end_to_end"]
 
-_HOP_BY_HOP = frozenset(
-    [
-        "connection",
-        "content-length",
-        "host",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "accept-encoding",
-    ]
-)
+_CONNECTION = ("connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
+_HOP_BY_HOP = frozenset((*_CONNECTION, "proxy-authenticate", "proxy-authorization", "accept-encoding"))
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from headway.wire.tokens import estimate_tokens
 
 __all__ = ["bill"]
 
-_CUT_SHORT = frozenset("abandoned deadline connection_lost provider_timeout bad_reply closed".split())
+_CUT_SHORT = frozenset(("abandoned", "deadline", "connection_lost", "provider_timeout", "bad_reply", "closed"))
 
 
 def bill(call: Call, answer: Answer, outcome: Outcome, prices: Prices, *, content_bytes: int) -> None:

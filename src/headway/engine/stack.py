@@ -39,6 +39,9 @@ from headway.wire.prices import load as load_prices
 
 __all__ = ["Stack", "default_headers"]
 
+HANDOVER_S = 0.0002
+"""What a saturated loop gives its writers now and then, so that they are not starved of the interpreter's lock."""
+
 
 class Stack:
     """All layers of one engine on one loop, and what they share."""
@@ -210,7 +213,7 @@ def open_stores(settings: Settings, wall_s: Callable[[], float], *, inline: bool
         from headway.store.sqlite import SqliteStore
         from headway.store.writer import WriterSettings
 
-        writer = WriterSettings(inline=inline)
+        writer = WriterSettings(inline=inline, handover_s=HANDOVER_S)
         path = Path(settings.cache_path) if settings.cache_path else _state("cache.sqlite")
         stores.append(SqliteStore(path, settings.cache_disk_bytes_max, writer=writer, wall_s=wall_s))
     return stores
@@ -224,7 +227,7 @@ def open_recorder(settings: Settings, *, inline: bool) -> Recorder:
     from headway.store.writer import WriterSettings
 
     path = _state("calls.sqlite") if settings.log == "on" else Path(settings.log)
-    log = CallLog(path, rows_max=settings.log_rows_max, writer=WriterSettings(inline=inline))
+    log = CallLog(path, rows_max=settings.log_rows_max, writer=WriterSettings(inline=inline, handover_s=HANDOVER_S))
     return Recorder(log, settings.log_level)
 
 

@@ -5,8 +5,8 @@
 
 The flight owns the upstream: a reader that leaves is detached, and only when the last one leaves is the try ended (or,
 when its terminal event was seen, drained). One reader is served with back-pressure; from the second on the stream is
-pumped at the provider's pace, up to `flight_bytes_max`. Past that joiners are refused, the fastest reader sets the pace,
-and one that falls as far behind again is told so and dropped.
+pumped at the provider's pace, up to `flight_bytes_max`. Past that joiners are refused, the fastest reader sets the
+pace, and one that falls as far behind again is told so and dropped.
 """
 
 from __future__ import annotations
@@ -255,6 +255,7 @@ class Flight:
         if error is None:
             self.committed = True
         self._readers.wake()
+        self._current = None  # it knows us: the circle would be left to the garbage collector
         self._landed(self)
 
     # -- pace and deadlines of the readers -------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class Readers(list[Cursor]):
         return late
 
     def laggards(self, log: ChunkLog, far_bytes: int) -> list[Cursor]:
-        """Those that fell so far behind the fastest that holding on for them would cost the others, each with its error."""
+        """Those so far behind the fastest that keeping bytes for them would cost the others, each with its error."""
         least = self.least_lag_bytes(log)
         far = [cursor for cursor in self if log.lag_bytes(cursor.index) - least > far_bytes]
         for cursor in far:
