@@ -145,7 +145,12 @@ class Pace:
             if error is not None and error.outcome == "throttled":
                 lane.limits.refused(charge, readings, error, now_s=now_s)
                 lane.wake()
-        elif readings is not None:
+            elif error is not None and error.outcome == "overloaded":
+                lane.limits.overloaded(now_s)
+            return reply
+        if reply.status in (503, 529):
+            lane.limits.overloaded(now_s)
+        if readings is not None:
             lane.limits.observe(charge, readings, sent_at_s=trace.sent_at_s or now_s, now_s=now_s)
             lane.wake()
         return reply

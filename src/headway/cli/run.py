@@ -56,7 +56,7 @@ def run(
         Literal["csv", "jsonl", "text"] | None,
         typer.Option("--format", help="What INPUT is, if not told by itself."),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=100_000, help="Rows in flight at once.")] = 256,
+    concurrency: Annotated[int, typer.Option(min=1, max=100_000, help="Rows in flight at once.")] = 512,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither reuse answers nor keep them.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Send failed rows again.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier runs; overwrite the output.")] = False,

@@ -64,7 +64,7 @@ class SyncEngine:
         task: TaskLike,
         *,
         order: Literal["input", "completed"] = "input",
-        concurrency: int = 256,
+        concurrency: int = 512,
         tags: Tags | None = None,
     ) -> Iterator[Result]:
         """As `Engine.map`. `rows` is iterated on the background thread; leaving the loop early ends the rest."""

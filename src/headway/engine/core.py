@@ -122,7 +122,7 @@ class Engine:
         task: TaskLike,
         *,
         order: Literal["input", "completed"] = "input",
-        concurrency: int = 256,
+        concurrency: int = 512,
         tags: Tags | None = None,
     ) -> AsyncGenerator[Result, None]:
         """Run a task over many rows, bounded; every row gives one `Result`, failed ones included.

@@ -52,7 +52,7 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True):
     out: Path | None = None
     kind: Format | None = None
     rows_max: int | None = None
-    concurrency: int = 256
+    concurrency: int = 512
     """Rows in flight at once. Pacing is the limits' business, so it may be generous."""
     retry_failed: bool = False
     """Send again what failed in an earlier run."""

@@ -4,19 +4,23 @@ Providers enforce a limit per minute as a continuous token bucket: it holds at m
 `limit / window` per second, and a request is refused when it asks for more than the level. Published numbers are the
 limit; the capacity is often smaller than the limit without saying so (60,000 a minute enforced as 1,000 a second).
 Then the headers still say that plenty remains, and only a 429 shows the truth. `Bucket` holds that difference as
-`hidden`: level = remaining - hidden.
+`hidden`: level = remaining - hidden. What another client takes out of the same bucket shows as a refusal although our
+account says there is room; `share` is the part of the refill that seems to be ours.
 
 Source: FACTS section 2 (reset is the time to *full*; the arithmetic of the 429 text; limits enforced in slices).
 """
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, log
 from typing import NamedTuple
 
 __all__ = ["Bucket", "Mark"]
 
 _WINDOWS_S = (1.0, 60.0, 3600.0, 86400.0)
+_SAME_LIMIT = 0.02
+"""Limits this close (a share) are one limit that wavers: pools of servers disagree by a little."""
+_SHARE_MIN, _SHARE_CUT, _SHARE_GAIN_PER_S, _CUT_GAP_S = 0.05, 0.9, 0.02, 0.25
 
 
 class Mark(NamedTuple):
@@ -25,6 +29,7 @@ class Mark(NamedTuple):
     charged: float
     level: float
     corrected: float
+    epoch: int
 
 
 class Bucket:
@@ -40,6 +45,10 @@ class Bucket:
 
     __slots__ = (
         "_at_s",
+        "_cut_at_s",
+        "_epoch",
+        "_full",
+        "_taught_at",
         "_window_known",
         "capacity",
         "charged",
@@ -50,6 +59,7 @@ class Bucket:
         "level",
         "limit",
         "refill_per_s",
+        "share",
         "window_s",
     )
 
@@ -64,7 +74,9 @@ class Bucket:
         self.limit = limit
         self.window_s = window_s
         self.refill_per_s = inf if limit is None else limit / window_s
-        """Units that come back each second; infinite while the limit is unknown."""
+        """Units that come back to us each second; infinite while the limit is unknown."""
+        self.share = 1.0
+        """The part of the refill that nobody else takes, as far as refusals show."""
         self.capacity = inf if limit is None else (capacity or limit)
         self.hidden = 0.0 if limit is None else limit - self.capacity
         self.level = self.capacity
@@ -74,7 +86,12 @@ class Bucket:
         self.corrected = 0.0
         """The sum of all corrections to the level, for the same purpose."""
         self.learned = False
+        """Whether the provider itself named the limit."""
         self._at_s = 0.0
+        self._cut_at_s = -inf
+        self._epoch = 0  # marks of another epoch belong to another limit's level
+        self._full = True  # whether the level has reached the capacity since a refusal last told it
+        self._taught_at = -inf  # `charged` of the mark that brought the limit: older answers know less
         self._window_known = False
 
     def wait_s(self, cost: float, now_s: float) -> float:
@@ -85,7 +102,8 @@ class Bucket:
         if self.limit is None:
             return 0.0
         self._advance(now_s)
-        wanted = cost + self.capacity * self.headroom_ratio
+        # The less is ours the less our account knows of the level, so more is left in the bucket.
+        wanted = cost + self.capacity * self.headroom_ratio / self.share
         missing = (wanted if wanted < self.capacity else self.capacity) - self.level
         return missing / self.refill_per_s if missing > 1e-9 else 0.0
 
@@ -95,7 +113,7 @@ class Bucket:
         if self.limit is not None:
             self._advance(now_s)
             self.level -= cost
-        return Mark(self.charged, self.level, self.corrected)
+        return Mark(self.charged, self.level, self.corrected, self._epoch)
 
     def refund(self, cost: float, now_s: float) -> None:
         """Give back what was charged and never sent."""
@@ -113,6 +131,7 @@ class Bucket:
         *,
         age_s: float,
         now_s: float,
+        window_s: float | None = None,
     ) -> None:
         """Learn from an answer's headers.
 
@@ -121,30 +140,40 @@ class Bucket:
             limit, remaining, reset_s: As the headers give them; `reset_s` is the time to full.
             age_s: How long ago the provider took the reading (it does so when it admits the request).
             now_s: The time now.
+            window_s: What the limit counts over, where it is said outright.
         """
-        if limit is not None and limit > 0:
-            self._learn_limit(float(limit), remaining, reset_s, now_s)
+        if limit is not None and limit > 0 and (limit != self.limit or not self._window_known or window_s):
+            if limit != self.limit and self.learned and mark.charged < self._taught_at:
+                return  # overtaken: it was read before the limit changed
+            self._learn_limit(float(limit), mark, remaining, reset_s, window_s, now_s)
         if self.limit is None or remaining is None:
             return
         self._advance(now_s)
         reading = remaining - self.hidden
-        if mark.level == inf:  # sent before anything was known: available = remaining + refill * age - sent since
+        if mark.epoch != self._epoch:  # sent under another limit: available = remaining + refill * age - sent since
             error = reading + self.refill_per_s * age_s - (self.charged - mark.charged) - self.level
             self._correct(min(error, 0.0))
             return
+        if reading < -1.0 and self.hidden > 0.0:
+            # Admitted below zero: less is hidden than was thought. A part of it only, for `remaining` may be rounded.
+            found = min(self.hidden, -0.25 * reading)
+            self.hidden -= found
+            self.capacity += found
+            self._correct(found)
+            reading += found
         # Requests travel in the order they were sent, so the reading belongs to the level right after this charge;
         # what has been corrected since must not be corrected again by every answer still under way.
         error = reading - mark.level - (self.corrected - mark.corrected)
         # Down at once: somebody else spends from this bucket too. Up by a tenth: readings carry the network's jitter.
         self._correct(error if error < 0 else 0.1 * error)
 
-    def refused(self, mark: Mark, cost: float, *, level: float | None, remaining: int | None, now_s: float) -> bool:
+    def refused(self, mark: Mark, cost: float, *, level: float, remaining: int | None, now_s: float) -> bool:
         """Learn from a 429; return whether it showed that the capacity is smaller than was thought.
 
         Args:
             mark: From the refused request's charge.
             cost: What it asked for.
-            level: The exact level, limit - used, where the text gives it; None otherwise.
+            level: What the bucket held: limit - used, where the text gives it; else what the headers leave.
             remaining: What the same answer's headers claim remains, if they do.
             now_s: The time now. The reading is taken to be this fresh: a refusal takes no work.
         """
@@ -152,13 +181,19 @@ class Bucket:
             return False
         self._advance(now_s)
         since = self.charged - mark.charged
-        true_level = max(0.0, level) if level is not None else 0.0
-        claimed = remaining - self.hidden if remaining is not None else self.level + since
-        shrunk = claimed >= cost and claimed > true_level + 1.0
+        level = max(0.0, level)
+        ours = self.level + since
+        claimed = remaining - self.hidden if remaining is not None else ours
+        # Without headers to contradict, only an account that ran into its ceiling can have missed a lower one.
+        shrunk = claimed >= cost and claimed > level + 1.0 and (remaining is not None or self._full)
         if shrunk:
-            self.hidden = min(self.hidden + claimed - true_level, self.limit - max(1.0, min(cost, self.limit)))
+            self.hidden = min(self.hidden + claimed - level, self.limit - max(1.0, min(cost, self.limit)))
             self.capacity = self.limit - self.hidden
-        self._correct(true_level - since - self.level)
+        elif ours >= 0.0 and now_s - self._cut_at_s >= _CUT_GAP_S:  # somebody else took it
+            self._cut_at_s = now_s
+            self._set_share(self.share * _SHARE_CUT)
+        self._full = False
+        self._correct(level - since - self.level)
         return shrunk
 
     def _correct(self, error: float) -> None:
@@ -171,20 +206,52 @@ class Bucket:
         if elapsed_s > 0.0:
             self._at_s = now_s
             level = self.level + elapsed_s * self.refill_per_s
-            self.level = level if level < self.capacity else self.capacity
+            if level < self.capacity:
+                self.level = level
+            else:
+                self.level = self.capacity
+                self._full = True
+            if self.share < 1.0:
+                self._set_share(self.share * (1.0 + _SHARE_GAIN_PER_S * elapsed_s))
 
-    def _learn_limit(self, limit: float, remaining: int | None, reset_s: float | None, now_s: float) -> None:
+    def _set_share(self, share: float) -> None:
+        if self.limit is not None:
+            self.share = min(1.0, max(_SHARE_MIN, share))
+            self.refill_per_s = self.limit / self.window_s * self.share
+
+    def _learn_limit(
+        self,
+        limit: float,
+        mark: Mark,
+        remaining: int | None,
+        reset_s: float | None,
+        window_s: float | None,
+        now_s: float,
+    ) -> None:
         used = limit - remaining if remaining is not None else 0.0
-        if used >= 10 and reset_s and (self.limit != limit or not self._window_known):
+        if window_s:
+            self.window_s, self._window_known = window_s, True
+        elif used >= 10 and reset_s:
             # reset = used / limit * window, so the window follows; snapped, for both are rounded.
-            window_s = reset_s * limit / used
-            self.window_s = min(_WINDOWS_S, key=lambda known: abs(known / window_s - 1.0))
+            measured_s = reset_s * limit / used
+            self.window_s = min(_WINDOWS_S, key=lambda known: abs(log(known / measured_s)))
             self._window_known = True
-        if self.limit == limit:
-            self.refill_per_s = limit / self.window_s
-            return
+        known = self.limit
+        if known != limit:
+            if known is None:
+                self.level, self._at_s = limit, now_s
+            else:
+                self._advance(now_s)
+            # Slices stay slices: what is known of the capacity is how many seconds of refill it holds.
+            self.capacity = limit if known is None else limit * self.capacity / known
+            self.limit, self.hidden = limit, limit - self.capacity
+            if known is None or abs(limit - known) > _SAME_LIMIT * known:
+                self._epoch += 1
+                self._taught_at = mark.charged
+                self._full = True
+                self.share = 1.0
+                if remaining is not None:
+                    self.level = self.capacity  # the reading that came along says how much of it is there
+            self.level = min(self.level, self.capacity)
         self.learned = True
-        self.limit, self.hidden, self.capacity = limit, 0.0, limit
-        self.refill_per_s = limit / self.window_s
-        self.level = limit
-        self._at_s = now_s
+        self._set_share(self.share)

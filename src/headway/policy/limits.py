@@ -56,9 +56,10 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Charge:
     """What one attempt was charged; needed to refund it and to place its answer's readings in time."""
 
-    __slots__ = ("request_mark", "seq", "token_mark", "tokens")
+    __slots__ = ("estimate", "request_mark", "seq", "token_mark", "tokens")
 
-    def __init__(self, tokens: float, request_mark: Mark, token_mark: Mark, seq: int) -> None:
+    def __init__(self, estimate: float, tokens: float, request_mark: Mark, token_mark: Mark, seq: int) -> None:
+        self.estimate = estimate
         self.tokens = tokens
         self.request_mark = request_mark
         self.token_mark = token_mark
@@ -120,12 +121,17 @@ class Limits:
         if now_s - self._count_at_s >= 1.0:
             self._sent_per_s = self._count / (now_s - self._count_at_s) if self._count_at_s else float(self._count)
             self._count, self._count_at_s = 0, now_s
-        return Charge(tokens, request_mark, token_mark, self._seq)
+        return Charge(tokens_estimate, tokens, request_mark, token_mark, self._seq)
 
     def refund(self, charge: Charge, now_s: float) -> None:
         """The request was never sent: give everything back."""
         self.requests.refund(1.0, now_s)
         self.tokens.refund(charge.tokens, now_s)
+        self.ramp.refund(now_s)
+
+    def overloaded(self, now_s: float) -> None:
+        """Learn from a 503 or 529: the provider as a whole is short of room, whatever our limits say."""
+        self.ramp.refused(now_s, sent_per_s=max(self._sent_per_s, float(self._count)))
 
     def observe(self, charge: Charge, readings: Readings, *, sent_at_s: float, now_s: float) -> None:
         """Learn from an answer that was admitted, when its headers arrive."""
@@ -153,50 +159,66 @@ class Limits:
     def refused(self, charge: Charge, readings: Readings | None, error: ErrorView, *, now_s: float) -> None:
         """Learn from a 429. It resyncs the bucket it names (both when it names none) and pauses nothing else."""
         self.refusals += 1
-        numbers = False
-        if error.requested and error.limit_kind == "tokens" and charge.tokens > 0:
-            self.charge_ratio = _clamp(self.charge_ratio * error.requested / charge.tokens)
+        explained = False
+        if error.requested and error.limit_kind == "tokens" and charge.estimate > 0:
+            self.charge_ratio = _clamp(error.requested / charge.estimate)
         for kind, bucket, cost, mark in (
             ("requests", self.requests, 1.0, charge.request_mark),
             ("tokens", self.tokens, charge.tokens, charge.token_mark),
         ):
-            reading = getattr(readings, kind) if readings is not None else None
+            reading: Reading | None = getattr(readings, kind) if readings is not None else None
             if reading is not None and reading.limit is not None:
                 bucket.observe(mark, reading.limit, None, None, age_s=0.0, now_s=now_s)
             if error.limit_kind not in ("", kind):
                 bucket.refund(cost, now_s)  # not the one that refused; but nothing was spent on it either
-                continue
-            if bucket.limit is None and error.limit:
-                bucket.observe(mark, error.limit, None, None, age_s=0.0, now_s=now_s)
-            level = None if error.limit is None or error.used is None else float(error.limit - error.used)
-            remaining = reading.remaining if reading is not None else None
-            if bucket.limit is None or (level is None and remaining is None):
-                continue
-            numbers = True
-            asked = float(error.requested) if error.requested else cost
-            bucket.refused(mark, asked, level=level, remaining=remaining, now_s=now_s)
-        if numbers:
+            elif _resync(bucket, mark, cost, reading, error, now_s):
+                explained = True
+        if explained:
             self.ramp.settle()
         else:
-            self.ramp.refused(now_s, sent_per_s=max(self._sent_per_s, float(self._count)))
+            self.overloaded(now_s)
 
     def _learn_charge(self, charge: Charge, remaining: float, read_at_s: float) -> None:
         """Difference two readings between which exactly one charge lies: that is what the provider charged for it."""
         last, self._last = self._last, (charge.seq, remaining, read_at_s)
         limit = self.tokens.limit
-        if last is None or charge.seq != last[0] + 1 or limit is None or charge.tokens <= 0:
+        if last is None or charge.seq != last[0] + 1 or limit is None or charge.estimate <= 0:
             return
         refilled = self.tokens.refill_per_s * (read_at_s - last[2])
         if last[1] + refilled >= limit or abs(refilled) > charge.tokens:
             return  # it ran full in between, or the clock's jitter outweighs the charge
-        actual = last[1] + refilled - remaining
-        if actual > 0:
-            self.charge_ratio = _clamp(self.charge_ratio * (1.0 + 0.1 * (actual / charge.tokens - 1.0)))
+        ratio = (last[1] + refilled - remaining) / charge.estimate
+        # Farther off than that, somebody else's request lay in between, or one of ours that overtook.
+        if 0.5 <= ratio / self.charge_ratio <= 2.0:
+            self.charge_ratio = _clamp(0.9 * self.charge_ratio + 0.1 * ratio)
 
 
 def _bucket(per_min: float | None, settings: LimitSettings) -> Bucket:
     capacity = per_min * settings.capacity_s / 60.0 if per_min and settings.capacity_s else None
     return Bucket(per_min, capacity=capacity, headroom_ratio=settings.headroom_ratio)
+
+
+def _resync(bucket: Bucket, mark: Mark, cost: float, reading: Reading | None, error: ErrorView, now_s: float) -> bool:
+    """Set one bucket by a 429 that may be its own; return whether the refusal's numbers explain it.
+
+    Numbers that explain nothing (headers that claim room, another bucket's text) show no capacity either: whatever
+    refused is not this bucket, and the request is given back to it.
+    """
+    if error.limit and not (bucket.learned and (reading is None or reading.limit is not None)):
+        bucket.observe(mark, error.limit, None, None, age_s=0.0, now_s=now_s, window_s=error.limit_window_s)
+    if bucket.limit is None:
+        return False
+    asked = float(error.requested) if error.requested else cost
+    remaining = None if reading is None else reading.remaining
+    if error.limit is not None and error.used is not None and abs(error.limit - bucket.limit) <= 0.02 * bucket.limit:
+        level = float(error.limit - error.used)
+    elif remaining is not None and remaining - bucket.hidden < asked:
+        level = remaining - bucket.hidden
+    else:
+        bucket.refund(cost, now_s)
+        return False
+    bucket.refused(mark, asked, level=level, remaining=remaining, now_s=now_s)
+    return True
 
 
 def _clamp(ratio: float) -> float:

@@ -3,7 +3,8 @@
 Buckets start full, so waiting politely at the refill rate wastes them; bursting at once finds hidden limits with a
 storm of 429s. A refusal comes back within one round trip, long before the first answer, so silence is evidence:
 the rate starts at a burst and doubles every `double_s` until the first refusal, or until a bucket says more.
-Where a provider says nothing at all (no headers, no numbers in its 429s), the same rate is steered by AIMD.
+Where a provider says nothing at all (no headers, no numbers in its 429s), the same rate is steered by AIMD. What was
+never tried proves nothing: the rate grows only while somebody waits for it.
 
 Source: TCP slow start; AIMD x0.9 from FACTS section 2; burst and doubling time are our own measurement
 (`bench/bench_limits.py`: <= 0.5 % refused at 3,000 RPM with 1 s of capacity).
@@ -27,7 +28,7 @@ class Ramp:
         rate_per_s: The rate right after it.
         double_s: How long doubling takes while nothing is refused.
         decrease: Factor on a refusal that carried no numbers.
-        increase_ratio_per_s: Additive growth after the first refusal, as a share of the rate a second.
+        increase_ratio_per_s: Growth after a refusal, as a share of the rate a second; more after ten quiet seconds.
     """
 
     __slots__ = (
@@ -75,21 +76,31 @@ class Ramp:
             self._advance(now_s)
             self._tokens -= 1.0
 
+    def refund(self, now_s: float) -> None:
+        """A request that was charged never went."""
+        if self.state != "off":
+            self._advance(now_s)
+            self._tokens = min(self._depth(), self._tokens + 1.0)
+
     def settle(self) -> None:
-        """A bucket's capacity is known: it alone says what may be spent from now on."""
-        self.state = "off"
+        """A bucket's capacity is known: it alone says what may be spent from now on, unless refusals steer already."""
+        if self.state == "growing":
+            self.state = "off"
 
     def refused(self, now_s: float, *, sent_per_s: float) -> None:
-        """A refusal without numbers: steer by AIMD; at most one cut a quarter of a second, for refusals come in packs.
+        """A refusal without numbers, or an overload: steer by AIMD.
+
+        At most one cut a quarter of a second, for refusals come in packs.
 
         Args:
             now_s: The time now.
             sent_per_s: The rate at which requests went out lately; where steering starts.
         """
-        if self.state == "growing":
+        if self.state != "steered":
+            # Switched off, it has no rate of its own any more: only what was sent tells.
+            self.rate_per_s = max(0.05, min(self.rate_per_s, sent_per_s) if self.state == "growing" else sent_per_s)
             self.state = "steered"
-            self.rate_per_s = max(0.05, min(self.rate_per_s, sent_per_s))
-            self._tokens = min(self._tokens, 0.0)
+            self._tokens, self._at_s = min(self._tokens, 0.0), now_s
         if now_s - self._cut_at_s >= 0.25:
             self._cut_at_s = now_s
             self.rate_per_s = max(0.05, self.rate_per_s * self.decrease)
@@ -101,13 +112,22 @@ class Ramp:
         if elapsed_s <= 0:
             return
         self._at_s = now_s
-        if self.state == "growing":
-            # Idle time must not grow it without bound: what was never tried proves nothing.
-            if self._tokens < self.burst:
+        if self._tokens < 1.0:
+            # Somebody may have waited until the next token was due; later than that, nobody did.
+            if self.state == "growing":
                 self.rate_per_s *= 2.0 ** (min(elapsed_s, self.double_s) / self.double_s)
                 if self.rate_per_s >= RATE_FREE_PER_S:
                     self.state = "off"
-        else:
-            self.rate_per_s *= 1.0 + self.increase_ratio_per_s * min(elapsed_s, 1.0)
-        depth = max(1.0, min(self.burst, self.rate_per_s * 0.05)) if self.state == "steered" else self.burst
-        self._tokens = min(depth, self._tokens + elapsed_s * self.rate_per_s)
+            else:
+                quiet = min(10.0, max(1.0, 0.1 * (now_s - self._cut_at_s)))
+                waited_s = min(elapsed_s, max(1.0, 1.0 / self.rate_per_s))
+                self.rate_per_s = min(
+                    RATE_FREE_PER_S, self.rate_per_s * (1.0 + self.increase_ratio_per_s * quiet * waited_s)
+                )
+        depth = self.burst if self.state == "growing" else self._depth()
+        tokens = self._tokens + elapsed_s * self.rate_per_s
+        self._tokens = tokens if tokens < depth else depth
+
+    def _depth(self) -> float:
+        """How many requests may go at once."""
+        return max(1.0, min(self.burst, self.rate_per_s * 0.05)) if self.state == "steered" else self.burst

@@ -58,6 +58,8 @@ class ErrorView(msgspec.Struct, frozen=True, kw_only=True):
     used: int | None = None
     requested: int | None = None
     """Limit, Used, Requested of a 429's text: an exact reading of the bucket (FACTS: the text is arithmetic)."""
+    limit_window_s: float | None = None
+    """What that limit counts over, where the text says it ("per day"): 1, 60, 3600 or 86400."""
 
 
 class RequestView(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,6 +53,8 @@ _AGAIN: Final = re.compile(
 )
 _TOKENS: Final = re.compile(r"\btokens? (?:per|rate)|\bTP[MD]\b", re.IGNORECASE)
 _REQUESTS: Final = re.compile(r"\b(?:requests?|call) (?:per|rate)|\bRP[MD]\b", re.IGNORECASE)
+_WINDOW: Final = re.compile(r"\b(?:per (s|m|h|d)(?:ec|econd|in|inute|our|ay)?s?|[RT]P([SMHD]))\b", re.IGNORECASE)
+_WINDOW_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SECRET: Final = re.compile(r"\b(?:sk|rk|pk|gsk|xai|Bearer)[-_ ][\w*.-]{6,}")
 
 
@@ -96,6 +98,7 @@ def error_of(status: int, error: Any) -> ErrorView:
         limit=limit,
         used=used,
         requested=requested,
+        limit_window_s=_window_s(message) if limit is not None else None,
     )
 
 
@@ -146,6 +149,12 @@ def _bucket(message: str) -> tuple[int | None, int | None, int | None]:
         return None, None, None
     limit, used, requested = (None if text is None else int(text.replace(",", "")) for text in match.groups())
     return limit, used, requested
+
+
+def _window_s(message: str) -> float | None:
+    """What the limit counts over: "requests per day (RPD)" is 86,400 s."""
+    match = _WINDOW.search(message)
+    return None if match is None else _WINDOW_S[(match[1] or match[2]).lower()]
 
 
 def _limit_kind(message: str, type_: str) -> Literal["requests", "tokens", ""]:
