@@ -19,6 +19,8 @@ where there is no response. Every message is one sentence: what is wrong, where,
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "BadReply",
     "BudgetExceeded",
@@ -39,6 +41,8 @@ class HeadwayError(Exception):
     """The root: catch this to catch whatever Headway raises. `code` is the word that stands in the call log."""
 
     code = "error"
+    trace: Any = None
+    """The call's `Trace` where a call failed: what was waited and tried before. None where there was no call."""
 
 
 class ConfigError(HeadwayError):

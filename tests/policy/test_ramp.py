@@ -53,3 +53,51 @@ def test_settled_it_is_out_of_the_way():
     ramp = Ramp()
     ramp.settle()
     assert ramp.wait_s(0.0) == 0.0
+
+
+def test_slow_calls_one_by_one_leave_it_as_it_is():
+    """What was never tried proves nothing: fifty calls, one a second, do not switch it off."""
+    ramp = Ramp()
+    for second in range(50):
+        assert ramp.wait_s(float(second)) == 0.0
+        ramp.charge(float(second))
+    assert ramp.state == "growing"
+    assert ramp.rate_per_s == 40.0
+
+
+def test_switched_off_it_steers_again_from_what_was_sent():
+    """A refusal without numbers always acts, and not from a rate of long ago."""
+    ramp = Ramp()
+    ramp.settle()
+    ramp.refused(5.0, sent_per_s=300.0)
+    assert ramp.state == "steered"
+    assert abs(ramp.rate_per_s - 270.0) < 1e-6
+    ramp.settle()
+    assert ramp.state == "steered"
+
+
+def test_a_steered_rate_grows_only_while_somebody_waits_and_faster_after_quiet():
+    """Idle it stays; in use it grows by 2 % a second, and by far more once ten seconds passed without a refusal."""
+    ramp = Ramp()
+    ramp.refused(0.0, sent_per_s=1.0)
+    ramp.wait_s(5.0)
+    resting = ramp.rate_per_s
+    ramp.wait_s(500.0)
+    assert ramp.rate_per_s == resting
+    sends(ramp, 560.0, 500.0)
+    assert ramp.rate_per_s > 20 * resting
+
+
+def test_a_refund_gives_the_turn_back():
+    """Even at the floor, what was never sent costs no wait."""
+    ramp = Ramp()
+    for _ in range(24):
+        ramp.charge(0.0)
+        ramp.refund(0.0)
+    assert sends(ramp, 1e-6) == 24
+    ramp = Ramp(rate_per_s=0.05)
+    ramp.refused(0.0, sent_per_s=0.05)
+    now_s = ramp.wait_s(0.0)
+    ramp.charge(now_s)
+    ramp.refund(now_s)
+    assert ramp.wait_s(now_s) == 0.0

@@ -67,6 +67,24 @@ def test_wordings(message: str, kind: str, wait_s: float | None) -> None:
     assert error.retry_after_s == (None if wait_s is None else pytest.approx(wait_s))
 
 
+@pytest.mark.parametrize(
+    ("words", "window_s"),
+    [
+        ("on requests per day (RPD): Limit 200", 86_400.0),
+        ("on tokens per min (TPM): Limit 200", 60.0),
+        ("on input tokens per minute: Limit 200", 60.0),
+        ("on requests per hour: Limit 200", 3600.0),
+        ("on requests per second: Limit 200", 1.0),
+        ("TPD Limit 200", 86_400.0),
+        ("on requests: Limit 200", None),
+        ("requests per day", None),
+    ],
+)
+def test_the_window_of_a_limit_is_read(words: str, window_s: float | None) -> None:
+    """What the limit counts over; None where the text names no limit or no window."""
+    assert read_error(429, body(f"Rate limit reached for m {words}, Used 1.")).limit_window_s == window_s
+
+
 def test_kind_from_type() -> None:
     """Where the text does not say which limit it was, the type does."""
     assert read_error(429, body("Slow", "requests", "rate_limit_exceeded")).limit_kind == "requests"

@@ -1,10 +1,16 @@
-"""The dollar and token cap: the worst case is reserved before a try, what it really took is settled after."""
+"""The dollar and token cap: the worst case is reserved before a try, what it really took is settled after.
+
+A reservation that does not fit beside the others waits for them to settle, first come, first served: most of what is set
+aside comes back, above all from answers without a bound. It is refused only when it does not fit beside what is spent.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import OrderedDict
 from math import isinf
 
-from headway.errors import BudgetExceeded
+from headway.errors import BudgetExceeded, Overloaded
 from headway.policy.budget import SpendCap
 from headway.types import Call, Handler, Reply, Trace
 from headway.wire.prices import Prices
@@ -16,37 +22,91 @@ OUTPUT_TOKENS_ASSUMED = 4096
 
 
 class Budget:
-    """Stops tries whose worst case does not fit under the cap any more."""
+    """Stops tries whose worst case does not fit under the cap any more.
 
-    __slots__ = ("_cap", "_next", "_prices")
+    Args:
+        next_: The pace layer.
+        cap: What may be spent.
+        prices: For worst cases in dollars.
+        queue_max: Tries that wait for others to settle; one more is `Overloaded`.
+    """
 
-    def __init__(self, next_: Handler, cap: SpendCap, prices: Prices) -> None:
+    __slots__ = ("_cap", "_next", "_prices", "_queue_max", "_waiting")
+
+    def __init__(self, next_: Handler, cap: SpendCap, prices: Prices, *, queue_max: int = 100_000) -> None:
         self._next = next_
         self._cap = cap
         self._prices = prices
+        self._queue_max = queue_max
+        self._waiting: OrderedDict[asyncio.Future[bool], tuple[float, int]] = OrderedDict()
 
     async def __call__(self, call: Call) -> Reply:
+        dollars, tokens = self._worst_case(call)
+        if not await self._reserved(dollars, tokens, call.trace):
+            raise BudgetExceeded(
+                f"this call may cost up to ${dollars:.6f} and {tokens} tokens, which does not fit under the cap: "
+                f"${self._cap.dollars_spent:.6f} and {self._cap.tokens_spent} tokens are spent; "
+                "raise budget_usd or budget_tokens to go on"
+            )
+
+        def settle(trace: Trace) -> None:
+            usage = trace.usage
+            dollars_actual = trace.dollars or 0.0
+            used = usage.input_tokens + usage.output_tokens if usage is not None else 0
+            if trace.maybe_billed or (usage is not None and usage.estimated):
+                # Nobody knows what is on the bill: a cap that holds takes it for the worst.
+                dollars_actual, used = max(dollars_actual, dollars), max(used, tokens)
+            self._settle(dollars, tokens, dollars_actual=dollars_actual, tokens_actual=used)
+
+        call.trace.on_end(settle)
+        return await self._next(call)
+
+    def _worst_case(self, call: Call) -> tuple[float, int]:
         view = call.view
-        output = view.output_tokens_max or OUTPUT_TOKENS_ASSUMED
-        tokens = view.input_tokens + output * view.answers
+        output = (view.output_tokens_max or OUTPUT_TOKENS_ASSUMED) * view.answers
         rates = self._prices.rates(view.model, call.origin)
         if rates is None and not isinf(self._cap.dollars_max):
             raise BudgetExceeded(
                 f"the price of model {view.model!r} is unknown, so budget_usd cannot be kept; "
                 "set budget_tokens instead, or use a model with a published price"
             )
-        dollars = rates.worst_case(view.input_tokens, output * view.answers) if rates else 0.0
-        if not self._cap.reserve(dollars, tokens):
-            raise BudgetExceeded(
-                f"this call may cost up to ${dollars:.6f} and {tokens} tokens, which does not fit under the cap: "
-                f"${self._cap.dollars_spent:.6f} and {self._cap.tokens_spent} tokens are spent, "
-                f"${self._cap.dollars_reserved:.6f} are reserved; raise budget_usd or budget_tokens to go on"
+        return rates.worst_case(view.input_tokens, output) if rates else 0.0, view.input_tokens + output
+
+    async def _reserved(self, dollars: float, tokens: int, trace: Trace) -> bool:
+        """Whether the worst case was set aside, perhaps after a wait; False when it can never be."""
+        if not self._waiting and self._cap.reserve(dollars, tokens):
+            return True
+        if not self._cap.possible(dollars, tokens):
+            return False
+        if len(self._waiting) >= self._queue_max:
+            raise Overloaded(
+                f"{len(self._waiting)} requests already wait for the budget; send fewer at once, or raise the cap"
             )
+        loop = asyncio.get_running_loop()
+        turn, since_s = loop.create_future(), loop.time()
+        self._waiting[turn] = dollars, tokens
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if self._waiting.pop(turn, None) is not None:
+                self._admit()  # whoever stood behind it may fit
+            elif not turn.cancelled() and turn.result():
+                self._settle(dollars, tokens, dollars_actual=0.0, tokens_actual=0)
+            raise
+        finally:
+            trace.wait_s += loop.time() - since_s
 
-        def settle(trace: Trace) -> None:
-            usage = trace.usage
-            used = usage.input_tokens + usage.output_tokens if usage else 0
-            self._cap.settle(dollars, tokens, dollars_actual=trace.dollars or 0.0, tokens_actual=used)
+    def _settle(self, dollars: float, tokens: int, *, dollars_actual: float, tokens_actual: int) -> None:
+        self._cap.settle(dollars, tokens, dollars_actual=dollars_actual, tokens_actual=tokens_actual)
+        self._admit()
 
-        call.trace.on_end(settle)
-        return await self._next(call)
+    def _admit(self) -> None:
+        """Let in as many as fit now, in their order; send away those that never will."""
+        while self._waiting:
+            turn, (dollars, tokens) = next(iter(self._waiting.items()))
+            if not turn.done():  # done is: cancelled, and about to leave by itself
+                admitted = self._cap.reserve(dollars, tokens)
+                if not admitted and self._cap.possible(dollars, tokens):
+                    return
+                turn.set_result(admitted)
+            del self._waiting[turn]

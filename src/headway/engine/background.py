@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from headway.engine.core import Engine
-from headway.errors import Closed
+from headway.errors import Closed, ConfigError
 from headway.types import Handler, Reply, Result, Tags, TaskLike
 
 __all__ = ["SyncEngine"]
@@ -26,7 +27,8 @@ class SyncEngine:
             for result in engine.map(rows, task):
                 print(result.value)
 
-    The loop runs in a daemon thread of its own; closing the engine ends it. Arguments as for `Engine`.
+    The loop runs in a daemon thread of its own; closing the engine ends it, and calls that still wait in other threads
+    get `Closed`. A process that forks opens its engines after forking. Arguments as for `Engine`.
     """
 
     def __init__(self, *, handler: Handler | None = None, config: str | Path | None = None, **settings: Any) -> None:
@@ -34,6 +36,8 @@ class SyncEngine:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="headway", daemon=True)
         self._thread.start()
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
         self._closed = False
 
     def send(
@@ -73,7 +77,8 @@ class SyncEngine:
             while (result := self._run(_next(results))) is not None:
                 yield result
         finally:
-            self._run(results.aclose())
+            if not self._closed:
+                self._run(results.aclose())
 
     def snapshot(self) -> dict[str, Any]:
         """As `Engine.snapshot`."""
@@ -84,10 +89,13 @@ class SyncEngine:
         return self._run(look())
 
     def close(self) -> None:
-        """Close the engine and end its thread. Idempotent."""
-        if not self._closed:
-            self._run(self._engine.aclose())
-            self._closed = True
+        """Close the engine and end its thread. Idempotent; from any thread."""
+        with self._lock:
+            if self._closed or self._pid != os.getpid():
+                self._closed = True
+                return
+            self._closed = True  # before anything ends: who comes now is told, and who waits is cancelled below
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -98,16 +106,35 @@ class SyncEngine:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    async def _end(self) -> None:
+        await self._engine.aclose()
+        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        refusal: Exception | None = None
         if self._closed:
+            refusal = Closed("this engine is closed; open a new one")
+        elif self._pid != os.getpid():
+            refusal = Closed("this process was forked after the engine was opened; open the engine after forking")
+        elif threading.current_thread() is self._thread:
+            refusal = ConfigError(
+                "a SyncEngine cannot be called by what it runs itself (rows, a task); use Engine there"
+            )
+        if refusal is not None:
             work.close()
-            raise Closed("this engine is closed; open a new one")
+            raise refusal
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
-        except BaseException:
+        except BaseException as error:
             # Ctrl-C in the waiting thread: the work must not go on behind the program's back.
             future.cancel()
+            if self._closed and isinstance(error, asyncio.CancelledError | TimeoutError):
+                raise Closed("the engine was closed while this call was under way; open a new one") from None
             raise
 
 

@@ -184,8 +184,10 @@ class Bucket:
         level = max(0.0, level)
         ours = self.level + since
         claimed = remaining - self.hidden if remaining is not None else ours
-        # Without headers to contradict, only an account that ran into its ceiling can have missed a lower one.
-        shrunk = claimed >= cost and claimed > level + 1.0 and (remaining is not None or self._full)
+        # Without headers to contradict, only an account that ran into its ceiling can have missed a lower one; and one
+        # that holds hardly more than this request runs into it each time.
+        shrunk = claimed >= cost and claimed > level + 1.0
+        shrunk = shrunk and (remaining is not None or (self._full and self.capacity > 4.0 * cost))
         if shrunk:
             self.hidden = min(self.hidden + claimed - level, self.limit - max(1.0, min(cost, self.limit)))
             self.capacity = self.limit - self.hidden
@@ -234,8 +236,10 @@ class Bucket:
         elif used >= 10 and reset_s:
             # reset = used / limit * window, so the window follows; snapped, for both are rounded.
             measured_s = reset_s * limit / used
-            self.window_s = min(_WINDOWS_S, key=lambda known: abs(log(known / measured_s)))
-            self._window_known = True
+            snapped_s = min(_WINDOWS_S, key=lambda known: abs(log(known / measured_s)))
+            self.window_s = snapped_s if self.window_s <= 60.0 else max(60.0, snapped_s)
+            # A window that starts afresh on the minute looks like an hour while little is used: look again.
+            self._window_known = self.window_s <= 60.0
         known = self.limit
         if known != limit:
             if known is None:
@@ -248,7 +252,7 @@ class Bucket:
             if known is None or abs(limit - known) > _SAME_LIMIT * known:
                 self._epoch += 1
                 self._taught_at = mark.charged
-                self._full = True
+                self._full = remaining is not None
                 self.share = 1.0
                 if remaining is not None:
                     self.level = self.capacity  # the reading that came along says how much of it is there

@@ -10,12 +10,15 @@ __all__ = ["RetryBudget", "SpendCap"]
 class SpendCap:
     """A hard cap on dollars and tokens: the worst case is reserved before sending, actuals are settled after.
 
+    What does not fit now may fit when others have settled; `possible` says whether it ever can.
+
     Args:
         dollars_max: Cap in US dollars, >= 0; infinite when there is none.
         tokens_max: Cap on input + output tokens, >= 0; infinite when there is none.
     """
 
     __slots__ = (
+        "_open",
         "dollars_max",
         "dollars_reserved",
         "dollars_spent",
@@ -31,23 +34,34 @@ class SpendCap:
         self.dollars_spent = 0.0
         self.tokens_reserved = 0
         self.tokens_spent = 0
+        self._open = 0
+
+    def possible(self, dollars: float, tokens: int) -> bool:
+        """Whether this fits beside what is spent; never again, once it does not. True when nothing is reserved: now."""
+        return self._fits(self.dollars_spent + dollars, self.tokens_spent + tokens)
 
     def reserve(self, dollars: float, tokens: int) -> bool:
-        """Set the worst case aside; False when it does not fit under the cap any more."""
-        if self.dollars_spent + self.dollars_reserved + dollars > self.dollars_max + 1e-12:
-            return False
-        if self.tokens_spent + self.tokens_reserved + tokens > self.tokens_max:
+        """Set the worst case aside; False when it does not fit beside what is spent and reserved."""
+        if not self._fits(
+            self.dollars_spent + self.dollars_reserved + dollars, self.tokens_spent + self.tokens_reserved + tokens
+        ):
             return False
         self.dollars_reserved += dollars
         self.tokens_reserved += tokens
+        self._open += 1
         return True
 
     def settle(self, dollars: float, tokens: int, *, dollars_actual: float, tokens_actual: int) -> None:
         """Give the reservation (the same `dollars` and `tokens`) back and book what it really took."""
-        self.dollars_reserved = max(0.0, self.dollars_reserved - dollars)
+        self._open -= 1
+        # Sums of floats keep a residue, which must not stand in the way of the last dollar.
+        self.dollars_reserved = max(0.0, self.dollars_reserved - dollars) if self._open else 0.0
         self.tokens_reserved -= tokens
         self.dollars_spent += dollars_actual
         self.tokens_spent += tokens_actual
+
+    def _fits(self, dollars: float, tokens: int) -> bool:
+        return dollars <= self.dollars_max + 1e-12 and tokens <= self.tokens_max
 
 
 class RetryBudget:

@@ -13,13 +13,23 @@ from headway.types import Headers
 __all__ = ["fingerprint", "tenant_of", "version_headers_of"]
 
 _CREDENTIALS = frozenset(
-    ("authorization", "x-api-key", "api-key", "x-goog-api-key", "openai-organization", "openai-project")
+    "authorization x-api-key api-key x-goog-api-key openai-organization openai-project cookie".split()
 )
-_VERSIONS = frozenset(("anthropic-version", "anthropic-beta", "openai-beta", "openai-version", "api-version"))
+_NO_MATTER = frozenset(
+    """
+    accept baggage b3 connection content-length content-type date expect forwarded host idempotency-key keep-alive origin
+    referer sentry-trace te traceparent tracestate trailer transfer-encoding upgrade user-agent via x-amzn-trace-id
+    x-client-request-id x-cloud-trace-context x-correlation-id x-request-id
+    """.split()
+)
+"""Transport, and who asks by way of what: headers that no provider answers by."""
+_NO_MATTER_PREFIXES = (
+    "accept-", "content-", "headway-", "proxy-", "sec-", "x-b3-", "x-datadog-", "x-forwarded-", "x-stainless-",
+)  # fmt: skip
 
 
 def tenant_of(headers: Headers) -> str:
-    """16 hex digits for the whole credential, organisation and project included; "" when there is none.
+    """The whole credential's SHA-256 in 64 hex digits, organisation and project included; "" when there is none.
 
     Two credentials that differ in any byte are two tenants; the credential cannot be got back from the
     digest.
@@ -27,12 +37,20 @@ def tenant_of(headers: Headers) -> str:
     pairs = [pair for pair in headers if pair[0] in _CREDENTIALS]
     if not pairs:
         return ""
-    return sha256(_encode(pairs)).hexdigest()[:16]
+    return sha256(_encode(pairs)).hexdigest()
 
 
 def version_headers_of(headers: Headers) -> Headers:
-    """The headers that select the API's behaviour, sorted by name (repeated ones keep their order)."""
-    pairs = [pair for pair in headers if pair[0] in _VERSIONS]
+    """The headers that may change the answer, sorted by name (repeated ones keep their order).
+
+    All but those known not to matter, as with a body's fields: a header nobody here has heard of may choose the API's
+    version, a beta or another behaviour. Credentials are the tenant's.
+    """
+    pairs = [
+        pair
+        for pair in headers
+        if pair[0] not in _NO_MATTER and pair[0] not in _CREDENTIALS and not pair[0].startswith(_NO_MATTER_PREFIXES)
+    ]
     if len(pairs) > 1:
         pairs.sort(key=_name)
     return tuple(pairs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from math import inf
 from typing import Literal, TypeAlias
 
@@ -29,7 +29,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     view: RequestView
     trace: Trace
     tenant: str = ""
-    """Digest of the credential (16 hex digits): what isolates caches, flights and limits."""
+    """Digest of the whole credential (64 hex digits): what isolates caches, flights and limits."""
     key: bytes | None = None
     """32-byte fingerprint for cache and join; None switches both off for this call."""
     cache_mode: Literal["on", "off", "refresh"] = "off"
@@ -38,6 +38,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Greater goes first; -1 is "low", 1 is "high"."""
     attempts_max: int = 3
     tags: Tags = Tags()
+
+    def __repr__(self) -> str:
+        """Names and sizes only: credentials (headers, a query) and prompts must not reach a log or a traceback."""
+        shown = [f"{self.method} {self.origin}{self.path.partition('?')[0]}", *(name for name, _ in self.headers)]
+        return f"<Call {' '.join(shown)}, {len(self.body)} bytes, trace {self.trace.id}>"
+
+    def __rich_repr__(self) -> Iterator[str]:
+        """What rich shows, e.g. among the locals of a traceback: no more than `repr` does."""
+        yield repr(self)
 
 
 class Reply:
