@@ -119,7 +119,7 @@ def drive(limits, provider, until_s, sizes=(10,), latency_s=1.0, seed=1):
     while now_s < until_s:
         size = sizes[sent % len(sizes)]
         go_s = now_s + limits.wait_s(size, now_s)
-        if events and events[0][0] < go_s or go_s >= until_s:
+        if (events and events[0][0] < go_s) or go_s >= until_s:
             if not events:
                 break
             now_s, _, charge, size, sent_s, back = heapq.heappop(events)
@@ -225,6 +225,15 @@ def test_a_foreign_request_between_two_readings_is_not_taken_for_ours():
     limits.observe(first, Rs(tokens=R(600_000, 500_000)), sent_at_s=0.0, now_s=0.0)
     limits.observe(second, Rs(tokens=R(600_000, 479_900)), sent_at_s=0.0, now_s=0.0)
     assert limits.charge_ratio == 1.0
+
+
+def test_a_charge_ratio_gone_wrong_comes_back():
+    """Ten times too high: readings that say 1 are far below, and are believed all the same."""
+    limits = Limits(LimitSettings(tokens_per_min=600_000))
+    limits.charge_ratio = 10.0
+    for n in range(101):
+        limits.observe(limits.charge(100, 0.0), Rs(tokens=R(600_000, 500_000 - 100 * n)), sent_at_s=0.0, now_s=0.0)
+    assert 0.99 <= limits.charge_ratio <= 1.2
 
 
 def test_a_refusal_without_numbers_shrinks_nothing():

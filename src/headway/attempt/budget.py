@@ -1,7 +1,8 @@
 """The dollar and token cap: the worst case is reserved before a try, what it really took is settled after.
 
-A reservation that does not fit beside the others waits for them to settle, first come, first served: most of what is set
-aside comes back, above all from answers without a bound. It is refused only when it does not fit beside what is spent.
+A reservation that does not fit beside the others waits for them to settle, first come, first served: most of what is
+set aside comes back, above all from answers without a bound. It is refused only when it does not fit beside what is
+spent.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ class Budget:
                 f"{len(self._waiting)} requests already wait for the budget; send fewer at once, or raise the cap"
             )
         loop = asyncio.get_running_loop()
-        turn, since_s = loop.create_future(), loop.time()
+        turn: asyncio.Future[bool] = loop.create_future()
+        since_s = loop.time()
         self._waiting[turn] = dollars, tokens
         try:
             return await turn

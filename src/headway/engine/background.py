@@ -6,11 +6,12 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from headway.engine.core import Engine
-from headway.errors import Closed, ConfigError
+from headway.errors import Closed, ConfigError, HeadwayError
 from headway.types import Handler, Reply, Result, Tags, TaskLike
 
 __all__ = ["SyncEngine"]
@@ -33,12 +34,14 @@ class SyncEngine:
 
     def __init__(self, *, handler: Handler | None = None, config: str | Path | None = None, **settings: Any) -> None:
         self._engine = Engine(handler=handler, config=config, **settings)  # a wrong setting raises here, not later
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="headway", daemon=True)
-        self._thread.start()
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._loop = self._runner.get_loop()
+        self._over = asyncio.Event()
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # held while work is handed over, so that a loop about to end gets none
         self._closed = False
+        self._thread = threading.Thread(target=self._serve, name="headway", daemon=True)
+        self._thread.start()
 
     def send(
         self,
@@ -73,12 +76,12 @@ class SyncEngine:
     ) -> Iterator[Result]:
         """As `Engine.map`. `rows` is iterated on the background thread; leaving the loop early ends the rest."""
         results = self._engine.map(rows, task, order=order, concurrency=concurrency, tags=tags)
-        try:
-            while (result := self._run(_next(results))) is not None:
+        while (result := self._run(_next(results))) is not None:
+            try:
                 yield result
-        finally:
-            if not self._closed:
-                self._run(results.aclose())
+            except BaseException:
+                self._leave(results)  # a failure underneath has ended it already; here it is left half-way
+                raise
 
     def snapshot(self) -> dict[str, Any]:
         """As `Engine.snapshot`."""
@@ -90,15 +93,22 @@ class SyncEngine:
 
     def close(self) -> None:
         """Close the engine and end its thread. Idempotent; from any thread."""
+        if self._pid != os.getpid():
+            self._closed = True  # a copy: the thread, the loop and its connections are the other process's
+            return
+        refusal = self._refusal()
+        if isinstance(refusal, ConfigError):
+            raise refusal
         with self._lock:
-            if self._closed or self._pid != os.getpid():
-                self._closed = True
-                return
-            self._closed = True  # before anything ends: who comes now is told, and who waits is cancelled below
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            first, self._closed = not self._closed, True  # who comes from here on is told so
+            ended = asyncio.run_coroutine_threadsafe(self._engine.aclose(), self._loop) if first else None
+        try:
+            if ended is not None:
+                ended.result()
+        finally:
+            if first:
+                self._loop.call_soon_threadsafe(self._over.set)
             self._thread.join()
-            self._loop.close()
 
     def __enter__(self) -> SyncEngine:
         return self
@@ -106,36 +116,51 @@ class SyncEngine:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    async def _end(self) -> None:
-        await self._engine.aclose()
-        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-        await self._loop.shutdown_asyncgens()
+    def _serve(self) -> None:
+        with self._runner as runner:  # its end cancels what is left, closes generators, then the loop
+            runner.run(self._over.wait())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        refusal: Exception | None = None
-        if self._closed:
-            refusal = Closed("this engine is closed; open a new one")
-        elif self._pid != os.getpid():
-            refusal = Closed("this process was forked after the engine was opened; open the engine after forking")
-        elif threading.current_thread() is self._thread:
-            refusal = ConfigError(
-                "a SyncEngine cannot be called by what it runs itself (rows, a task); use Engine there"
-            )
-        if refusal is not None:
-            work.close()
-            raise refusal
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = self._submit(work)
         try:
             return future.result()
-        except BaseException as error:
-            # Ctrl-C in the waiting thread: the work must not go on behind the program's back.
-            future.cancel()
-            if self._closed and isinstance(error, asyncio.CancelledError | TimeoutError):
+        except CancelledError:
+            if self._closed:
                 raise Closed("the engine was closed while this call was under way; open a new one") from None
             raise
+        except BaseException:
+            # Ctrl-C in the waiting thread: the work must not go on behind the program's back.
+            future.cancel()
+            raise
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        refusal = self._refusal()
+        if refusal is None:
+            with self._lock:
+                if not self._closed:
+                    return asyncio.run_coroutine_threadsafe(work, self._loop)
+            refusal = self._refusal()
+        work.close()
+        assert refusal is not None  # closed since it was asked first
+        raise refusal
+
+    def _refusal(self) -> HeadwayError | None:
+        """Why nothing can be handed to the loop from here."""
+        if self._pid != os.getpid():
+            return Closed("this process was forked after the engine was opened; open the engine after forking")
+        if threading.current_thread() is self._thread:
+            return ConfigError("a SyncEngine cannot be called by what it runs itself (rows, a task); use Engine there")
+        if self._closed:
+            return Closed("this engine is closed; open a new one")
+        return None
+
+    def _leave(self, results: AsyncGenerator[Result, None]) -> None:
+        """End the rest of a map, unless its loop does so by itself: closed, forked, or collected on its thread."""
+        if self._refusal() is None:
+            try:
+                self._run(results.aclose())
+            except Closed:
+                pass  # just now
 
 
 async def _next(results: AsyncGenerator[Result, None]) -> Result | None:

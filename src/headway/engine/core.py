@@ -65,7 +65,9 @@ class Engine:
         self._targets: dict[str, tuple[str, str, Reader | None]] = {}
         self._background: dict[bytes, asyncio.Task[Reply | None]] = {}
         self._stack: Stack | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._closing: asyncio.Task[None] | None = None
 
     # -- one call --------------------------------------------------------------------------------------------------
 
@@ -99,12 +101,15 @@ class Engine:
         Raises:
             DeadlineExceeded, Overloaded, BudgetExceeded, Closed: Ours.
             ProviderError: There is no whole answer; see `headway.errors`.
+            ConfigError: An argument is wrong, or the engine belongs to another event loop.
         """
-        stack = self._stack or self._start()
+        stack = self._open()
+        if cache is not None or deadline_s is not None or priority:
+            _check(cache, deadline_s, priority)
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         mode = cache or ("on" if stack.cache is not None else "off")
         call = self._call(path, data, headers, mode=mode, deadline_s=deadline_s, priority=priority, tags=tags)
-        if key_body is not None and mode != "off":
+        if key_body is not None and mode != "off" and stack.cache is not None:
             call = replace(call, key=key_of(call, key_body))
         return await stack.handle(call)
 
@@ -113,8 +118,9 @@ class Engine:
 
         Raises:
             Closed: The engine was closed.
+            ConfigError: The engine belongs to another event loop.
         """
-        return await (self._stack or self._start()).handle(call)
+        return await self._open().handle(call)
 
     def map(
         self,
@@ -140,22 +146,20 @@ class Engine:
 
     def snapshot(self) -> dict[str, Any]:
         """Live figures: in_flight, queued, throttled (429s so far), attempts, allowed_rpm, dollars, and the caches'."""
-        return (self._stack or self._start()).snapshot()
+        return (self._stack or self._open()).snapshot()
 
     async def aclose(self) -> None:
-        """End what is under way (its callers get `Closed`), write what is pending, close connections. Idempotent."""
-        if self._closed:
-            return
+        """End what is under way (its callers get `Closed`), write what is pending, close connections. Idempotent.
+
+        Cancelled, it goes on in the background; called again, it waits for the end.
+        """
         self._closed = True
-        tasks = list(self._background.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._stack is not None:
-            await self._stack.aclose()
+        if self._closing is None or self._closing.cancelled():
+            self._closing = asyncio.get_running_loop().create_task(self._close())
+        await asyncio.shield(self._closing)
 
     async def __aenter__(self) -> Engine:
-        self._stack = self._stack or self._start()
+        self._open()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -163,11 +167,28 @@ class Engine:
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
-    def _start(self) -> Stack:
+    def _open(self) -> Stack:
+        """The stack, on the one loop that it was first used on."""
+        loop = asyncio.get_running_loop()
+        if self._stack is not None:
+            if loop is not self._loop:
+                raise ConfigError(
+                    "this engine belongs to the loop it was first used on; open one engine per event loop"
+                )
+            return self._stack
         if self._closed:
             raise Closed("this engine is closed; open a new one")
         self._stack = Stack(self.settings, self._handler, self._wall_s, self._rng, self._refresh)
+        self._loop = loop
         return self._stack
+
+    async def _close(self) -> None:
+        tasks = list(self._background.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._stack is not None:
+            await self._stack.aclose()
 
     def _call(
         self,
@@ -191,7 +212,7 @@ class Engine:
         view = reader.read_request(data, sent) if reader is not None else RequestView()
         trace = stack.new_trace("call")
         trace.path, trace.format, trace.model, trace.stream = target, view.format, view.model, view.stream
-        trace.output_tokens_max, trace.tenant, trace.body_bytes = view.output_tokens_max, tenant, len(data)
+        trace.output_tokens_max, trace.tenant, trace.body_bytes = view.output_tokens_max, tenant[:16], len(data)
         trace.cache = "off"
         trace.upstream = origin
         if tags is not None:
@@ -252,3 +273,13 @@ async def _fetched(handle: Handler, call: Call) -> Reply | None:
 
 
 _PRIORITIES = {"low": -1, "normal": 0, "high": 1}
+
+
+def _check(cache: object, deadline_s: object, priority: object) -> None:
+    """What a type checker would have said of one call's arguments."""
+    if cache not in (None, "on", "off", "refresh"):
+        raise ConfigError(f'cache must be "on", "off" or "refresh" for one call, not {cache!r}')
+    if deadline_s is not None and not (isinstance(deadline_s, int | float) and deadline_s == deadline_s):
+        raise ConfigError(f"deadline_s must be a number of seconds from now, not {deadline_s!r}")
+    if not isinstance(priority, int) and priority not in _PRIORITIES:
+        raise ConfigError(f'priority must be a whole number, "low", "normal" or "high", not {priority!r}')

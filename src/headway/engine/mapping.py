@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.types import Reply, Result, Tags, TaskLike, Trace, Usage
@@ -13,6 +16,12 @@ from headway.wire import reader_for
 __all__ = ["Sender", "map_rows"]
 
 Row = Mapping[str, Any]
+
+FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, msgspec.MsgspecError, OSError, RuntimeError,
+    StopIteration, TypeError, ValueError,
+)  # fmt: skip
+"""What a task's own methods may raise over one odd row or answer: that row fails, the others go on."""
 
 
 class Sender(Protocol):
@@ -51,15 +60,16 @@ async def map_rows(
     async def feed() -> None:
         nonlocal fed
         try:
-            async for row in _each(rows):
-                await slots.acquire()
-                job = asyncio.create_task(_one(engine, fed, row, task, tags))
-                fed += 1
-                jobs.add(job)
-                if order == "input":
-                    ready.put_nowait(job)
-                else:
-                    job.add_done_callback(ready.put_nowait)
+            async with aclosing(_each(rows)) as source:
+                async for row in source:
+                    await slots.acquire()
+                    job = asyncio.create_task(_one(engine, fed, row, task, tags))
+                    fed += 1
+                    jobs.add(job)
+                    if order == "input":
+                        ready.put_nowait(job)
+                    else:
+                        job.add_done_callback(ready.put_nowait)
         finally:
             ready.put_nowait(None)
 
@@ -86,8 +96,14 @@ async def map_rows(
 
 async def _each(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncGenerator[Row, None]:
     if isinstance(rows, AsyncIterable):
-        async for row in rows:
-            yield row
+        source = aiter(rows)
+        try:
+            async for row in source:
+                yield row
+        finally:
+            # A generator holds files and connections: it is closed here, not when the collector comes by.
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
     else:
         for row in rows:
             yield row
@@ -121,57 +137,27 @@ class _Taken:
 async def _one(engine: Sender, index: int, row: Row, task: TaskLike, tags: Tags) -> Result:
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    taken = _Taken()
-    value: Any = None
-    text = error = error_code = ""
-    outcome, status, repairs = "ok", None, 0
+    draft = _Draft()
     try:
-        body, key_body = task.body(row), task.key_body(row)
-        while True:
-            # A repair asks about one bad answer: reusing another's would defeat it.
-            reply = await engine.send(task.path, body, key_body=key_body, tags=tags, cache="off" if repairs else None)
-            data = await reply.read()
-            status = reply.status
-            trace = reply.trace
-            assert trace is not None  # the engine's replies carry their caller's trace
-            taken.add(trace)
-            if trace.outcome != "ok" or status >= 400:
-                outcome, error_code = trace.outcome or "bad_reply", trace.error_code
-                error = _failure(task.path, status, data, trace)
-                break
-            reader = reader_for(task.path)
-            text = reader.text(data) if reader is not None else data.decode("utf-8", "replace")
-            if trace.finish in _CUT and not task.bears_cutting:
-                # Asking again would be cut again: the bound is what must change.
-                outcome, error, error_code = "invalid_output", _cut(trace), "cut"
-                break
-            try:
-                value = task.accept(text)
-            except ValueError as problem:
-                outcome, error, error_code = "invalid_output", str(problem), "invalid_output"
-                if repairs >= task.repairs_max:
-                    break
-                repairs += 1
-                body, key_body = task.repair(row, text, str(problem)), None
-            else:
-                outcome = "ok"
-                error = error_code = ""
-                break
-    except InputError as problem:
-        outcome, error, error_code = "input", str(problem), problem.code
+        await _ask(engine, row, task, tags, draft)
+    except ConfigError:
+        raise  # a mistake in the program, the same for every row
     except HeadwayError as problem:
-        outcome, error, error_code = problem.code, str(problem), problem.code
+        draft.judge(problem.code, str(problem), problem.code)
+        if problem.trace is not None:
+            draft.taken.add(problem.trace)
         if getattr(problem, "maybe_billed", False):
-            taken.dollars = None
+            draft.taken.dollars = None
+    taken = draft.taken
     return Result(
         index=index,
         row=row,
-        value=value,
-        text=text,
-        error=error,
-        outcome=outcome,
-        status=status,
-        error_code=error_code,
+        value=draft.value,
+        text=draft.text,
+        error=draft.error,
+        outcome=draft.outcome,
+        status=draft.status,
+        error_code=draft.error_code,
         latency_s=loop.time() - started_s,
         wait_s=taken.wait_s,
         usage=taken.usage,
@@ -179,9 +165,83 @@ async def _one(engine: Sender, index: int, row: Row, task: TaskLike, tags: Tags)
         saved_dollars=taken.saved,
         cache=taken.cache or "off",
         attempts=taken.attempts,
-        repairs=repairs,
+        repairs=draft.repairs,
         started_at_s=started_s,
     )
+
+
+class _Draft:
+    """What is known of a row so far."""
+
+    __slots__ = ("error", "error_code", "outcome", "repairs", "status", "taken", "text", "value")
+
+    def __init__(self) -> None:
+        self.taken = _Taken()
+        self.value: Any = None
+        self.text = self.error = self.error_code = ""
+        self.outcome = "ok"
+        self.status: int | None = None
+        self.repairs = 0
+
+    def judge(self, outcome: str, error: str = "", error_code: str = "") -> None:
+        self.outcome, self.error, self.error_code = outcome, error, error_code
+
+
+async def _ask(engine: Sender, row: Row, task: TaskLike, tags: Tags, draft: _Draft) -> None:
+    """Send the row, and send its repairs, until an answer is accepted or there is no more to try."""
+    try:
+        body, key_body = task.body(row), task.key_body(row)
+    except FAULTS as fault:
+        raise InputError(_fault("body or key_body", fault)) from fault
+    while True:
+        # A repair asks about one bad answer: reusing another's would defeat it.
+        cache: Literal["off"] | None = "off" if draft.repairs else None
+        reply = await engine.send(task.path, body, key_body=key_body, tags=tags, cache=cache)
+        try:
+            data = await reply.read()
+        except HeadwayError as error:
+            error.trace = reply.trace
+            raise
+        draft.status = status = reply.status
+        trace = reply.trace
+        assert trace is not None  # the engine's replies carry their caller's trace
+        draft.taken.add(trace)
+        if trace.outcome != "ok" or status >= 400:
+            draft.judge(trace.outcome or "bad_reply", _failure(task.path, status, data, trace), trace.error_code)
+            return
+        reader = reader_for(task.path)
+        text = draft.text = reader.text(data) if reader is not None else data.decode("utf-8", "replace")
+        if trace.finish in _CUT and not task.bears_cutting:
+            # Asking again would be cut again: the bound is what must change.
+            draft.judge("invalid_output", _cut(trace), "cut")
+            return
+        try:
+            draft.value = task.accept(text)
+        except ValueError as problem:
+            draft.judge("invalid_output", str(problem), "invalid_output")
+        except FAULTS as fault:
+            raise _InvalidOutput(_fault("accept", fault)) from fault
+        else:
+            draft.judge("ok")
+            return
+        if draft.repairs >= task.repairs_max:
+            return
+        draft.repairs += 1
+        try:
+            body, key_body = task.repair(row, text, draft.error), None
+        except FAULTS as fault:
+            raise _InvalidOutput(_fault("repair", fault)) from fault
+
+
+class _InvalidOutput(HeadwayError):
+    """An answer that the task's own code could not deal with."""
+
+    code = "invalid_output"
+
+
+def _fault(method: str, fault: Exception) -> str:
+    said = f"{type(fault).__name__}: {str(fault)[:200]}"
+    return f"the task's {method} failed on this row ({said}); mend the row or the task"
 
 
 def _failure(path: str, status: int, data: bytes, trace: Trace) -> str:

@@ -185,11 +185,13 @@ class Limits:
         if last is None or charge.seq != last[0] + 1 or limit is None or charge.estimate <= 0:
             return
         refilled = self.tokens.refill_per_s * (read_at_s - last[2])
-        if last[1] + refilled >= limit or abs(refilled) > charge.tokens:
-            return  # it ran full in between, or the clock's jitter outweighs the charge
+        if last[1] + refilled >= limit or abs(refilled) > 0.25 * charge.tokens:
+            return  # it ran full in between, or the clock's jitter and a shared refill would weigh too much
         ratio = (last[1] + refilled - remaining) / charge.estimate
-        # Farther off than that, somebody else's request lay in between, or one of ours that overtook.
-        if 0.5 <= ratio / self.charge_ratio <= 2.0:
+        # Somebody else's request in between, or one of ours that overtook, only adds: what is far above is not ours.
+        # What is far below is believed, in small steps; left out, a ratio gone wrong could never come back.
+        if 0.0 < ratio <= 2.0 * self.charge_ratio:
+            ratio = max(ratio, 0.5 * self.charge_ratio)
             self.charge_ratio = _clamp(0.9 * self.charge_ratio + 0.1 * ratio)
 
 

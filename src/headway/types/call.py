@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from math import inf
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -39,14 +39,19 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     attempts_max: int = 3
     tags: Tags = Tags()
 
-    def __repr__(self) -> str:
-        """Names and sizes only: credentials (headers, a query) and prompts must not reach a log or a traceback."""
-        shown = [f"{self.method} {self.origin}{self.path.partition('?')[0]}", *(name for name, _ in self.headers)]
-        return f"<Call {' '.join(shown)}, {len(self.body)} bytes, trace {self.trace.id}>"
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Names and sizes: credentials (headers, a query) and prompts must not reach a log or a traceback."""
+        return [
+            ("method", self.method),
+            ("origin", self.origin),
+            ("path", self.path.partition("?")[0]),
+            ("headers", [name for name, _ in self.headers]),
+            ("body_bytes", len(self.body)),
+            ("trace", self.trace.id),
+        ]
 
-    def __rich_repr__(self) -> Iterator[str]:
-        """What rich shows, e.g. among the locals of a traceback: no more than `repr` does."""
-        yield repr(self)
+    def __repr__(self) -> str:
+        return f"Call({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
 class Reply:

@@ -1,0 +1,131 @@
+"""Every value checked by its key, wherever it was read: the right type and range, or one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable
+from math import isfinite
+from typing import Any, get_type_hints
+from urllib.parse import urlsplit
+
+from headway.config.settings import Secret, Settings
+from headway.errors import ConfigError
+from headway.policy.presets import LIMIT_PRESETS
+
+__all__ = ["TYPES", "checked", "parsed"]
+
+TYPES = {name: hint for name, hint in get_type_hints(Settings).items() if name in Settings.__struct_fields__}
+
+_POSITIVE = frozenset(
+    """
+    timeout_s connect_timeout_s first_byte_timeout_s first_event_timeout_s idle_timeout_s connections_max queue_max
+    reply_bytes_max requests_per_min tokens_per_min attempts_max cache_memory_bytes_max cache_disk_bytes_max cache_ttl_s
+    log_rows_max
+    """.split()
+)
+
+
+def checked(key: str, value: Any, where: str) -> Any:
+    """The value in its right type.
+
+    Raises:
+        ConfigError: Naming the place, the key, what was expected, and what was found unless it may be a secret.
+    """
+    if key not in TYPES:
+        near = difflib.get_close_matches(key, TYPES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(sorted(TYPES))}"
+        raise ConfigError(f"{where}: unknown key {key!r}{hint}")
+    check = _CHECKS.get(key)
+    if check is not None:
+        value, expected = check(value)
+        if expected:
+            raise ConfigError(f"{where}: {key} must be {expected}, not {_shown(value)}")
+        return value
+    kind = TYPES[key]
+    if kind is bool:
+        good, expected = isinstance(value, bool), "true or false"
+    elif kind in (int, int | None):
+        good, expected = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+    elif kind in (float, float | None):
+        good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        expected = "a number"
+    else:
+        good, expected = isinstance(value, str), "text"
+    if "number" in expected:
+        expected += " above 0" if key in _POSITIVE else " of at least 0"
+        good = good and (value > 0 or (value == 0 and key not in _POSITIVE))
+    if not good:
+        raise ConfigError(f"{where}: {key} must be {expected}, not {_shown(value)}")
+    return float(value) if kind in (float, float | None) else value
+
+
+def _shown(value: Any) -> str:
+    return "what was given" if isinstance(value, Secret) else repr(value)[:80]
+
+
+def parsed(key: str, text: str) -> Any:
+    """An environment variable's text as TOML would have it, where the key wants no text."""
+    if key in ("cache", "log") and text.strip().lower() in ("true", "false"):
+        return text.strip().lower() == "true"
+    if TYPES[key] in (str, Secret | None):
+        return text
+    try:
+        return tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _check_url(value: Any) -> tuple[Any, str]:
+    expected = 'a URL such as "https://api.openai.com/v1"'
+    if not isinstance(value, str):
+        return value, expected
+    url = value.strip()
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # raises beyond 65535
+    except ValueError:
+        parts, port = urlsplit(""), None
+    good = parts.scheme in ("http", "https") and parts.hostname and port != 0
+    if not good or any(char <= " " for char in url):
+        return Secret("") if "@" in url or "?" in url else value, expected
+    if parts.username or parts.password or parts.query or parts.fragment:
+        return Secret(""), "a URL without credentials, query or fragment"
+    return url.rstrip("/"), ""
+
+
+def _check_key(value: Any) -> tuple[Any, str]:
+    text = value.reveal() if isinstance(value, Secret) else value
+    if not isinstance(text, str) or not text.strip() or any(ord(c) < 33 or ord(c) > 126 for c in text.strip()):
+        return Secret(""), "a printable text without white space"
+    return Secret(text.strip()), ""
+
+
+def _check_cache(value: Any) -> tuple[Any, str]:
+    value = {True: "disk", False: "off"}.get(value, value) if isinstance(value, bool) else value
+    return value, "" if value in ("off", "memory", "disk") else '"off", "memory", "disk", true or false'
+
+
+def _check_limits(value: Any) -> tuple[Any, str]:
+    good = isinstance(value, str) and (value == "" or value in LIMIT_PRESETS)
+    return value, "" if good else f"one of {', '.join(sorted(LIMIT_PRESETS))}"
+
+
+def _check_level(value: Any) -> tuple[Any, str]:
+    good = value in ("debug", "info", "warning", "off")
+    return value, "" if good else '"debug", "info", "warning" or "off"'
+
+
+def _check_log(value: Any) -> tuple[Any, str]:
+    value = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+    return value, "" if isinstance(value, str) and value else '"on", "off" or the path of a file'
+
+
+_CHECKS: dict[str, Callable[[Any], tuple[Any, str]]] = {
+    "base_url": _check_url,
+    "api_key": _check_key,
+    "cache": _check_cache,
+    "limits": _check_limits,
+    "log": _check_log,
+    "log_level": _check_level,
+}

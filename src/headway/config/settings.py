@@ -1,0 +1,107 @@
+"""What an engine can be told, and where it keeps what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from headway.policy.limits import LimitSettings
+from headway.policy.presets import LIMIT_PRESETS
+
+__all__ = ["Secret", "Settings", "state_dir"]
+
+
+class Secret:
+    """A credential: its repr and str never show it; ask `reveal()`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The credential itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an engine can be told. Times in seconds, sizes in bytes, money in US dollars; None means "none"."""
+
+    # where to
+    base_url: str = "https://api.openai.com/v1"
+    """The provider's base URL, version included, as the SDKs write it."""
+    api_key: Secret | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key when none is given."""
+    # how long
+    timeout_s: float = 600.0
+    """From hand-over to answer, our own wait included. The SDKs' default."""
+    connect_timeout_s: float = 5.0
+    first_byte_timeout_s: float = 600.0
+    first_event_timeout_s: float = 60.0
+    idle_timeout_s: float = 300.0
+    # how much at once
+    connections_max: int = 1024
+    queue_max: int = 100_000
+    reply_bytes_max: int = 64 * 1024 * 1024
+    # limits: learned where they are not given, and learned ones win
+    limits: str = ""
+    """A preset of published limits, such as "openai/tier-1"; "" to learn them."""
+    requests_per_min: float | None = None
+    tokens_per_min: float | None = None
+    # trying again
+    attempts_max: int = 3
+    # not asking twice
+    cache: str = "off"
+    """"off", "memory", or "disk" (memory in front of SQLite). True and False are read as "disk" and "off"."""
+    cache_ttl_s: float = 86_400.0
+    cache_stale_if_error_s: float = 604_800.0
+    cache_stale_while_revalidate_s: float = 0.0
+    cache_memory_bytes_max: int = 256 * 1024 * 1024
+    cache_disk_bytes_max: int = 4 * 1024 * 1024 * 1024
+    cache_path: str = ""
+    """The SQLite file; "" for cache.sqlite in the state directory."""
+    # money
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+    # the record
+    log: str = "on"
+    """"on", "off", or the call log's file; "on" is calls.sqlite in the state directory."""
+    log_rows_max: int = 1_000_000
+    log_prompts: bool = False
+    """Keep prompts and answers in the call log. Off: they are nowhere but in the caches."""
+    log_level: str = "warning"
+    """What goes to the structured log on stderr: debug (every call), info, warning (failures), off."""
+    # dice
+    seed: int | None = None
+    """Seeds back-off jitter, ids and cache jitter; for simulations. None: from the operating system."""
+
+    def limit_settings(self) -> LimitSettings:
+        """The limits that are known beforehand."""
+        known = LIMIT_PRESETS.get(self.limits, LimitSettings())
+        return LimitSettings(
+            requests_per_min=self.requests_per_min or known.requests_per_min,
+            tokens_per_min=self.tokens_per_min or known.tokens_per_min,
+            capacity_s=known.capacity_s,
+        )
+
+
+def state_dir(environ: Mapping[str, str]) -> Path:
+    """Where caches and the call log live: $HEADWAY_HOME, else $XDG_STATE_HOME/headway, else ~/.local/state/headway."""
+    if home := environ.get("HEADWAY_HOME"):
+        return Path(home).expanduser()
+    base = environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "headway"
