@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from common import emit, ledger, own_state
-
 from headway import Engine
 from headway.sim import SimSettings
 from headway.sim.server import serving

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from common import ROOT, banking77, emit, ledger, own_state, shared
-
 from headway import Task
 from headway.sim import SimSettings
 from headway.sim.server import serving

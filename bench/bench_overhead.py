@@ -13,7 +13,6 @@ import time
 from collections.abc import Awaitable, Callable
 
 from common import emit, own_state, spread
-
 from headway import Call, Engine, Reply
 
 ANSWER = (

@@ -7,7 +7,6 @@ import hashlib
 import time
 
 from common import ROOT, banking77, emit, own_state
-
 from headway import Engine, Task
 from headway.sim import SimSettings, Simulator
 from headway.testing import virtual_run

@@ -1,7 +1,7 @@
 """What the benches share: one JSON line a figure, the real input, and clean surroundings.
 
-A figure is what was asked, what was measured and whether it was reached; ratios are taken side by side in one run, for a
-lone absolute time says more about the machine than about the code.
+A figure is what was asked, what was measured and whether it was reached; ratios are taken side by side in one run, for
+a lone absolute time says more about the machine than about the code.
 """
 
 from __future__ import annotations

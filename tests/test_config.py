@@ -44,6 +44,13 @@ def test_another_variable_may_hold_the_key():
         ({"cache": "redis"}, 'cache must be "off", "memory", "disk"'),
         ({"base_url": "api.openai.com"}, "base_url must be a URL such as"),
         ({"base_url": "https://user:pw@host/v1"}, "without credentials"),
+        ({"base_url": "https://host/v1?key=pw"}, "without credentials"),
+        ({"base_url": "user:pw@host/v1"}, "base_url must be a URL such as"),
+        ({"base_url": "http://[::1"}, "base_url must be a URL such as"),
+        ({"base_url": "http://host:99999/v1"}, "base_url must be a URL such as"),
+        ({"base_url": "http://host:0/v1"}, "base_url must be a URL such as"),
+        ({"base_url": "http://ho st/v1"}, "base_url must be a URL such as"),
+        ({"limits": ["openai/tier-1"]}, "limits must be one of"),
         ({"limits": "openai/tier-9"}, "limits must be one of"),
         ({"log_prompts": "yes"}, "log_prompts must be true or false"),
         ({"log_level": "loud"}, "log_level must be"),
@@ -79,7 +86,7 @@ def test_a_key_in_a_file_is_refused(tmp_path):
     """Secrets do not belong into files that are committed."""
     file = tmp_path / "headway.toml"
     file.write_text('api_key = "sk-1"')
-    with pytest.raises(ConfigError, match="must not stand in a file") as caught:
+    with pytest.raises(ConfigError, match=r"headway\.toml: api_key must not stand in a file") as caught:
         load_settings(file=file, environ={})
     assert "sk-1" not in str(caught.value)
 
@@ -96,3 +103,68 @@ def test_presets_are_a_start_that_numbers_override():
     """Limits = "openai/tier-1" gives both numbers; one of them may be set apart."""
     limits = load_settings({"limits": "openai/tier-1", "requests_per_min": 100}, environ={}).limit_settings()
     assert (limits.requests_per_min, limits.tokens_per_min) == (100, 200_000)
+
+
+def test_the_sdks_address_beats_the_file(tmp_path):
+    """Keyword over HEADWAY_* over OPENAI_* over the file over the default."""
+    file = tmp_path / "h.toml"
+    file.write_text('base_url = "https://file.example/v1"')
+    env = {}
+    assert load_settings(file=file, environ=env).base_url == "https://file.example/v1"
+    env["OPENAI_BASE_URL"] = "https://sdk.example/v1"
+    assert load_settings(file=file, environ=env).base_url == "https://sdk.example/v1"
+    env["HEADWAY_BASE_URL"] = "https://own.example/v1"
+    assert load_settings(file=file, environ=env).base_url == "https://own.example/v1"
+    given = {"base_url": "https://given.example/v1"}
+    assert load_settings(given, file=file, environ=env).base_url == "https://given.example/v1"
+
+
+@pytest.mark.parametrize(("text", "cache", "log"), [("true", "disk", "on"), ("False", "off", "off")])
+def test_booleans_of_the_environment_are_booleans(text, cache, log):
+    """As in Python and TOML: never a log file named "false"."""
+    settings = load_settings(environ={"HEADWAY_CACHE": text, "HEADWAY_LOG": text})
+    assert (settings.cache, settings.log) == (cache, log)
+
+
+@pytest.mark.parametrize("key", ["sk-t\u00e9st\u2019", "sk-a\nb", "sk a"])
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "HEADWAY_API_KEY", "TRIAGE_KEY"])
+def test_a_key_that_no_header_can_carry_is_refused_by_its_variable(name, key):
+    """Said at the start, naming the variable; not by the client library in the middle of a job."""
+    env = {name: key} | ({"HEADWAY_API_KEY_ENV": name} if name == "TRIAGE_KEY" else {})
+    with pytest.raises(ConfigError, match=f"environment variable {name}: api_key must be a printable text") as caught:
+        load_settings(environ=env)
+    assert "sk" not in str(caught.value)
+
+
+def test_an_empty_key_is_no_key():
+    """A variable that is set to nothing is not set."""
+    assert load_settings(environ={"OPENAI_API_KEY": " "}).api_key is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://evil.example/v1", "http://api.openai.com/v1", "https://api.openai.com.evil.example", "http://10.0.0.1"],
+)
+def test_a_file_that_was_only_found_may_not_choose_who_gets_the_key(tmp_path, monkeypatch, url):
+    """A cloned repository's headway.toml sends no key and no prompt to a host of its own, until it is named."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "headway.toml"
+    file.write_text(f'base_url = "{url}"\napi_key_env = "AWS_SECRET_ACCESS_KEY"\ntimeout_s = 3\n')
+    for env in ({}, {"OPENAI_API_KEY": "sk"}, {"HEADWAY_API_KEY": "sk"}, {"AWS_SECRET_ACCESS_KEY": "x"}):
+        with pytest.raises(ConfigError, match=r"headway\.toml: .* name it with config="):
+            load_settings(environ=env)
+    assert load_settings(file="headway.toml", environ={}).base_url == url
+    # Another address was chosen by who may choose: the rest of the file holds.
+    for given, env in (({"base_url": "https://a.example"}, {}), ({}, {"OPENAI_BASE_URL": "https://a.example"})):
+        settings = load_settings(given, environ=env)
+        assert (settings.base_url, settings.timeout_s) == ("https://a.example", 3.0)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://api.openai.com/v1", "http://localhost:8181/v1", "http://127.0.0.1:1/v1", "http://[::1]:1/v1"]
+)
+def test_a_file_that_was_found_may_name_the_default_and_this_machine(tmp_path, monkeypatch, url):
+    """A simulator or a model of one's own needs no ceremony."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "headway.toml").write_text(f'base_url = "{url}"')
+    assert load_settings(environ={}).base_url == url

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from headway import ConfigError, InputError, SyncEngine
+from headway import ConfigError, ConnectFailed, InputError, SyncEngine
 from headway.testing import FakeProvider, Step, virtual_run
 
 from .helpers import engine
@@ -181,6 +181,94 @@ def test_a_source_that_breaks_says_so_after_what_it_gave():
     with pytest.raises(InputError, match="row 2"):
         virtual_run(main)
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("fault", [KeyError("text"), TypeError("odd"), "\ud800".encode])
+@pytest.mark.parametrize("method", ["body", "key_body", "accept", "repair"])
+def test_a_task_that_stumbles_over_a_row_fails_that_row_alone(method, fault):
+    """Whatever a task's own code raises, the other rows go on, and the row says which method and what."""
+
+    def stumble(*_):
+        if callable(fault):
+            fault()
+        raise fault
+
+    class Stumbling(Upper):
+        repairs_max = 0 if method == "accept" else 1
+
+        def body(self, row):
+            return stumble() if method == "body" and row["text"] == "row 2" else super().body(row)
+
+        def key_body(self, row):
+            return stumble() if method == "key_body" and row["text"] == "row 2" else None
+
+        def accept(self, text):
+            if text == "lower" and method == "accept":
+                stumble()
+            return super().accept(text)
+
+        def repair(self, row, text, problem):
+            return stumble()
+
+    class Provider(FakeProvider):
+        async def __call__(self, call):
+            self._script = [Step(text="lower" if b"row 2" in call.body else "OK")]
+            return await super().__call__(call)
+
+    async def main():
+        async with engine(Provider()) as e:
+            return [result async for result in e.map(ROWS[:5], Stumbling())]
+
+    results = virtual_run(main)
+    asked = method in ("accept", "repair")
+    assert [r.outcome for r in results] == ["ok", "ok", "invalid_output" if asked else "input", "ok", "ok"]
+    refused = method == "accept" and callable(fault)  # a ValueError is the task's way to say no
+    assert refused or (type(fault).__name__ if not callable(fault) else "UnicodeEncodeError") in results[2].error
+    assert refused or method in results[2].error
+    assert results[2].attempts == asked
+
+
+def test_a_failed_row_says_what_it_waited_and_how_often_it_was_tried():
+    """Errors carry their call's trace: our queue and three tries are not zero."""
+    (result,) = run(FakeProvider([ConnectFailed("down")]), ROWS[:1])
+    assert (result.outcome, result.attempts) == ("connect_failed", 3)
+    assert 0.0 < result.wait_s <= result.latency_s
+
+
+def test_a_mistake_in_the_program_is_raised_at_once():
+    """A wrong path is wrong for every row: the map says so instead of failing them one by one."""
+
+    class Lost(Upper):
+        path = "v1/responses"
+
+    async def main():
+        async with engine(FakeProvider()) as e:
+            return [result async for result in e.map(ROWS, Lost())]
+
+    with pytest.raises(ConfigError, match="must start with a slash"):
+        virtual_run(main)
+
+
+def test_leaving_early_closes_the_source():
+    """An async source has let go of its files when `aclose()` returns."""
+    closed = []
+
+    async def rows():
+        try:
+            while True:
+                yield {"text": "a"}
+        finally:
+            await asyncio.sleep(1)
+            closed.append(asyncio.get_running_loop().time())
+
+    async def main():
+        async with engine(FakeProvider([Step(text="OK")])) as e:
+            results = e.map(rows(), Upper(), concurrency=3)
+            await anext(results)
+            await results.aclose()
+            return list(closed)
+
+    assert virtual_run(main) == [1.0]
 
 
 def test_concurrency_is_checked():

@@ -85,7 +85,15 @@ class Budget:
             )
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
-        since_s = loop.time()
+        since_s: float | None = loop.time()
+
+        def booked(trace: Trace) -> None:
+            nonlocal since_s
+            if since_s is not None:
+                trace.wait_s += loop.time() - since_s
+                since_s = None
+
+        trace.on_end(booked)  # a caller that leaves is told what it waited before this task hears of it
         self._waiting[turn] = dollars, tokens
         try:
             return await turn
@@ -96,7 +104,7 @@ class Budget:
                 self._settle(dollars, tokens, dollars_actual=0.0, tokens_actual=0)
             raise
         finally:
-            trace.wait_s += loop.time() - since_s
+            booked(trace)
 
     def _settle(self, dollars: float, tokens: int, *, dollars_actual: float, tokens_actual: int) -> None:
         self._cap.settle(dollars, tokens, dollars_actual=dollars_actual, tokens_actual=tokens_actual)

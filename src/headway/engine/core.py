@@ -104,7 +104,7 @@ class Engine:
             ConfigError: An argument is wrong, or the engine belongs to another event loop.
         """
         stack = self._open()
-        if cache is not None or deadline_s is not None or priority:
+        if cache is not None or deadline_s is not None or priority != 0:
             _check(cache, deadline_s, priority)
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         mode = cache or ("on" if stack.cache is not None else "off")
@@ -172,9 +172,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         if self._stack is not None:
             if loop is not self._loop:
-                raise ConfigError(
-                    "this engine belongs to the loop it was first used on; open one engine per event loop"
-                )
+                raise ConfigError("this engine belongs to the event loop it was first used on; open one per loop")
             return self._stack
         if self._closed:
             raise Closed("this engine is closed; open a new one")

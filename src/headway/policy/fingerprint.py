@@ -18,8 +18,8 @@ _CREDENTIALS = frozenset(
 _NO_MATTER = frozenset(
     """
     accept baggage b3 connection content-length content-type date expect forwarded host idempotency-key keep-alive
-    origin referer sentry-trace te traceparent tracestate trailer transfer-encoding upgrade user-agent via x-amzn-trace-id
-    x-client-request-id x-cloud-trace-context x-correlation-id x-request-id
+    origin referer sentry-trace te traceparent tracestate trailer transfer-encoding upgrade user-agent via
+    x-amzn-trace-id x-client-request-id x-cloud-trace-context x-correlation-id x-request-id
     """.split()
 )
 """Transport, and who asks by way of what: headers that no provider answers by."""
