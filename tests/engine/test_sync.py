@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 
-from headway import Closed, ConfigError, SyncEngine
+from headway import Closed, ConfigError, HeadwayError, SyncEngine
 from headway.testing import FakeProvider, Step
 
 from .helpers import BODY, RESPONSES
@@ -50,7 +50,7 @@ def in_thread(work):
     def run():
         try:
             work()
-        except Exception as error:
+        except HeadwayError as error:
             raised.append(error)
 
     thread = threading.Thread(target=run, daemon=True)

@@ -98,7 +98,7 @@ class LabelIndex:
     def rank(self, text: str) -> list[int]:
         """Up to three labels' places, the most evidence first; empty without any."""
         scores: dict[int, float] = {}
-        for word in set(stems(text)):
+        for word in dict.fromkeys(stems(text)):  # once each, in the text's order: sums of floats depend on it
             for place, weight in self._postings.get(word, ()):
                 scores[place] = scores.get(place, 0.0) + weight
         return sorted(scores, key=lambda place: (-scores[place], place))[:3]
@@ -136,7 +136,7 @@ def _postings(own: list[frozenset[str]], hints: list[frozenset[str]]) -> dict[st
                     weights[other] = max(weights.get(other, 0.0), _SYNONYM * idf)
         for word in hints[place] - words:
             weights[word] = max(weights.get(word, 0.0), _HINT * (1 + log(len(own) / (1 + frequency.get(word, 0)))))
-        norm = sqrt(sum(weights[word] for word in words)) or 1.0
+        norm = sqrt(sum(weights[word] for word in sorted(words))) or 1.0
         for word in sorted(weights):
             found.setdefault(word, []).append((place, weights[word] / norm))
     return found
