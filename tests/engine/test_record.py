@@ -142,3 +142,30 @@ def test_structured_logs_name_failures_and_no_secret(tmp_path, capsys):
     assert "latency_s" in lines[0]
     assert "secret" not in json.dumps(lines)
     assert "sk-zzz" not in json.dumps(lines)
+
+
+def test_a_wait_that_ends_with_the_deadline_is_booked(tmp_path):
+    """Twenty seconds in our own queue are twenty seconds of our wait, although the call never left it."""
+
+    async def work(e):
+        await asyncio.gather(*[e.send(RESPONSES, BODY | {"input": f"n {n}"}) for n in range(54)])
+        with pytest.raises(Exception, match="no whole answer"):
+            await asyncio.gather(*[e.send(RESPONSES, BODY | {"input": f"m {n}"}, deadline_s=20) for n in range(30)])
+
+    calls, _ = play(tmp_path, FakeProvider(), work, requests_per_min=60)
+    late = [c for c in calls if c["outcome"] == "deadline"]
+    assert late
+    assert all(c["wait_s"] == pytest.approx(20.0) for c in late)
+    assert all(c["maybe_billed"] == 0 for c in late)
+
+
+def test_a_stream_that_is_open_when_the_engine_closes_has_its_row(tmp_path):
+    """Its reader may come back later, or never: the row says that the engine closed under it."""
+
+    async def work(e):
+        reply = await e.send(COMPLETIONS, {"model": "gpt-4o-mini", "messages": [], "stream": True})
+        await anext(reply)
+
+    calls, attempts = play(tmp_path, FakeProvider([Step(text="a b c", chunk_delay_s=1.0)]), work)
+    assert [c["outcome"] for c in calls] == ["closed"]
+    assert [a["outcome"] for a in attempts] == ["closed"]

@@ -19,11 +19,13 @@ RETRY_BONUS = 0.5
 
 
 class _Waiter:
-    __slots__ = ("charge", "future", "tokens")
+    __slots__ = ("booked", "charge", "entered_at_s", "future", "tokens")
 
-    def __init__(self, tokens: float, future: asyncio.Future[None]) -> None:
+    def __init__(self, tokens: float, future: asyncio.Future[None], entered_at_s: float) -> None:
         self.tokens = tokens
         self.future = future
+        self.entered_at_s = entered_at_s
+        self.booked = False
         self.charge: Charge | None = None
 
 
@@ -44,7 +46,7 @@ class Lane:
             now_s = self._loop.time()
             if self.limits.wait_s(tokens, now_s) <= 0.0:
                 return self.limits.charge(tokens, now_s)
-        waiter = _Waiter(tokens, self._loop.create_future())
+        waiter = _Waiter(tokens, self._loop.create_future(), self._loop.time())
         if not self.queue.push(waiter, priority=priority, deadline_at_s=deadline_at_s):
             raise Overloaded(
                 f"{len(self.queue)} requests already wait for this provider's limits; "
@@ -53,6 +55,13 @@ class Lane:
         trace.hurry = lambda higher, sooner_s: self.queue.move(
             waiter, priority=higher + (RETRY_BONUS if trace.attempt_index else 0.0), deadline_at_s=sooner_s
         )
+
+        def book(trace: Trace) -> None:
+            if not waiter.booked:
+                waiter.booked = True
+                trace.wait_s += self._loop.time() - waiter.entered_at_s
+
+        trace.on_end(book)  # a call may be ended (by its deadline) while it still waits here
         self._pump()
         try:
             await waiter.future
@@ -64,6 +73,7 @@ class Lane:
             self._pump()
             raise
         finally:
+            book(trace)
             trace.hurry = None
         assert waiter.charge is not None  # the pump charges before it wakes
         return waiter.charge
@@ -115,13 +125,9 @@ class Pace:
         lane = self._lane(call)
         trace = call.trace
         loop = asyncio.get_running_loop()
-        entered_at_s = loop.time()
         # A retry has waited before: it goes ahead of its own class, never ahead of a higher one.
         priority = call.priority + (RETRY_BONUS if trace.attempt_index else 0.0)
-        try:
-            charge = await lane.enter(tokens_estimate(call.view), priority, call.deadline_at_s, trace)
-        finally:
-            trace.wait_s += loop.time() - entered_at_s
+        charge = await lane.enter(tokens_estimate(call.view), priority, call.deadline_at_s, trace)
 
         def leave(trace: Trace) -> None:
             if trace.sent_at_s is None:

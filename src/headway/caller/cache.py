@@ -22,7 +22,7 @@ from headway.wire.sse import EventSplitter
 
 __all__ = ["KEY_SCHEMA", "Cache", "key_of"]
 
-KEY_SCHEMA = 1
+KEY_SCHEMA = 2
 """Raised when what goes into a key, or what an entry means, changes."""
 
 _KEPT_HEADERS = frozenset({"content-type", "x-request-id", "openai-model", "openai-version", "openai-processing-ms"})

@@ -65,7 +65,7 @@ log.__doc__ = _HELP
 
 def _default() -> Path:
     """Where runs from here would have written it: their settings say."""
-    from headway.config import load_settings, state_dir
+    from headway.config import state_dir
 
     name = load_settings().log
     return Path(name) if name not in ("on", "off") else state_dir(os.environ) / "calls.sqlite"

@@ -84,7 +84,7 @@ class Stack:
                 dollars_max=inf if settings.budget_usd is None else settings.budget_usd,
                 tokens_max=inf if settings.budget_tokens is None else settings.budget_tokens,
             )
-            attempt = Budget(attempt, cap, self._prices)
+            attempt = Budget(attempt, cap, self._prices, queue_max=settings.queue_max)
         self._attempt: Handler = Route(attempt)
 
         # -- caller layers
