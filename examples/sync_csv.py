@@ -19,7 +19,7 @@ def main(path: Path) -> int:
     """Label the rows of `path`; the exit code."""
     task, failed = headway.Task.load(HERE / "concise.toml"), 0
     with path.open(encoding="utf-8", newline="") as file, headway.SyncEngine(cache=True) as engine:
-        rows = csv.DictReader(file)  # read as it goes: at most 256 rows are held
+        rows = csv.DictReader(file)  # read as it goes: at most 512 rows are held
         writer = csv.DictWriter(sys.stdout, [*(rows.fieldnames or ()), "label"])
         writer.writeheader()
         for result in engine.map(rows, task):

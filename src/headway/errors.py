@@ -114,6 +114,13 @@ class ConnectionLost(ProviderError):
 
 
 class BadReply(ProviderError):
-    """Not an answer of the format that was asked for, or larger than `reply_bytes_max`."""
+    """Not an answer of the format that was asked for, or larger than `reply_bytes_max`.
+
+    `final` is true where trying again would bring the same.
+    """
 
     code = "bad_reply"
+
+    def __init__(self, message: str, *, maybe_billed: bool = False, final: bool = False) -> None:
+        super().__init__(message, maybe_billed=maybe_billed)
+        self.final = final

@@ -237,6 +237,7 @@ def _too_large(call: Call, bytes_max: int) -> BadReply:
     return BadReply(
         f"the answer from {call.origin} is larger than {bytes_max} bytes; raise reply_bytes_max if that is meant",
         maybe_billed=True,
+        final=True,
     )
 
 

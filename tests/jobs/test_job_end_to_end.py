@@ -86,7 +86,8 @@ def test_stopped_and_resumed(folder, provider, number):
     assert [row["row"] for row in rows] == list(range(1, ROWS + 1))
     assert [row["input"]["text"] for row in rows] == [f"My card number {i} was stolen" for i in range(ROWS)]
     assert all(row["output"] == "card" for row in rows)
-    times = collections.Counter(row["content"] for row in ledger(provider)["rows"])
+    # A kill may cut a request short on its way: what arrived of it is no request of any model.
+    times = collections.Counter(row["content"] for row in ledger(provider)["rows"] if row["model"])
     assert len(times) == ROWS
     assert max(times.values()) <= 2
     assert sum(times.values()) - ROWS <= IN_FLIGHT

@@ -274,10 +274,24 @@ def test_an_overload_steers_whatever_the_limits_say():
     limits.ramp.settle()
     for n in range(100):
         limits.charge(10, 1 + n / 100)
-    limits.overloaded(2.0)
+    for _ in range(8):  # now they are a large share of the answers
+        limits.overloaded(2.0)
     limits.overloaded(2.1)
     assert limits.ramp.state == "steered"
     assert 80 <= limits.ramp.rate_per_s <= 95
+
+
+def test_a_few_overloads_are_chance_and_slow_nothing_down():
+    """One answer in ten is a 503: retried, but the other nine are proof that there is room."""
+    limits = Limits(LimitSettings(requests_per_min=60_000))
+    limits.ramp.settle()
+    for n in range(1000):
+        charge = limits.charge(10, n / 100)
+        if n % 10 == 3:
+            limits.overloaded(n / 100)
+        else:
+            limits.observe(charge, Rs(requests=R(60_000, 59_999)), sent_at_s=n / 100, now_s=n / 100)
+    assert limits.ramp.state == "off"
 
 
 def test_what_was_never_sent_costs_no_turn():

@@ -286,8 +286,8 @@ class Attempt:
         self.trace.maybe_billed = bool(getattr(error, "maybe_billed", False))
         theirs = isinstance(error, ProviderError)
         outcome = cast("Outcome", error.code) if theirs else _OWN.get(error.code, "closed")
-        # Bytes that are no answer will be none the next time, either.
-        self._settle(outcome, retryable=theirs and not isinstance(error, BadReply))
+        final = isinstance(error, BadReply) and error.final
+        self._settle(outcome, retryable=theirs and not final)
 
     def _settle(self, outcome: Outcome, *, retryable: bool = False, retry_after_s: float | None = None) -> None:
         self._outcome = outcome

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["log"]
 
 _HELP = """
-Show the last calls from the call log, each with the equation of its latency:
+Show the last calls from the call log, and where each one's time went.
 
   own wait + connect + network and queue + processing = TTFT (time to first token)
 
@@ -64,11 +64,11 @@ log.__doc__ = _HELP
 
 
 def _default() -> Path:
-    """Where runs from here would have written it: their settings say."""
+    """Where runs from here would have written it, unless a headway.toml says otherwise: then name it with --file."""
     from headway.config import state_dir
 
-    name = load_settings().log
-    return Path(name) if name not in ("on", "off") else state_dir(os.environ) / "calls.sqlite"
+    name = os.environ.get("HEADWAY_LOG", "on")
+    return Path(name) if name not in ("on", "off", "true", "false") else state_dir(os.environ) / "calls.sqlite"
 
 
 def _print_json(rows: list[tuple[LogRow, LatencyBreakdown | None]]) -> None:

@@ -49,7 +49,9 @@ def run(
     task: Annotated[Path | None, typer.Option(help="Task file (TOML).")] = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt with {column} names, instead of a task file.")] = None,
     labels: Annotated[str | None, typer.Option(help="Comma-separated labels, with --prompt.")] = None,
-    model: Annotated[str | None, typer.Option(help=f"Model; the task file's, else {MODEL}.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"Model, over the task file's; {MODEL} without a task file.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Output: .csv, else JSONL. Without it: JSONL to stdout.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
     format_: Annotated[

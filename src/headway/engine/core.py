@@ -214,6 +214,8 @@ class Engine:
         trace.cache = "off"
         trace.upstream = origin
         if tags is not None:
+            if not isinstance(tags, Tags):
+                raise ConfigError(f"tags must be a headway.Tags, such as Tags(run=...), not {type(tags).__name__}")
             trace.tags = tags
         return Call(
             origin=origin,

@@ -149,12 +149,8 @@ class Flight:
                 self._current.end("closed")
             self._finish(Closed("the engine was closed while this call was under way; open a new engine"))
             self._task.cancel()
-            for cursor in tuple(self._readers):
-                # A stream that is open may be read, or closed, long after the log is: its row is written now.
-                if self.committed:
-                    cursor.error = self.error
-                    cursor.leave()
-                    cursor.call.trace.end("closed", self.loop.time())
+            if self.committed:
+                self._readers.close(self.error, self.loop.time())
         return self._task
 
     def consumed(self) -> None:

@@ -21,6 +21,13 @@ class Readers(list[Cursor]):
         for cursor in self:
             cursor.wake()
 
+    def close(self, error: Exception | None, now_s: float) -> None:
+        """End their calls: a stream may be read, or closed, long after the engine and its log are."""
+        for cursor in tuple(self):
+            cursor.error = error
+            cursor.leave()
+            cursor.call.trace.end("closed", now_s)
+
     def slowest(self, default: int) -> int:
         """The place of the one that is furthest behind."""
         return min((cursor.index for cursor in self), default=default)

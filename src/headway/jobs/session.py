@@ -11,9 +11,11 @@ import msgspec
 
 from headway.config import load_settings
 from headway.engine import Engine
+from headway.errors import ConfigError
 from headway.jobs.runner import Finished, JobSettings, Tally, journal_path, run_job
 from headway.jobs.source import Source, open_source
 from headway.jobs.writer import check_writable
+from headway.prompts.output import Text
 from headway.report.progress import Progress
 from headway.report.summary import Summary, SummaryBuilder
 from headway.types import Result
@@ -47,7 +49,9 @@ class Session:
         self._tally = Tally()
         self._progress = Progress(None, quiet=settings.quiet)
         task = settings.job.task
-        self._builder = SummaryBuilder(model=task.model, expected_column=task.expected)
+        self._builder = SummaryBuilder(
+            model=task.model, expected_column=task.expected, categories=not isinstance(task.output, Text)
+        )
 
     def open(self) -> None:
         """Open the input, outside the loop: waiting for the first line of standard input, Ctrl-C has to work.
@@ -56,6 +60,18 @@ class Session:
             InputError: It cannot be read.
         """
         self._source = open_source(self._job.input, kind=self._job.kind, rows_max=self._job.rows_max)
+
+    def _check_report(self, report: Path) -> None:
+        """A page written over the input, the task or the results would destroy them."""
+        job, config = self._job, self._settings.config
+        for name, what in (
+            (job.input, "input"),
+            (job.out, "output"),
+            (job.task.where, "task file"),
+            (config, "settings"),
+        ):
+            if name not in (None, "-") and Path(str(name)).resolve() == report.resolve():
+                raise ConfigError(f"{report} is the {what} itself; choose another --report")
 
     async def run(self) -> int:
         """Run the job to its end.
@@ -68,7 +84,8 @@ class Session:
         """
         settings = self._settings
         if settings.report:
-            check_writable(settings.report)
+            check_writable(settings.report, "--report")
+            self._check_report(settings.report)
         plain = load_settings(settings.engine, file=settings.config)
         reuse = "disk" if plain.cache == "off" else plain.cache
         keywords = {**settings.engine, "cache": reuse if settings.reuse else "off"}

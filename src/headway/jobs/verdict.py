@@ -13,6 +13,8 @@ LATER_FAILURES = 32
 
 _FIRST = frozenset({"auth", "billing", "client_error", "connect_failed", "config", "closed"})
 _LATER = frozenset({"auth", "billing", "connect_failed", "closed"})
+_DOWN = frozenset({"server_error", "overloaded", "bad_reply", "provider_timeout", "connection_lost"})
+"""What one row may meet by chance, and every row when the provider is down: only many in a row stop the job."""
 
 
 class Verdict:
@@ -36,7 +38,7 @@ class Verdict:
         if result.outcome == "budget":
             self.reason, self.drain = result.error, True
             return []
-        hopeless = _LATER if self._succeeded else _FIRST
+        hopeless = (_LATER if self._succeeded else _FIRST) | _DOWN
         if result.outcome not in hopeless:
             self._succeeded = self._succeeded or result.outcome in ("ok", "invalid_output")
             return [*self._release(), (row, key, result)]
@@ -44,7 +46,8 @@ class Verdict:
         free = self._release() if alike != self._alike else []
         self._alike = alike
         self.held.append((row, key, result))
-        if len(self.held) >= (LATER_FAILURES if self._succeeded else FIRST_FAILURES):
+        patient = self._succeeded or result.outcome in _DOWN
+        if len(self.held) >= (LATER_FAILURES if patient else FIRST_FAILURES):
             self.reason = result.error
         return free
 

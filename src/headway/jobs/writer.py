@@ -75,20 +75,20 @@ def write_output(
         raise ConfigError(f"{path} cannot be written: {error.strerror}; {kept}") from None
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, option: str = "--out") -> None:
     """Find out before anything is spent whether the output's folder takes files.
 
     Raises:
         ConfigError: It does not.
     """
     if path.is_dir():
-        raise ConfigError(f"{path} is a folder; name a file in it with --out")
+        raise ConfigError(f"{path} is a folder; name a file in it with {option}")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         folder = path.parent
-        raise ConfigError(f"{folder} cannot be written: {error.strerror}; choose another --out") from None
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}; choose another {option}") from None
 
 
 @contextlib.contextmanager

@@ -16,6 +16,9 @@ from headway.types import ErrorView
 
 __all__ = ["Charge", "LimitSettings", "Limits", "Reading", "Readings"]
 
+OVERLOAD_SHARE = 0.3
+"""Share of recent answers that are overloads from which the send rate is steered down."""
+
 
 class Reading(Protocol):
     """One dimension as an answer's headers give it; `reset_s` is the time to full."""
@@ -73,6 +76,7 @@ class Limits:
         "_count",
         "_count_at_s",
         "_last",
+        "_overload_share",
         "_sent_per_s",
         "_seq",
         "charge_ratio",
@@ -89,6 +93,7 @@ class Limits:
         self.charge_ratio = 1.0
         """Tokens the provider charges for one that we estimate; learned."""
         self.refusals = 0
+        self._overload_share = 0.0
         self._seq = 0
         self._last: tuple[int, float, float] | None = None  # seq, tokens remaining, when the provider read it
         self._sent_per_s = 0.0
@@ -130,11 +135,17 @@ class Limits:
         self.ramp.refund(now_s)
 
     def overloaded(self, now_s: float) -> None:
-        """Learn from a 503 or 529: the provider as a whole is short of room, whatever our limits say."""
-        self.ramp.refused(now_s, sent_per_s=max(self._sent_per_s, float(self._count)))
+        """Learn from a 503 or 529: the provider as a whole is short of room, whatever our limits say.
+
+        A few of them are chance, and retried; steering begins where they are a large share of the answers.
+        """
+        self._overload_share += 0.05 * (1.0 - self._overload_share)
+        if self._overload_share >= OVERLOAD_SHARE:
+            self._steer(now_s)
 
     def observe(self, charge: Charge, readings: Readings, *, sent_at_s: float, now_s: float) -> None:
         """Learn from an answer that was admitted, when its headers arrive."""
+        self._overload_share *= 0.95
         elapsed_s = max(0.0, now_s - sent_at_s)
         processing_s = readings.provider_processing_s
         age_s = elapsed_s if processing_s is None else min(processing_s, elapsed_s)
@@ -176,7 +187,10 @@ class Limits:
         if explained:
             self.ramp.settle()
         else:
-            self.overloaded(now_s)
+            self._steer(now_s)
+
+    def _steer(self, now_s: float) -> None:
+        self.ramp.refused(now_s, sent_per_s=max(self._sent_per_s, float(self._count)))
 
     def _learn_charge(self, charge: Charge, remaining: float, read_at_s: float) -> None:
         """Difference two readings between which exactly one charge lies: that is what the provider charged for it."""

@@ -99,6 +99,11 @@ class Task:
         self._head = self._fixed_part(temperature, list(stop), reasoning_effort)
 
     @property
+    def where(self) -> str:
+        """What error messages call this task: its file, if it came from one."""
+        return self._where
+
+    @property
     def bears_cutting(self) -> bool:
         """A label is said or not; prose, lists and JSON are worthless when they are cut."""
         return isinstance(self.output, Labels)
