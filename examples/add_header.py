@@ -8,6 +8,7 @@ set OPENAI_BASE_URL=http://127.0.0.1:8181/v1 OPENAI_API_KEY=sim.
 """
 
 import asyncio
+import sys
 
 from msgspec.structs import replace
 
@@ -39,4 +40,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except headway.HeadwayError as error:
+        sys.exit(f"{error}")

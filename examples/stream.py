@@ -43,4 +43,7 @@ async def main(prompt: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(" ".join(sys.argv[1:]) or "Write 60 words about rain.")))
+    try:
+        sys.exit(asyncio.run(main(" ".join(sys.argv[1:]) or "Write 60 words about rain.")))
+    except headway.HeadwayError as error:
+        sys.exit(f"{error}")

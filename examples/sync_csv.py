@@ -31,4 +31,7 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "tickets.csv"))
+    try:
+        sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "tickets.csv"))
+    except (headway.HeadwayError, OSError) as error:
+        sys.exit(f"{error}")

@@ -60,8 +60,8 @@ def record_of(result: Result) -> Record:
         )
         if usage is not None
         else None,
-        dollars=result.dollars,
-        saved_dollars=result.saved_dollars,
+        dollars=_rounded(result.dollars),
+        saved_dollars=_rounded(result.saved_dollars),
         cache=result.cache,
         attempts=result.attempts,
         repairs=result.repairs,
@@ -94,3 +94,8 @@ def result_of(record: Record, index: int, row: dict[str, Any]) -> Result:
         attempts=record.attempts,
         repairs=record.repairs,
     )
+
+
+def _rounded(dollars: float | None) -> float | None:
+    """To a millionth of a millionth: what lies below is the float's, not the provider's."""
+    return None if dollars is None else round(dollars, 12)
