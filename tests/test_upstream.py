@@ -299,7 +299,7 @@ def test_a_proxy_of_the_environment_is_used_and_no_proxy_is_obeyed(monkeypatch):
 
 
 def test_waiting_for_a_free_connection_is_our_wait():
-    """One connection, two calls of 50 ms each: the second one's wait is booked as ours."""
+    """One connection, two calls: the second waits at least as long as the server keeps the first, and that is ours."""
 
     async def serve(reader, writer):
         while True:
@@ -312,4 +312,5 @@ def test_waiting_for_a_free_connection_is_our_wait():
         return sorted([first.trace.wait_s, second.trace.wait_s])
 
     waits = run(serve, work, connections_max=1)
-    assert waits[0] < 0.01 < waits[1]
+    assert waits[0] < waits[1]
+    assert waits[1] >= 0.015  # a lower bound that the server's own pause guarantees, whatever the machine does

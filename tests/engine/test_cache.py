@@ -141,7 +141,7 @@ def test_what_is_old_is_fetched_again():
 
 def test_stale_answers_serve_when_the_provider_fails():
     """One short try, then the old answer, marked as stale; no error reaches the caller."""
-    for failure in (Step(status=500), Step(error=ConnectFailed("down")), Step(delay_s=1000)):
+    for failure in (Step(status=500), Step(error=ConnectFailed("down")), Step(delay_s=1000), ValueError("a bug")):
         provider = FakeProvider([200, failure])
         out = replies(provider, BODY, BODY, gap_s=120, cache_ttl_s=100)
         assert out[1][0] == 200

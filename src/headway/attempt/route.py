@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
-
 from headway.types import Call, Handler, Reply
 
 __all__ = ["Route", "target_of"]
@@ -36,8 +34,3 @@ class Route:
     async def __call__(self, call: Call) -> Reply:
         call.trace.upstream = call.origin
         return await self._next(call)
-
-
-def with_trace(call: Call, attempt: Call) -> Call:
-    """A copy of `call` that carries the other's trace."""
-    return replace(call, trace=attempt.trace)

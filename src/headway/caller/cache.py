@@ -179,7 +179,9 @@ class Cache:
         task = self._refresh(replace(call, attempts_max=1))
         if task is not None:
             await asyncio.wait({task}, timeout=min(_STALE_TRY_S, (call.deadline_at_s - now_s) / 2))
-            fresh = task.result() if task.done() and not task.cancelled() else None
+            # Any failure counts, a handler's own bug included: an answer that is at hand beats an error.
+            failed = not task.done() or task.cancelled() or task.exception() is not None
+            fresh = None if failed else task.result()
             if fresh is not None:
                 found = self._find(call.key or b"")
                 if found is not None and found[0].stored_wall_s > entry.stored_wall_s:
