@@ -8,24 +8,8 @@ from typing import Any
 import pytest
 
 from headway.types import Answer, Usage
-from headway.wire import reader_for
 
-CHAT = reader_for("/v1/chat/completions")
-assert CHAT is not None
-
-USAGE = {
-    "prompt_tokens": 1200,
-    "completion_tokens": 30,
-    "total_tokens": 1230,
-    "prompt_tokens_details": {"cached_tokens": 1024, "cache_write_tokens": 64, "audio_tokens": 0},
-    "completion_tokens_details": {"reasoning_tokens": 20, "audio_tokens": 0},
-}
-READ = Usage(input_tokens=1200, cached_tokens=1024, cache_write_tokens=64, output_tokens=30, reasoning_tokens=20)
-CALL = {
-    "id": "call_1",
-    "type": "function",
-    "function": {"name": "get_weather", "arguments": '{"city":"Oslo"}'},
-}
+from .chat_bytes import CALL, CHAT, READ, USAGE
 
 
 def whole(message: dict[str, Any], finish: str | None = "stop", **fields: Any) -> bytes:
