@@ -13,31 +13,16 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-import msgspec
-
 from headway.errors import BadReply, ConnectFailed, ConnectionLost, ProviderError, ProviderTimeout
-from headway.types import Call, Handler, Headers, Reply, Trace
+from headway.types import Call, Handler, Headers, Reply, Timeouts, Trace
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["InProcess", "Timeouts", "Upstream", "end_to_end"]
+__all__ = ["InProcess", "Upstream", "end_to_end"]
 
 _CONNECTION = ("connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 _HOP_BY_HOP = frozenset((*_CONNECTION, "proxy-authenticate", "proxy-authorization", "accept-encoding"))
-
-
-class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Silence that is taken for failure, in seconds, each apart. Source: FACTS section 4 (streams).
-
-    `first_byte_s` holds for whole answers, which say nothing until all is generated; `first_event_s` for streams;
-    `idle_s` between two chunks, pings included.
-    """
-
-    connect_s: float = 5.0
-    first_byte_s: float = 600.0
-    first_event_s: float = 60.0
-    idle_s: float = 300.0
 
 
 class Upstream:
@@ -60,7 +45,7 @@ class Upstream:
     async def __call__(self, call: Call) -> Reply:
         import httpx2
 
-        timeouts, trace = self._timeouts, call.trace
+        timeouts, trace = call.timeouts or self._timeouts, call.trace
         first_s = timeouts.first_event_s if call.view.stream else timeouts.first_byte_s
         limits_s: dict[str, float | None] = {
             "connect": timeouts.connect_s,

@@ -30,8 +30,8 @@ from headway.policy.budget import RetryBudget, SpendCap
 from headway.policy.flight import FlightPolicy, RetrySettings
 from headway.policy.freshness import Freshness
 from headway.store.base import Store
-from headway.types import Call, Handler, Headers, Reply, Trace
-from headway.upstream import InProcess, Timeouts, Upstream
+from headway.types import Call, Handler, Headers, Reply, Timeouts, Trace
+from headway.upstream import InProcess, Upstream
 from headway.wire import reader_for
 from headway.wire.blocks import PromptBlocks
 from headway.wire.prices import Prices

@@ -6,7 +6,7 @@ convention whatever the provider's own: `input_tokens` holds everything in the p
 `cache_write_tokens` are parts of it; `output_tokens` holds everything generated, `reasoning_tokens` is part of it.
 """
 
-from headway.types.call import Call, Handler, Reply
+from headway.types.call import Call, Handler, Reply, Timeouts
 from headway.types.rows import Result, TaskLike
 from headway.types.trace import Trace
 from headway.types.views import Answer, ErrorView, Headers, Outcome, RequestView, Tags, Usage
@@ -23,6 +23,7 @@ __all__ = [
     "Result",
     "Tags",
     "TaskLike",
+    "Timeouts",
     "Trace",
     "Usage",
 ]

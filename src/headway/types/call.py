@@ -11,7 +11,20 @@ import msgspec
 from headway.types.trace import Trace
 from headway.types.views import Headers, RequestView, Tags
 
-__all__ = ["Call", "Handler", "Reply"]
+__all__ = ["Call", "Handler", "Reply", "Timeouts"]
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Silence that is taken for failure, in seconds, each apart. Source: FACTS section 4 (streams).
+
+    `first_byte_s` holds for whole answers, which say nothing until all is generated; `first_event_s` for streams;
+    `idle_s` between two chunks, pings included.
+    """
+
+    connect_s: float = 5.0
+    first_byte_s: float = 600.0
+    first_event_s: float = 60.0
+    idle_s: float = 300.0
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +50,12 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     """Greater goes first; -1 is "low", 1 is "high"."""
     attempts_max: int = 3
+    timeouts: Timeouts | None = None
+    """The caller's own; None: as the engine is set."""
+    namespace: str = ""
+    """Which of the named caches it uses; "" is the default one. It enters the key."""
+    sample: str = ""
+    """Tells identical requests apart that are meant to differ (best-of-N). It enters the key."""
     tags: Tags = Tags()
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
