@@ -41,7 +41,14 @@ def test_another_variable_may_hold_the_key():
         ({"attempts_max": 1.5}, "attempts_max must be a whole number"),
         ({"attempts_max": True}, "attempts_max must be a whole number"),
         ({"attempts_max": 0}, "attempts_max must be a whole number above 0"),
-        ({"cache": "redis"}, 'cache must be "off", "memory", "disk"'),
+        ({"cache": "postgres"}, 'cache must be "off", "memory", "disk"'),
+        ({"cache": {"faq": {}}}, "named caches are tables called [caches.NAME]"),
+        ({"caches": {"faq": {"ttl": 3}}}, "tables that hold ttl_s, stale_if_error_s"),
+        ({"caches": {"faq": {"ttl_s": -3}}}, "caches.faq: cache_ttl_s must be a number above 0, not -3"),
+        ({"caches": {"../faq": {}}}, "caches must be tables named by up to 64 letters"),
+        ({"cache_replay": "slow"}, 'cache_replay must be "instant" or "paced"'),
+        ({"redis_url": "http://:pw@host"}, "redis_url must be a URL such as"),
+        ({"redis_url": "redis://:pw@host:99999"}, "redis_url must be a URL such as"),
         ({"base_url": "api.openai.com"}, "base_url must be a URL such as"),
         ({"base_url": "https://user:pw@host/v1"}, "without credentials"),
         ({"base_url": "https://host/v1?key=pw"}, "without credentials"),
@@ -168,3 +175,30 @@ def test_a_file_that_was_found_may_name_the_default_and_this_machine(tmp_path, m
     monkeypatch.chdir(tmp_path)
     (tmp_path / "headway.toml").write_text(f'base_url = "{url}"')
     assert load_settings(environ={}).base_url == url
+
+
+def test_named_caches_are_tables_of_their_own(tmp_path):
+    """What a table does not say is as in the default cache; settings stay hashable, for engines are shared by them."""
+    file = tmp_path / "headway.toml"
+    file.write_text('cache = "disk"\ncache_ttl_s = 9\n[caches.faq]\nttl_s = 60\n[caches.drafts]\ndisk_bytes_max = 1000\n')
+    settings = load_settings(file=file, environ={})
+    faq, drafts = settings.cache_named("faq"), settings.cache_named("drafts")
+    assert (faq.ttl_s, faq.disk_bytes_max) == (60.0, settings.cache_disk_bytes_max)
+    assert (drafts.ttl_s, drafts.disk_bytes_max) == (9.0, 1000)
+    assert settings.cache_named("").ttl_s == 9.0
+    assert settings.cache_named("nonsense") is None
+    assert hash(settings) == hash(load_settings(file=file, environ={}))
+
+
+def test_a_stranger_file_does_not_choose_who_keeps_answers(tmp_path, monkeypatch):
+    """A found file may name the Redis of this machine only, and no file may hold its password."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "headway.toml"
+    file.write_text('redis_url = "redis://evil.example:6379"\n')
+    with pytest.raises(ConfigError, match="found here, not named"):
+        load_settings(environ={})
+    assert load_settings(file=file, environ={}).redis_url.reveal() == "redis://evil.example:6379"
+    file.write_text('redis_url = "redis://:secret@localhost"\n')
+    with pytest.raises(ConfigError, match="HEADWAY_REDIS_URL") as caught:
+        load_settings(file=file, environ={})
+    assert "secret" not in str(caught.value)

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 WRITE = "run: python tests/test_docs.py --write"
-COMMANDS = ("run", "demo", "log", "sim")
+COMMANDS = ("run", "demo", "log", "regions", "sim")
 GIVEN = {"simulator.md": ("openai",)}
 """Packages that a page's code takes as imported."""
 
@@ -41,7 +41,7 @@ _HELP = re.compile(r"(<!-- help: (\w*) -->\n```text\n).*?(\n```\n<!-- end -->)",
 def default_of(field: str) -> str:
     """A setting's default as headway.toml would have it, sizes also in words."""
     value = Settings.__struct_defaults__[Settings.__struct_fields__.index(field)]
-    if value is None:
+    if value is None or value == ():
         return "none"
     if isinstance(value, str):
         return f'`"{value}"`'

@@ -8,6 +8,7 @@ import sys
 import headway
 
 PUBLIC = [
+    "AsyncTransport",
     "BadReply",
     "BudgetExceeded",
     "Call",
@@ -29,7 +30,10 @@ PUBLIC = [
     "SyncEngine",
     "Tags",
     "Task",
+    "Transport",
     "Usage",
+    "async_client",
+    "client",
 ]
 
 

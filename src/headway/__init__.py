@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from headway.config import Settings
     from headway.engine import Engine, SyncEngine
     from headway.prompts.task import Task
+    from headway.transport import AsyncTransport, Transport, async_client, client
     from headway.types import Call, Handler, Reply, Result, Tags, Usage
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncTransport",
     "BadReply",
     "BudgetExceeded",
     "Call",
@@ -55,7 +57,10 @@ __all__ = [
     "SyncEngine",
     "Tags",
     "Task",
+    "Transport",
     "Usage",
+    "async_client",
+    "client",
 ]
 
 _HOME = {
@@ -63,6 +68,7 @@ _HOME = {
     "SyncEngine": "headway.engine",
     "Settings": "headway.config",
     "Task": "headway.prompts.task",
+    **dict.fromkeys(("AsyncTransport", "Transport", "async_client", "client"), "headway.transport"),
     **dict.fromkeys(("Call", "Handler", "Reply", "Result", "Tags", "Usage"), "headway.types"),
 }
 

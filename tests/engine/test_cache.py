@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from headway import ConnectFailed
 from headway.testing import FakeProvider, Step, virtual_run
+from headway.wire import reader_for
 
 from .helpers import BODY, CHAT, COMPLETIONS, RESPONSES, engine
 
@@ -124,12 +126,26 @@ def test_a_stored_stream_serves_both_kinds_of_caller():
     assert asked[2].endswith(b"data: [DONE]\n\n")
 
 
-def test_a_stored_whole_answer_does_not_pretend_to_be_a_stream():
-    """No format here can be synthesised faithfully: the stream is fetched, and kept instead."""
+@pytest.mark.parametrize(("path", "body"), [(COMPLETIONS, CHAT), (RESPONSES, BODY)])
+def test_a_stored_whole_answer_serves_a_stream_where_the_format_says_how(path, body):
+    """One request for both; the stream, put together again, is the stored answer, and its usage comes if asked for."""
     provider = FakeProvider()
-    out = replies(provider, CHAT, CHAT | {"stream": True}, CHAT, path=COMPLETIONS)
-    assert provider.calls == 2
-    assert out[2][1] == "memory"
+    stream = body | {"stream": True}
+    asked = stream | ({"stream_options": {"include_usage": True}} if path == COMPLETIONS else {})
+    whole, streamed, with_usage = replies(provider, body, stream, asked, path=path)
+    assert provider.calls == 1
+    assert [streamed[1], with_usage[1]] == ["memory", "memory"]
+    assert streamed[3].header("content-type").startswith("text/event-stream")
+    assert (b'"usage":{' in streamed[2]) == (path == RESPONSES)
+    again = reader_for(path).aggregate(with_usage[2])
+    assert msgspec.json.decode(again) == msgspec.json.decode(whole[2]) | (
+        {} if path == RESPONSES else again_only(again)
+    )
+
+
+def again_only(merged):
+    """A merged message says explicitly that there was no refusal."""
+    return {"choices": msgspec.json.decode(merged)["choices"]}
 
 
 def test_what_is_old_is_fetched_again():

@@ -180,7 +180,7 @@ def test_a_lone_slow_reader_holds_the_provider_back():
             await anext(reply)
             for _ in range(50):
                 await asyncio.sleep(0.01)
-            (flight,) = e._stack._join.flights
+            (flight,) = e._stack._join._flights
             logged = flight.log.bytes_logged
             await reply.aclose()
             return logged

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -16,7 +17,7 @@ from .helpers import BODY, COMPLETIONS, RESPONSES, engine
 
 
 def rows(tmp_path, table):
-    with sqlite3.connect(tmp_path / "log.sqlite") as log:
+    with closing(sqlite3.connect(tmp_path / "log.sqlite")) as log:
         log.row_factory = sqlite3.Row
         return [dict(row) for row in log.execute(f"SELECT * FROM {table} ORDER BY rowid")]
 

@@ -107,7 +107,7 @@ def test_a_stream_that_fails_before_its_first_content_is_tried_again():
     provider = FakeProvider([Step(chunks=(b": ping\n\n",), error=ConnectionLost("reset")), Step(text="fine")])
     reply, _ = send(provider, body=BODY | {"stream": True})
     assert provider.calls == 2
-    assert b"fine" in reply._body
+    assert b"fine" in reply.body
 
 
 def test_an_overload_inside_a_200_is_tried_again():
@@ -116,7 +116,7 @@ def test_an_overload_inside_a_200_is_tried_again():
     provider = FakeProvider([Step(chunks=(event,)), Step(text="fine")])
     reply, _ = send(provider, path=COMPLETIONS, body={"model": "m", "messages": [], "stream": True})
     assert provider.calls == 2
-    assert b"fine" in reply._body
+    assert b"fine" in reply.body
 
 
 def test_a_stream_that_breaks_after_its_first_content_is_not_tried_again():

@@ -212,7 +212,7 @@ def test_a_json_answer_to_a_stream_request_is_handed_on():
 
 def test_readers_do_not_share_one_exception():
     """Fifty readers of a failure: fifty errors, each with a traceback of its own."""
-    provider = FakeProvider([Step(chunks=SENT[:1], error=ConnectionLost("reset", maybe_billed=True))])
+    provider = FakeProvider([Step(delay_s=0.1, chunks=SENT[:1], error=ConnectionLost("reset", maybe_billed=True))])
 
     async def main():
         async with engine(provider, cache="memory", attempts_max=1) as e:

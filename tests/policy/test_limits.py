@@ -20,13 +20,17 @@ class R(NamedTuple):
     limit: int | None = None
     remaining: int | None = None
     reset_s: float | None = None
+    window_s: float | None = None
+    grain: int = 1
 
 
 class Rs(NamedTuple):
-    """Both readings."""
+    """All readings."""
 
     requests: R = R()
     tokens: R = R()
+    input_tokens: R = R()
+    output_tokens: R = R()
     retry_after_s: float | None = None
     provider_processing_s: float | None = None
 

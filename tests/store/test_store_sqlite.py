@@ -23,6 +23,7 @@ from headway.store import entries, sqlite
 from headway.store.base import Entry
 from headway.store.entries import EntryCodec, EntryTable
 from headway.store.presence import Presence
+from headway.store.purging import Selection
 from headway.store.sqlite import SqliteStore
 from headway.store.writer import WriterSettings
 from headway.types import Usage
@@ -217,7 +218,7 @@ def test_list_and_purge(tmp_path: Path):
     store.flush()
     infos = store.list(1)
     assert [(info.key, info.entry.model, info.entry.body) for info in infos] == [(b"new", "gpt-4o", b"")]
-    assert store.purge(expired_before_wall_s=11.0)
+    assert store.purge(Selection(expired_before_wall_s=11.0))
     assert (store.get(b"old"), store.get(b"new")) == (None, FULL)
     assert store.purge()
     assert store.stats().entries == store.stats().bytes_used == 0

@@ -93,6 +93,16 @@ def test_no_answer(body: bytes, complete: bool) -> None:
     assert (answer.complete, answer.admissible, answer.error) == (complete, False, None)
 
 
+def test_finish_is_the_first_choices() -> None:
+    """Of choices that may all be kept the first one's reason counts, not the last one's."""
+    choices = [
+        {"index": at, "message": {"content": "a"}, "finish_reason": reason}
+        for at, reason in enumerate(("tool_calls", "stop"))
+    ]
+    answer = CHAT.read_answer(200, json.dumps({"choices": choices}).encode())
+    assert (answer.admissible, answer.finish) == (True, "tool_calls")
+
+
 def test_odd_usage_does_not_hide_the_answer() -> None:
     """Usage in a shape of its own reads as far as it can be read."""
     answer = CHAT.read_answer(200, whole({"content": "x"}, usage={"prompt_tokens": 3, "prompt_tokens_details": []}))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.wire import reader_for
-from headway.wire.openai_errors import MESSAGE_CHARS_MAX, error_of, read_error
+from headway.wire.provider_errors import MESSAGE_CHARS_MAX, error_of, read_error
 
 TPM = (
     "Rate limit reached for gpt-4.1 in organization org-x on tokens per min (TPM): Limit 60000, Used 54134, "

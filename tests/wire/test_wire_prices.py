@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.types import Usage
+from headway.wire.anthropic_messages_body import usage_of
 from headway.wire.prices import Prices
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -47,6 +48,55 @@ def test_dollars_agree(served: tuple[str, str], parts: tuple[int, int, int], out
     )
     assert rates.dollars(usage) == pytest.approx(float(theirs.total_price), rel=1e-9, abs=1e-15)
     assert rates.worst_case(sum(parts), output) >= rates.dollars(usage) * (1 - 1e-9)
+
+
+def test_a_cached_conversation_in_dollars() -> None:
+    """12 fresh, 10,240 read, 2,048 written and 503 out of Claude Haiku 4.5: a tenth for reads, 1.25 for writes."""
+    rates = PRICES.rates("claude-haiku-4-5-20251001", "https://api.anthropic.com")
+    assert rates is not None
+    usage = usage_of(
+        {
+            "input_tokens": 12,
+            "cache_read_input_tokens": 10_240,
+            "cache_creation_input_tokens": 2048,
+            "output_tokens": 503,
+        }
+    )
+    assert usage is not None
+    assert rates.dollars(usage) == pytest.approx((12 * 1.00 + 10_240 * 0.10 + 2048 * 1.25 + 503 * 5.00) / 1e6)
+    uncached = usage_of({"input_tokens": 12_300, "output_tokens": 503})
+    assert uncached is not None
+    assert rates.dollars(uncached) == pytest.approx((12_300 * 1.00 + 503 * 5.00) / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("model", "input_", "read", "write", "output"),
+    [
+        ("claude-opus-4-5", 5.0, 0.5, 6.25, 25.0),
+        ("claude-sonnet-4-6", 3.0, 0.3, 3.75, 15.0),
+        ("claude-opus-4-1-20250805", 15.0, 1.5, 18.75, 75.0),
+        ("claude-haiku-4-5", 1.0, 0.1, 1.25, 5.0),
+    ],
+)
+@pytest.mark.parametrize("origin", ["", "https://api.anthropic.com", "http://127.0.0.1:8080"])
+def test_anthropic_rates(model: str, input_: float, read: float, write: float, output: float, origin: str) -> None:
+    """Dollars a million tokens, as published."""
+    rates = PRICES.rates(model, origin)
+    assert rates is not None
+    tier = rates.base
+    assert [tier.input, tier.cached, tier.cache_write, tier.output] == pytest.approx(
+        [input_ / 1e6, read / 1e6, write / 1e6, output / 1e6]
+    )
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "https://api.openai.com", "http://127.0.0.1:8080", "https://x.openai.azure.com"]
+)
+def test_embeddings_have_a_price(origin: str) -> None:
+    """Two cents a million tokens in, nothing out, wherever they are served."""
+    rates = PRICES.rates("text-embedding-3-small", origin)
+    assert rates is not None
+    assert rates.dollars(Usage(input_tokens=1_000_000)) == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize("model", ["gpt-5.6", "claude-sonnet-4-5"])

@@ -35,6 +35,45 @@ def test_openai_headers() -> None:
     assert snapshot.retry_after_s is None
 
 
+def test_anthropic_headers() -> None:
+    """Input and output are apart, by the minute, rounded to thousands; resets are times, and the sum is no bucket."""
+    headers = (
+        ("request-id", "req_018Ee"),
+        ("anthropic-ratelimit-requests-limit", "50"),
+        ("anthropic-ratelimit-requests-remaining", "49"),
+        ("anthropic-ratelimit-requests-reset", "2026-05-03T03:09:38Z"),
+        ("anthropic-ratelimit-tokens-limit", "38000"),
+        ("anthropic-ratelimit-tokens-remaining", "37000"),
+        ("anthropic-ratelimit-tokens-reset", "2026-05-03T03:09:39Z"),
+        ("anthropic-ratelimit-input-tokens-limit", "30000"),
+        ("anthropic-ratelimit-input-tokens-remaining", "29000"),
+        ("anthropic-ratelimit-input-tokens-reset", "2026-05-03T03:09:39+00:00"),
+        ("anthropic-ratelimit-output-tokens-limit", "8000"),
+        ("anthropic-ratelimit-output-tokens-remaining", "8000"),
+        ("anthropic-ratelimit-output-tokens-reset", "2026-05-03T03:09:36Z"),
+        ("retry-after", "7"),
+    )
+    snapshot = read_limits(headers, NOW_S)
+    assert snapshot is not None
+    assert snapshot.requests == LimitReading(limit=50, remaining=49, reset_s=1.0, window_s=60.0)
+    assert snapshot.tokens == LimitReading()
+    assert snapshot.input_tokens == LimitReading(limit=30_000, remaining=29_000, reset_s=2.0, window_s=60.0, grain=1000)
+    assert snapshot.output_tokens == LimitReading(limit=8000, remaining=8000, reset_s=0.0, window_s=60.0, grain=1000)
+    assert (snapshot.retry_after_s, snapshot.request_id) == (7.0, "req_018Ee")
+    alone = read_limits(headers[4:7], NOW_S)
+    assert alone is not None
+    assert alone.tokens == LimitReading(limit=38_000, remaining=37_000, reset_s=2.0, window_s=60.0, grain=1000)
+
+
+@pytest.mark.parametrize("reset", ["", "soon", "2026-05-03", "2026-05-03T03:09:38", "99999-01-01T00:00:00Z", "60"])
+def test_a_reset_that_is_no_time(reset: str) -> None:
+    """What is no RFC 3339 time is no reset, and hides nothing else."""
+    headers = (("anthropic-ratelimit-requests-limit", "50"), ("anthropic-ratelimit-requests-reset", reset))
+    snapshot = read_limits(headers, NOW_S)
+    assert snapshot is not None
+    assert snapshot.requests == LimitReading(limit=50, window_s=60.0)
+
+
 def test_nothing_said() -> None:
     """Headers without a word about limits give None, so that nobody learns from silence."""
     assert read_limits((), NOW_S) is None
@@ -102,6 +141,8 @@ NAMES = [
     "openai-processing-ms",
     "x-ratelimit-reset-tokens",
     "x-ratelimit-limit-tokens",
+    "anthropic-ratelimit-input-tokens-reset",
+    "anthropic-ratelimit-input-tokens-limit",
 ]
 
 
@@ -113,4 +154,5 @@ def test_no_value_raises(headers: list[tuple[str, str]]) -> None:
     if snapshot is not None:
         assert snapshot.retry_after_s is None or snapshot.retry_after_s >= 0
         assert snapshot.tokens.limit is None or snapshot.tokens.limit >= 0
-        assert snapshot.tokens.reset_s is None or snapshot.tokens.reset_s >= 0
+        for reading in (snapshot.tokens, snapshot.input_tokens):
+            assert reading.reset_s is None or reading.reset_s >= 0

@@ -99,12 +99,13 @@ class Attempt:
         going_on = False
         try:
             reply = self._reply = await self._handler(self._call)
-            self.status, self.headers = reply.status, end_to_end(reply.headers)
-            self.trace.status = reply.status
-            if reply.status < 400 and self._is_stream(reply):
+            self.trace.status = status = self.status = reply.status
+            self.headers = end_to_end(reply.headers)
+            if status < 400 and self._is_stream(reply.headers):
                 going_on = await self._open_stream(reply)
             else:
-                await self._read_whole(reply)
+                body = reply.body
+                self._read_whole(status, await reply.read() if body is None else body)
         except HeadwayError as error:
             self._failed(error)
         finally:
@@ -135,63 +136,69 @@ class Attempt:
 
         An answer whose terminal event was seen is "ok" even if nobody waited for the connection's end.
         """
-        trace = self.trace
+        trace, following, said = self.trace, self._following, 0
         if trace.outcome is not None:
             return
+        now_s = self._loop.time()
         try:
-            if self.finished:
-                outcome = "ok"
-                self._judge()
-            elif self._outcome != "abandoned":
+            if self._outcome != "abandoned":
                 outcome = self._outcome
+            if following is not None:
+                if self.finished:
+                    outcome = "ok"
+                    self._judge()
+                elif not self._answer.complete:
+                    self._answer = following.answer()
+                said = following.content_bytes
             if self.state.outcome is None:
-                self.state.end(outcome, self._loop.time())
-            if self._following is not None and not self._answer.complete:
-                self._answer = self._following.answer()
-            said = self._following.content_bytes if self._following is not None else 0
+                self.state.end(outcome, now_s)
             bill(self._call, self._answer, outcome, self._prices, content_bytes=said)
         finally:
-            trace.end(outcome, self._loop.time())
+            trace.end(outcome, now_s)
 
     async def aclose(self) -> None:
         """End it, then close the connection's reply."""
         self.end()
-        if self._reply is not None:
-            await self._reply.aclose()
+        reply = self._reply
+        if reply is not None and reply.held:
+            await reply.aclose()
 
-    async def _read_whole(self, reply: Reply) -> None:
-        body = await reply.read()
+    def _read_whole(self, status: int, body: bytes) -> None:
         self.chunks = [body]
         self.whole = True
-        self.trace.reply_bytes = len(body)
-        self.trace.first_content_at_s = self._loop.time()
+        trace = self.trace
+        trace.reply_bytes = len(body)
+        trace.first_content_at_s = self._loop.time()
         if self._reader is not None:
-            answer = self._answer = self._reader.read_answer(reply.status, body)
+            answer = self._answer = self._reader.read_answer(status, body)
             if answer.error is not None:
                 error = answer.error
-                self.trace.error_code = error.code or str(reply.status)
-                wait_s = error.retry_after_s if self.trace.retry_after_s is None else self.trace.retry_after_s
+                trace.error_code = error.code or str(status)
+                wait_s = error.retry_after_s if trace.retry_after_s is None else trace.retry_after_s
                 self._settle(error.outcome, retryable=error.retryable, retry_after_s=wait_s)
                 return
             if not answer.complete:
                 raise BadReply(
-                    f"{self._call.origin} answered {reply.status} with bytes that are not {self._reader.format} JSON; "
+                    f"{self._call.origin} answered {status} with bytes that are not {self._reader.format} JSON; "
                     "check that base_url points at the API itself",
                     maybe_billed=True,
                 )
-            self.admissible = answer.admissible and reply.status == 200
-        elif reply.status >= 400:
-            self.trace.error_code = str(reply.status)
-            worse: Outcome = "server_error" if reply.status >= 500 or reply.status in (408, 409) else "client_error"
-            outcome = _OUTCOME_OF_STATUS.get(reply.status, worse)
+            self.admissible = answer.admissible and status == 200
+        elif status >= 400:
+            trace.error_code = str(status)
+            worse: Outcome = "server_error" if status >= 500 or status in (408, 409) else "client_error"
+            outcome = _OUTCOME_OF_STATUS.get(status, worse)
             retryable = outcome in ("throttled", "server_error")
-            self._settle(outcome, retryable=retryable, retry_after_s=self.trace.retry_after_s)
+            self._settle(outcome, retryable=retryable, retry_after_s=trace.retry_after_s)
             return
         self._settle("ok")
 
-    def _is_stream(self, reply: Reply) -> bool:
-        kind = reply.header("content-type")
-        return kind.startswith("text/event-stream") or (self._call.view.stream and not kind.startswith("application/"))
+    def _is_stream(self, headers: Headers) -> bool:
+        for name, kind in headers:
+            if name == "content-type":
+                stream = self._call.view.stream and not kind.startswith("application/")
+                return stream or kind.startswith("text/event-stream")
+        return self._call.view.stream
 
     async def _open_stream(self, reply: Reply) -> bool:
         """Read a stream up to its commit point; whether it goes on after it."""

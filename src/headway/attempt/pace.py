@@ -40,12 +40,14 @@ class Lane:
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
 
+    def admit(self, tokens: float, now_s: float) -> Charge | None:
+        """Be charged and go at once; None where there is a wait."""
+        if self.queue or self.limits.wait_s(tokens, now_s) > 0.0:
+            return None
+        return self.limits.charge(tokens, now_s)
+
     async def enter(self, tokens: float, priority: float, deadline_at_s: float, trace: Trace) -> Charge:
         """Wait for a turn and be charged for it. Cancelled while waiting: the place or the charge is given back."""
-        if not self.queue:
-            now_s = self._loop.time()
-            if self.limits.wait_s(tokens, now_s) <= 0.0:
-                return self.limits.charge(tokens, now_s)
         waiter = _Waiter(tokens, self._loop.create_future(), self._loop.time())
         if not self.queue.push(waiter, priority=priority, deadline_at_s=deadline_at_s):
             raise Overloaded(
@@ -108,9 +110,10 @@ class Lane:
 class Pace:
     """One lane per (upstream, credential, model)."""
 
-    __slots__ = ("_lanes", "_next", "_queue_max", "_settings")
+    __slots__ = ("_lanes", "_loop", "_next", "_queue_max", "_settings")
 
     def __init__(self, next_: Handler, settings: LimitSettings, queue_max: int) -> None:
+        self._loop = asyncio.get_running_loop()
         self._next = next_
         self._settings = settings
         self._queue_max = queue_max
@@ -124,10 +127,13 @@ class Pace:
     async def __call__(self, call: Call) -> Reply:
         lane = self._lane(call)
         trace = call.trace
-        loop = asyncio.get_running_loop()
-        # A retry has waited before: it goes ahead of its own class, never ahead of a higher one.
-        priority = call.priority + (RETRY_BONUS if trace.attempt_index else 0.0)
-        charge = await lane.enter(tokens_estimate(call.view), priority, call.deadline_at_s, trace)
+        loop = self._loop
+        tokens = tokens_estimate(call.view)
+        charge = lane.admit(tokens, loop.time())
+        if charge is None:
+            # A retry has waited before: it goes ahead of its own class, never ahead of a higher one.
+            priority = call.priority + (RETRY_BONUS if trace.attempt_index else 0.0)
+            charge = await lane.enter(tokens, priority, call.deadline_at_s, trace)
 
         def leave(trace: Trace) -> None:
             if trace.sent_at_s is None:
@@ -170,7 +176,7 @@ class Pace:
         key = (call.origin, call.tenant, call.view.model)
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = Lane(Limits(self._settings), self._queue_max, asyncio.get_running_loop())
+            lane = self._lanes[key] = Lane(Limits(self._settings), self._queue_max, self._loop)
             if len(self._lanes) > LANES_MAX:
                 self._drop_idle()
         return lane

@@ -7,22 +7,30 @@ answer use the same one. What is kept is decided by the reader (`Answer.admissib
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from random import Random
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from headway.caller.parts import packed_parts
+from headway.caller.replay import pace_of, replay
+from headway.caller.spaces import Space
+from headway.errors import ConfigError
 from headway.flight import Flight
 from headway.policy.fingerprint import fingerprint, version_headers_of
-from headway.policy.freshness import Freshness
-from headway.store.base import Entry, Store
-from headway.types import Call, Handler, Reply, Trace
+from headway.policy.freshness import Verdict
+from headway.store.base import Entry
+from headway.types import Call, Handler, Headers, Reply
 from headway.wire import reader_for
-from headway.wire.sse import EventSplitter
 
-__all__ = ["KEY_SCHEMA", "Cache", "key_of"]
+__all__ = ["KEY_SCHEMA", "Cache", "key_of", "unknown_namespace"]
 
-KEY_SCHEMA = 2
+Found: TypeAlias = tuple[Entry, str] | None
+"""An entry and its tier's name."""
+
+KEY_SCHEMA = 3
 """Raised when what goes into a key, or what an entry means, changes."""
 
 _KEPT_HEADERS = frozenset({"content-type", "x-request-id", "openai-model", "openai-version", "openai-processing-ms"})
@@ -42,41 +50,48 @@ def key_of(call: Call, body: bytes | None = None) -> bytes | None:
         tenant=call.tenant,
         endpoint=call.path,
         origin=call.origin,
-        version_headers=version_headers_of(call.headers),
+        version_headers=(*version_headers_of(call.headers), *_apart(call)),
         canonical=canonical,
     )
 
 
+def _apart(call: Call) -> Headers:
+    """What keeps equal requests apart by their callers' wish; a client's own headers of these names are no part of it."""
+    if not call.sample and not call.namespace:
+        return ()
+    return (("headway-namespace", call.namespace), ("headway-sample", call.sample))
+
+
 class Cache:
-    """Looks tiers up in order, nearest first.
+    """Looks a call's space up, tier by tier, nearest first.
 
     Args:
-        next_: The join layer.
-        stores: The tiers.
-        freshness: The policy for times.
+        next_: The join layer, or the one that shares flights with other processes in front of it.
+        spaces: The named caches; "" is the default one.
         wall_s: Calendar time.
         rng: Dice for jitter and early refreshes.
         refresh: Starts a background call that fetches the answer anew; None when too many are under way.
+        paced: Play stored streams at the pace they came in, and note it for later ones.
     """
 
-    __slots__ = ("_freshness", "_next", "_refresh", "_rng", "_stores", "_wall_s")
+    __slots__ = ("_next", "_paced", "_refresh", "_rng", "_spaces", "_wall_s")
 
     def __init__(
         self,
         next_: Handler,
-        stores: Sequence[Store],
-        freshness: Freshness,
+        spaces: Mapping[str, Space],
         *,
         wall_s: Callable[[], float],
         rng: Random,
         refresh: Callable[[Call], asyncio.Task[Reply | None] | None],
+        paced: bool = False,
     ) -> None:
         self._next = next_
-        self._stores = tuple(stores)
-        self._freshness = freshness
+        self._spaces = spaces
         self._wall_s = wall_s
         self._rng = rng
         self._refresh = refresh
+        self._paced = paced
 
     async def __call__(self, call: Call) -> Reply:
         trace = call.trace
@@ -89,35 +104,47 @@ class Cache:
         if call.key is None or call.cache_mode == "refresh":
             trace.cache = "refresh" if call.key is not None else "off"
             return _noted(await self._next(call), "headway; fwd=request")
-        found = self._find(call.key)
-        if found is None:
-            return await self._forward(call)
-        entry, tier = found
-        reply = self._replay(entry, call)
+        space = self._spaces.get(call.namespace)
+        if space is None:
+            raise unknown_namespace(call.namespace, self._spaces)
         now_s = self._wall_s()
-        verdict = self._freshness.judge(
-            fresh_until_wall_s=entry.fresh_until_wall_s,
-            stale_until_wall_s=entry.stale_until_wall_s,
-            fetch_s=entry.fetch_s,
-            now_wall_s=now_s,
-            rng=self._rng,
-        )
-        if reply is None or verdict == "gone":
-            return await self._forward(call)
+        found = space.find(call.key)
+        if found is None and space.remote is None:
+            return await self._forward(call, space)
+        verdict: Verdict = "gone" if found is None else space.judge(found[0], now_s, self._rng)
+        if verdict not in ("fresh", "refresh") and space.remote is not None:
+            found, verdict = await self._newer(call.key, space, found, verdict)
+        reply = None if found is None else self._replayed(found[0], call)
+        if found is None or reply is None or verdict == "gone":
+            return await self._forward(call, space)
         if verdict == "stale":
-            return await self._stale_if_error(call, entry, reply)
+            return await self._stale_if_error(call, space, found[0], reply)
         if verdict != "fresh":
             self._refresh(call)
-        _hit(trace, entry, tier)
-        return _noted(reply, f"headway; hit; ttl={int(entry.fresh_until_wall_s - now_s)}")
+        return self._hit(call, space, found[0], found[1], reply)
+
+    def arrived(self, call: Call, value: bytes) -> Reply | None:
+        """What another process has put behind the network meanwhile; None where that does not serve this call."""
+        space = self._spaces[call.namespace]
+        remote = space.remote
+        entry = remote.unpack(value) if remote is not None and call.cache_mode != "refresh" else None
+        if remote is None or entry is None or call.key is None:
+            return None
+        reply = self._replayed(entry, call)
+        if reply is None or space.judge(entry, self._wall_s(), self._rng) not in ("fresh", "refresh"):
+            return None
+        space.promote(call.key, entry)
+        return self._hit(call, space, entry, remote.name, reply)
 
     def keep(self, key: bytes, flight: Flight) -> None:
         """Keep a whole, admissible answer in every tier."""
         now_s = self._wall_s()
-        fresh_until_s, stale_until_s = self._freshness.lifetime(now_s, self._rng)
+        space = self._spaces[flight.call.namespace]
+        fresh_until_s, stale_until_s = space.freshness.lifetime(now_s, self._rng)
         trace, body, usage_event = flight.traces[-1], flight.log.body(), flight.usage_event
         if usage_event:
             body = body.replace(usage_event, b"", 1)
+        sent_at_s = trace.sent_at_s or trace.started_at_s
         entry = Entry(
             headers=tuple(pair for pair in flight.headers if pair[0] in _KEPT_HEADERS),
             body=body,
@@ -128,48 +155,45 @@ class Cache:
             finish=trace.finish,
             usage=trace.usage,
             dollars=trace.dollars,
-            fetch_s=(trace.ended_at_s or trace.started_at_s) - (trace.sent_at_s or trace.started_at_s),
+            fetch_s=(trace.ended_at_s or trace.started_at_s) - sent_at_s,
             stored_wall_s=now_s,
             fresh_until_wall_s=fresh_until_s,
             stale_until_wall_s=stale_until_s,
+            pace=pace_of(body, flight.log.arrivals(), sent_at_s) if self._paced and flight.streaming else b"",
         )
-        for store in self._stores:
-            store.put(key, entry)
+        space.keep(key, entry, partial(packed_parts, flight.call))
 
-    def _find(self, key: bytes) -> tuple[Entry, str] | None:
-        for depth, store in enumerate(self._stores):
-            entry = store.get(key)
-            if entry is not None:
-                for nearer in self._stores[:depth]:
-                    nearer.put(key, entry)
-                return entry, store.name
-        return None
+    def _replayed(self, entry: Entry, call: Call) -> Reply | None:
+        return replay(entry, call, self._wall_s() - entry.stored_wall_s, paced=self._paced)
 
-    def _replay(self, entry: Entry, call: Call) -> Reply | None:
-        """The entry as this caller wants it; None when a stream is wanted of an answer that was none."""
-        age = ("age", str(max(0, int(self._wall_s() - entry.stored_wall_s))))
-        headers = (*entry.headers, age)
-        if entry.streamed and call.view.stream:
-            events = _events(entry.body)
-            if entry.usage_event and call.view.wants_usage:
-                events.insert(len(events) - 1, entry.usage_event)  # before the terminal event, where it stood
-            return Reply(entry.status, headers, chunks=_Replay(events), trace=call.trace)
-        if entry.streamed == call.view.stream:
-            return Reply(entry.status, headers, entry.body, trace=call.trace)
-        reader = reader_for(call.path)
-        whole = reader.aggregate(entry.usage_event + entry.body) if entry.streamed and reader is not None else None
-        if whole is None:
-            return None
-        kept = (h for h in headers if h[0] != "content-type")
-        return Reply(entry.status, (("content-type", "application/json"), *kept), whole, trace=call.trace)
+    def _hit(self, call: Call, space: Space, entry: Entry, tier: str, reply: Reply, status: str = "") -> Reply:
+        """Book a caller as served from a tier, and say so in the reply."""
+        space.hit(entry)
+        trace = call.trace
+        trace.cache = tier
+        trace.usage = entry.usage
+        trace.finish = entry.finish
+        trace.dollars = 0.0
+        trace.saved_dollars = entry.dollars
+        return _noted(reply, status or f"headway; hit; ttl={int(entry.fresh_until_wall_s - self._wall_s())}")
 
-    async def _forward(self, call: Call) -> Reply:
+    async def _newer(self, key: bytes, space: Space, found: Found, verdict: Verdict) -> tuple[Found, Verdict]:
+        """What is behind the network, where that is better than what is at hand."""
+        fetched = await space.fetch(key)
+        if fetched is None or (found is not None and fetched[0].stored_wall_s <= found[0].stored_wall_s):
+            return found, verdict
+        return fetched, space.judge(fetched[0], self._wall_s(), self._rng)
+
+    async def _forward(self, call: Call, space: Space) -> Reply:
         call.trace.cache = "miss"
         reply = await self._next(call)
+        if call.trace.cache not in ("miss", "joined"):
+            return reply  # it came into a tier while we asked
+        space.misses += 1
         joined = call.trace.cache == "joined"
         return _noted(reply, "headway; fwd=uri-miss; collapsed" if joined else "headway; fwd=uri-miss")
 
-    async def _stale_if_error(self, call: Call, entry: Entry, stale: Reply) -> Reply:
+    async def _stale_if_error(self, call: Call, space: Space, entry: Entry, stale: Reply) -> Reply:
         """One try for a new answer, in the background; the old one serves if that fails or takes longer than a moment.
 
         The try goes on behind a caller that was served the old answer, or a provider that needs longer than the moment
@@ -183,53 +207,25 @@ class Cache:
             failed = not task.done() or task.cancelled() or task.exception() is not None
             fresh = None if failed else task.result()
             if fresh is not None:
-                found = self._find(call.key or b"")
+                found = space.find(call.key or b"")
                 if found is not None and found[0].stored_wall_s > entry.stored_wall_s:
-                    reply = self._replay(found[0], call)
+                    reply = self._replayed(found[0], call)
                     if reply is not None:
-                        _hit(call.trace, found[0], "joined")
-                        return _noted(reply, "headway; fwd=stale; collapsed")
+                        return self._hit(call, space, found[0], "joined", reply, "headway; fwd=stale; collapsed")
                 if 400 <= fresh.status < 500 and fresh.status not in (408, 409, 429):
                     call.trace.cache, call.trace.dollars = "joined", 0.0
                     call.trace.settled = fresh.trace.outcome if fresh.trace is not None else None
                     return _noted(
                         Reply(fresh.status, fresh.headers, await fresh.read(), trace=call.trace), "headway; fwd=stale"
                     )
-        _hit(call.trace, entry, "stale")
         ttl_s = int(entry.fresh_until_wall_s - self._wall_s())
-        return _noted(stale, f"headway; hit; ttl={ttl_s}; detail=stale-if-error")
+        return self._hit(call, space, entry, "stale", stale, f"headway; hit; ttl={ttl_s}; detail=stale-if-error")
 
 
-class _Replay:
-    """A stored stream, event by event as it came: consumers render while they read."""
-
-    __slots__ = ("_events",)
-
-    def __init__(self, events: list[bytes]) -> None:
-        self._events = iter(events)
-
-    def __aiter__(self) -> _Replay:
-        return self
-
-    async def __anext__(self) -> bytes:
-        for event in self._events:
-            return event
-        raise StopAsyncIteration
-
-
-def _events(body: bytes) -> list[bytes]:
-    splitter = EventSplitter(len(body) + 1)
-    events = splitter.feed(body)
-    tail = splitter.tail()
-    return [*events, tail] if tail else events
-
-
-def _hit(trace: Trace, entry: Entry, tier: str) -> None:
-    trace.cache = tier
-    trace.usage = entry.usage
-    trace.finish = entry.finish
-    trace.dollars = 0.0
-    trace.saved_dollars = entry.dollars
+def unknown_namespace(name: str, known: Iterable[str]) -> ConfigError:
+    """What to say of a named cache that nobody has set up."""
+    names = ", ".join(repr(one) for one in known if one) or "none"
+    return ConfigError(f"cache namespace {name!r} is not set up (there is {names}); add a table [caches.{name}]")
 
 
 def _noted(reply: Reply, status: str) -> Reply:

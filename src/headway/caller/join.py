@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 
-from headway.flight import Cursor, Flight
+from headway.flight import Cursor, Deadlines, Flight
 from headway.types import Call, Reply
 
 __all__ = ["Join"]
@@ -18,60 +19,68 @@ class Join:
         landed: Told about every flight that is over, e.g. to keep its answer.
     """
 
-    __slots__ = ("_flights", "_joinable", "_landed", "_new_flight")
+    __slots__ = ("_deadlines", "_flights", "_joinable", "_landed", "_new_flight")
 
     def __init__(
         self,
-        new_flight: Callable[[Call, Callable[[Flight], None]], Flight],
+        new_flight: Callable[[Call, Callable[[Flight], None], Deadlines], Flight],
         landed: Callable[[Flight], None] | None,
     ) -> None:
         self._new_flight = new_flight
         self._landed = landed
-        self._flights: set[Flight] = set()
+        self._flights: dict[
+            Flight, None
+        ] = {}  # in order: what is done to all of them is done in the same order each time
         self._joinable: dict[_Place, Flight] = {}
+        self._deadlines = Deadlines(self._flights)
 
     def __len__(self) -> int:
         return len(self._flights)
 
-    @property
-    def flights(self) -> frozenset[Flight]:
-        """Those under way."""
-        return frozenset(self._flights)
-
-    async def __call__(self, call: Call) -> Reply:
+    def __call__(self, call: Call) -> Awaitable[Reply]:
         cursor = self._cursor(call)
         call.trace.flight_id = cursor.flight.id
         cursor.on_leave = fill
-        return await cursor.reply()
+        return cursor.reply()
+
+    def readers(self, call: Call) -> int:
+        """How many read the flight that this call would join."""
+        known = (
+            self._joinable.get((call.key, call.view.stream, call.view.wants_usage)) if call.key is not None else None
+        )
+        return known.readers if known is not None else 0
+
+    def close(self) -> list[asyncio.Task[None]]:
+        """End every flight; their tasks, to be waited for."""
+        self._deadlines.cancel()
+        return [task for flight in tuple(self._flights) if (task := flight.cancel()) is not None]
 
     def _cursor(self, call: Call) -> Cursor:
-        if call.key is not None:
-            flight = self._joinable.get(_place(call, call.key))
-            cursor = flight.join(call) if flight is not None else None
+        if call.key is None:
+            flight = self._new_flight(call, self._over, self._deadlines)
+        else:
+            # Who may share bytes: the same key, both streamed or both not, and the same wish for the usage event.
+            place = call.key, call.view.stream, call.view.wants_usage
+            known = self._joinable.get(place)
+            cursor = known.join(call) if known is not None else None
             if cursor is not None:
                 call.trace.cache = "joined"
                 return cursor
-        flight = self._new_flight(call, self._over)
-        self._flights.add(flight)
-        if call.key is not None:
-            self._joinable[_place(call, call.key)] = flight
+            flight = self._joinable[place] = self._new_flight(call, self._over, self._deadlines)
+            flight.place = place
+        self._flights[flight] = None
         return flight.start()
 
     def _over(self, flight: Flight) -> None:
-        self._flights.discard(flight)
-        key = flight.call.key
-        if key is not None and self._joinable.get(_place(flight.call, key)) is flight:
-            del self._joinable[_place(flight.call, key)]
+        self._flights.pop(flight, None)
+        place = flight.place
+        if place is not None and self._joinable.get(place) is flight:
+            del self._joinable[place]
         if self._landed is not None:
             self._landed(flight)
 
 
 _Place = tuple[bytes, bool, bool]
-
-
-def _place(call: Call, key: bytes) -> _Place:
-    """Who may share bytes: the same key, both streamed or both not, and the same wish for the usage event."""
-    return key, call.view.stream, call.view.wants_usage
 
 
 def fill(cursor: Cursor) -> None:
@@ -85,9 +94,11 @@ def fill(cursor: Cursor) -> None:
     trace.upstream = last.upstream
     trace.connect_s = last.connect_s
     # Whoever joined late was not there for all of it: no time of its row lies before its own start.
-    trace.sent_at_s = _since(started_s, last.sent_at_s)
-    trace.first_byte_at_s = _since(started_s, last.first_byte_at_s)
-    trace.first_content_at_s = _since(started_s, last.first_content_at_s)
+    late = not cursor.leader
+    sent_s = last.sent_at_s
+    trace.sent_at_s = sent_s = _since(started_s, sent_s) if late else sent_s
+    trace.first_byte_at_s = _since(started_s, last.first_byte_at_s) if late else last.first_byte_at_s
+    trace.first_content_at_s = _since(started_s, last.first_content_at_s) if late else last.first_content_at_s
     trace.provider_queue_s = last.provider_queue_s
     trace.provider_processing_s = last.provider_processing_s
     trace.provider_estimated = last.provider_estimated
@@ -95,19 +106,22 @@ def fill(cursor: Cursor) -> None:
     trace.finish = last.finish
     trace.usage = last.usage
     trace.maybe_billed = last.maybe_billed
-    waited_s = flight.backed_off_s + sum(attempt.wait_s for attempt in flight.traces)
-    sent_s = trace.sent_at_s
+    waited_s, dollars = flight.backed_off_s, last.dollars
+    for attempt in flight.traces:
+        waited_s += attempt.wait_s
+        if attempt is not last:
+            dollars = None if dollars is None or attempt.dollars is None else dollars + attempt.dollars
     trace.wait_s = waited_s if sent_s is None else min(waited_s, sent_s - started_s)
-    if last.outcome not in (None, "ok"):
+    if last.outcome == "ok":
+        if cursor.index >= flight.log.end:
+            trace.settled = trace.settled or "ok"  # it had everything: many clients close at the terminal event
+    elif last.outcome is not None:
         trace.settled = last.outcome
         trace.error_code = trace.error_code or last.error_code
-    elif last.outcome == "ok" and cursor.index >= flight.log.end:
-        trace.settled = trace.settled or "ok"  # it had everything: many clients close at the terminal event
-    if not cursor.leader:
+    if late:
         trace.dollars, trace.saved_dollars = 0.0, last.dollars
-        return
-    costs = [attempt.dollars for attempt in flight.traces]
-    trace.dollars = None if None in costs else sum(cost for cost in costs if cost is not None)
+    else:
+        trace.dollars = dollars
 
 
 def _since(started_s: float, at_s: float | None) -> float | None:

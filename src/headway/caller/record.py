@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import cast
 
+from headway.caller.deadline import bounded
 from headway.errors import DeadlineExceeded, HeadwayError
 from headway.types import Call, Handler, Outcome, Reply, Trace
 
@@ -18,23 +19,30 @@ TEXT_BYTES_MAX = 1024 * 1024
 class Record:
     """The outermost layer. `finished(trace)` is called once per call, with the trace ended.
 
+    The deadline is checked here (`caller.deadline`), so that a call that was late from the start has its row too.
     With `texts`, the request and the answer (its first `TEXT_BYTES_MAX`) are in the trace as well.
     """
 
-    __slots__ = ("_finished", "_next", "_texts")
+    __slots__ = ("_finished", "_loop", "_next", "_texts", "_timeout_s")
 
-    def __init__(self, next_: Handler, finished: Callable[[Trace], None], *, texts: bool = False) -> None:
+    def __init__(
+        self, next_: Handler, finished: Callable[[Trace], None], *, timeout_s: float, texts: bool = False
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._next = next_
         self._finished = finished
         self._texts = texts
+        self._timeout_s = timeout_s
 
     async def __call__(self, call: Call) -> Reply:
         trace = call.trace
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         trace.on_end(self._finished)
         if self._texts:
             trace.prompt, trace.answer = call.body, b""
         try:
+            if call.deadline_at_s - trace.started_at_s > self._timeout_s or call.deadline_at_s <= loop.time():
+                call = bounded(call, loop.time(), self._timeout_s)
             reply = await self._next(call)
         except HeadwayError as error:
             error.trace = trace

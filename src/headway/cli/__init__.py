@@ -13,6 +13,7 @@ import typer
 
 from headway.cli.demo import demo
 from headway.cli.log import log
+from headway.cli.regions import regions
 from headway.cli.run import run
 from headway.cli.sim import sim
 from headway.errors import ConfigError, HeadwayError, InputError
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(demo)
 app.command()(log)
+app.command()(regions)
 app.command()(sim)
 
 

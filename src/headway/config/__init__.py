@@ -14,6 +14,6 @@ is an error otherwise. Name the file, or give the address by keyword or environm
 """
 
 from headway.config.load import load_settings
-from headway.config.settings import Secret, Settings, state_dir
+from headway.config.settings import CacheSettings, Secret, Settings, state_dir
 
-__all__ = ["Secret", "Settings", "load_settings", "state_dir"]
+__all__ = ["CacheSettings", "Secret", "Settings", "load_settings", "state_dir"]

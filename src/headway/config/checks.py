@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
-from headway.config.settings import Secret, Settings
+from headway.config.settings import CacheSettings, Secret, Settings
+from headway.config.upstreams import read_rules, read_upstreams
 from headway.errors import ConfigError
+from headway.policy.objective import read_objective
 from headway.policy.presets import LIMIT_PRESETS
 
 __all__ = ["TYPES", "checked", "parsed"]
+
+_CACHES_MAX = 64
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 TYPES = {name: hint for name, hint in get_type_hints(Settings).items() if name in Settings.__struct_fields__}
 
@@ -21,7 +27,7 @@ _POSITIVE = frozenset(
     """
     timeout_s connect_timeout_s first_byte_timeout_s first_event_timeout_s idle_timeout_s connections_max queue_max
     reply_bytes_max requests_per_min tokens_per_min attempts_max cache_memory_bytes_max cache_disk_bytes_max cache_ttl_s
-    log_rows_max
+    log_rows_max redis_timeout_s
     """.split()
 )
 
@@ -36,6 +42,8 @@ def checked(key: str, value: Any, where: str) -> Any:
         near = difflib.get_close_matches(key, TYPES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(sorted(TYPES))}"
         raise ConfigError(f"{where}: unknown key {key!r}{hint}")
+    if key in _TABLES:
+        return _TABLES[key](value, where)
     check = _CHECKS.get(key)
     if check is not None:
         value, expected = check(value)
@@ -103,12 +111,61 @@ def _check_key(value: Any) -> tuple[Any, str]:
 
 def _check_cache(value: Any) -> tuple[Any, str]:
     value = {True: "disk", False: "off"}.get(value, value) if isinstance(value, bool) else value
-    return value, "" if value in ("off", "memory", "disk") else '"off", "memory", "disk", true or false'
+    expected = '"off", "memory", "disk", "redis", "disk+redis", true or false'
+    if isinstance(value, Mapping):
+        expected += " (named caches are tables called [caches.NAME])"
+    return value, "" if value in ("off", "memory", "disk", "redis", "disk+redis") else expected
+
+
+def _check_caches(value: Any) -> tuple[Any, str]:
+    if isinstance(value, tuple) and all(isinstance(one, CacheSettings) for one in value):
+        return value, ""
+    if not isinstance(value, Mapping) or len(value) > _CACHES_MAX:
+        return value, f"at most {_CACHES_MAX} tables such as [caches.faq]"
+    found = []
+    for name, table in value.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            return name, 'tables named by up to 64 letters, digits, "-", "_" or ".", a letter or digit first'
+        fields = CacheSettings.__struct_fields__[1:]
+        if not isinstance(table, Mapping) or (unknown := [key for key in table if key not in fields]):
+            return unknown[0] if isinstance(table, Mapping) else table, f"tables that hold {', '.join(fields)}"
+        own = {key: checked(f"cache_{key}", setting, f"caches.{name}") for key, setting in table.items()}
+        found.append(CacheSettings(name=name, **own))
+    return tuple(found), ""
+
+
+def _check_replay(value: Any) -> tuple[Any, str]:
+    return value, "" if value in ("instant", "paced") else '"instant" or "paced"'
+
+
+def _check_redis_url(value: Any) -> tuple[Any, str]:
+    """Never shown: it may hold a password."""
+    text = value.reveal() if isinstance(value, Secret) else value
+    expected = 'a URL such as "redis://localhost:6379/0", "rediss://..." or "unix:///path"'
+    try:
+        parts = urlsplit(text.strip()) if isinstance(text, str) else urlsplit("")
+        good = parts.port != 0  # raises beyond 65535
+    except ValueError:
+        return Secret(""), expected
+    good = good and bool(parts.path if parts.scheme == "unix" else parts.hostname)
+    if not good or parts.scheme not in ("redis", "rediss", "unix"):
+        return Secret(""), expected
+    return Secret(parts.geturl()), ""
 
 
 def _check_limits(value: Any) -> tuple[Any, str]:
     good = isinstance(value, str) and (value == "" or value in LIMIT_PRESETS)
     return value, "" if good else f"one of {', '.join(sorted(LIMIT_PRESETS))}"
+
+
+def _check_objective(value: Any) -> tuple[Any, str]:
+    good = isinstance(value, str) and read_objective(value) is not None
+    return value, "" if good else 'two of speed, quality and cost, such as "speed+cost"'
+
+
+def _check_quality(value: Any) -> tuple[Any, str]:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 10
+    return float(value) if good else value, "" if good else "a number from 0 to 10"
 
 
 def _check_level(value: Any) -> tuple[Any, str]:
@@ -125,7 +182,13 @@ _CHECKS: dict[str, Callable[[Any], tuple[Any, str]]] = {
     "base_url": _check_url,
     "api_key": _check_key,
     "cache": _check_cache,
+    "cache_replay": _check_replay,
+    "caches": _check_caches,
+    "redis_url": _check_redis_url,
     "limits": _check_limits,
     "log": _check_log,
     "log_level": _check_level,
+    "objective": _check_objective,
+    "quality_min": _check_quality,
 }
+_TABLES: dict[str, Callable[[Any, str], Any]] = {"upstreams": read_upstreams, "rules": read_rules}

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from headway.config.checks import TYPES, checked, parsed
 from headway.config.settings import Settings
+from headway.config.upstreams import with_keys
 from headway.errors import ConfigError
 
 __all__ = ["load_settings"]
@@ -49,7 +50,14 @@ def load_settings(
     from_file = _from_file(file)
     if file is None and "base_url" in from_file and "base_url" not in values:
         _refuse_stranger(from_file["base_url"])
+    if file is None and "upstreams" not in values:
+        for upstream in from_file.get("upstreams", ()):
+            _refuse_stranger(upstream.base_url)
+    if file is None and "redis_url" in from_file and "redis_url" not in values:
+        _refuse_strange_redis(from_file["redis_url"].reveal())
     values = from_file | values
+    if "upstreams" in values:
+        values["upstreams"] = with_keys(values["upstreams"], env)
     if "api_key" not in values:
         name = values.get("api_key_env", "OPENAI_API_KEY")
         if env.get(name, "").strip():
@@ -74,7 +82,15 @@ def _from_file(file: str | Path | None) -> dict[str, Any]:
             f"{path}: api_key must not stand in a file; put it into an environment variable "
             "and name that variable with api_key_env"
         )
-    return {key: checked(key, value, str(path)) for key, value in table.items()}
+    for one, many in (("upstream", "upstreams"), ("rule", "rules")):
+        if one in table:
+            table[many] = table.pop(one)  # a table of tables is named for one of them
+    values = {key: checked(key, value, str(path)) for key, value in table.items()}
+    if "redis_url" in values and urlsplit(values["redis_url"].reveal()).password:
+        raise ConfigError(
+            f"{path}: a redis_url with a password must not stand in a file; put it into HEADWAY_REDIS_URL"
+        )
+    return values
 
 
 def _refuse_stranger(base_url: str) -> None:
@@ -86,6 +102,16 @@ def _refuse_stranger(base_url: str) -> None:
         f"{FOUND}: a file that was found here, not named, may not have keys and prompts sent to {base_url!r}; "
         f"if it is yours, name it with config={FOUND!r} or --config {FOUND}, or set HEADWAY_BASE_URL"
     )
+
+
+def _refuse_strange_redis(url: str) -> None:
+    """Likewise, nor who keeps the answers."""
+    parts = urlsplit(url)
+    if parts.scheme != "unix" and not _is_loopback(parts.hostname or ""):
+        raise ConfigError(
+            f"{FOUND}: a file that was found here, not named, may not have answers sent to the Redis on "
+            f"{parts.hostname!r}; if it is yours, name it with config={FOUND!r} or set HEADWAY_REDIS_URL"
+        )
 
 
 def _is_loopback(host: str) -> bool:

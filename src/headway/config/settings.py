@@ -7,10 +7,12 @@ from pathlib import Path
 
 import msgspec
 
+from headway.attempt.upstreams import Upstream
+from headway.policy.content import ContentRule
 from headway.policy.limits import LimitSettings
 from headway.policy.presets import LIMIT_PRESETS
 
-__all__ = ["Secret", "Settings", "state_dir"]
+__all__ = ["CacheSettings", "Secret", "Settings", "state_dir"]
 
 
 class Secret:
@@ -37,6 +39,18 @@ class Secret:
         return hash(self._value)
 
 
+class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A named cache, a table ``[caches.NAME]`` in headway.toml. None: as the default cache is set."""
+
+    name: str
+    """Letters, digits, "-", "_" and "."; what `Engine.send(namespace=...)` calls it."""
+    ttl_s: float | None = None
+    stale_if_error_s: float | None = None
+    stale_while_revalidate_s: float | None = None
+    memory_bytes_max: int | None = None
+    disk_bytes_max: int | None = None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything an engine can be told. Times in seconds, sizes in bytes, money in US dollars; None means "none"."""
 
@@ -46,6 +60,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: Secret | None = None
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the key when none is given."""
+    # where else
+    upstreams: tuple[Upstream, ...] = ()
+    """Other providers, regions and keys that stand in: `[[upstream]]` entries; see `config.upstreams`."""
+    objective: str = ""
+    """Two of speed, quality and cost ("speed+cost"); the third yields. "": the fastest that works."""
+    quality_min: float = 0.0
+    """For latency classes in a model's place ("fast") that name no minimum of their own; 0-10."""
+    rules: tuple[ContentRule, ...] = ()
+    """What "auto" in a model's place stands for: `[[rule]]` entries, the first that fits."""
     # how long
     timeout_s: float = 600.0
     """From hand-over to answer, our own wait included. The SDKs' default."""
@@ -64,16 +87,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_min: float | None = None
     # trying again
     attempts_max: int = 3
+    hedge_ratio: float = 0.0
+    """Share of the dollars that may go to backups of late calls, such as 0.02; 0 for no backups."""
     # not asking twice
     cache: str = "off"
-    """"off", "memory", or "disk" (memory in front of SQLite). True and False are read as "disk" and "off"."""
+    """"off", "memory", "disk" (memory in front of SQLite), "redis" (memory in front of Redis), or "disk+redis" (all
+    three). True and False are read as "disk" and "off"."""
     cache_ttl_s: float = 86_400.0
     cache_stale_if_error_s: float = 604_800.0
     cache_stale_while_revalidate_s: float = 0.0
     cache_memory_bytes_max: int = 256 * 1024 * 1024
     cache_disk_bytes_max: int = 4 * 1024 * 1024 * 1024
     cache_path: str = ""
-    """The SQLite file; "" for cache.sqlite in the state directory."""
+    """The SQLite file; "" for cache.sqlite in the state directory. Named caches have files beside it."""
+    cache_replay: str = "instant"
+    """How a stored stream is played: "instant", or "paced" as it once came."""
+    caches: tuple[CacheSettings, ...] = ()
+    """Named caches; given as a mapping from name to a mapping of their own settings."""
+    redis_url: Secret | None = None
+    """Where Redis is, "redis://user:password@host:6379/0"; None: on this machine."""
+    redis_timeout_s: float = 0.25
+    """What asking Redis may take before it is left alone for a while."""
+    redis_flights: bool = True
+    """With Redis: processes that ask the same at the same time share one answer."""
     # money
     budget_usd: float | None = None
     budget_tokens: int | None = None
@@ -88,6 +124,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # dice
     seed: int | None = None
     """Seeds back-off jitter, ids and cache jitter; for simulations. None: from the operating system."""
+
+    def cache_named(self, name: str) -> CacheSettings | None:
+        """The settings of a named cache, those of the default one for ""; None when there is no such cache."""
+        found = CacheSettings(name="") if not name else next((one for one in self.caches if one.name == name), None)
+        if found is None:
+            return None
+        own = {field: getattr(self, f"cache_{field}") for field in CacheSettings.__struct_fields__[1:]}
+        return CacheSettings(**own | {k: v for k, v in msgspec.structs.asdict(found).items() if v is not None})
 
     def limit_settings(self) -> LimitSettings:
         """The limits that are known beforehand."""

@@ -19,7 +19,7 @@ from headway.engine.mapping import map_rows
 from headway.engine.stack import Stack, default_headers
 from headway.errors import Closed, ConfigError, HeadwayError
 from headway.policy.fingerprint import tenant_of
-from headway.types import Call, Handler, Reply, RequestView, Result, Tags, TaskLike
+from headway.types import Call, Handler, Reply, RequestView, Result, Tags, TaskLike, Trace
 from headway.wire import reader_for
 from headway.wire.base import Reader
 
@@ -143,6 +143,10 @@ class Engine:
             tags: For the call log.
         """
         return map_rows(self, rows, task, order=order, concurrency=concurrency, tags=tags or Tags())
+
+    def new_trace(self) -> Trace:
+        """The trace of a call that is made elsewhere for `handle`; it starts now. See `engine.inbound`."""
+        return (self._stack or self._open()).new_trace("call")
 
     def snapshot(self) -> dict[str, Any]:
         """Live figures: in_flight, queued, throttled (429s so far), attempts, allowed_rpm, dollars, and the caches'."""

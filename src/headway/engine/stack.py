@@ -11,30 +11,27 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
-import msgspec
 from msgspec.structs import replace
 
 from headway.attempt.attempt import Attempt, CommitSettings
 from headway.attempt.budget import Budget
 from headway.attempt.pace import Pace
-from headway.attempt.route import Route
 from headway.caller.cache import Cache
-from headway.caller.deadline import Deadline
 from headway.caller.join import Join
 from headway.caller.record import Record
 from headway.config import Settings, state_dir
+from headway.engine.caches import Caches
+from headway.engine.hedges import Hedges
 from headway.engine.record import Recorder
+from headway.engine.routing import open_prices, open_route, priced
 from headway.errors import Closed
-from headway.flight import Flight, FlightSettings
+from headway.flight import Deadlines, Flight, FlightSettings
 from headway.policy.budget import RetryBudget, SpendCap
 from headway.policy.flight import FlightPolicy, RetrySettings
-from headway.policy.freshness import Freshness
-from headway.store.base import Store
 from headway.types import Call, Handler, Headers, Reply, Timeouts, Trace
 from headway.upstream import InProcess, Upstream
 from headway.wire import reader_for
 from headway.wire.blocks import PromptBlocks
-from headway.wire.prices import Prices
 from headway.wire.prices import load as load_prices
 
 __all__ = ["Stack", "default_headers"]
@@ -59,51 +56,45 @@ class Stack:
         self._rng = rng
         loop_wall_s: Callable[[], float] = getattr(self._loop, "wall_s", time.time)
         self._wall_s = wall_s or loop_wall_s
-        self._prices = Prices()
+        self._prices = open_prices(settings)
         self._commit = CommitSettings()
-        self._flight = FlightSettings()
+        self._flight = FlightSettings(timed=settings.cache != "off" and settings.cache_replay == "paced")
         self._retry = RetrySettings(attempts_max=settings.attempts_max)
         self._retry_budget = RetryBudget(ratio=self._retry.ratio, per_s=self._retry.per_s, reserve=self._retry.reserve)
+        self._hedges = Hedges(settings.hedge_ratio, self._prices) if settings.hedge_ratio > 0 else None
         self._attempts = 0
         self._dollars: float | None = 0.0
         # Threads have no place under virtual time: there, writes are made inline.
         virtual = bool(getattr(self._loop, "is_virtual", False))
-        self._stores = open_stores(settings, self._wall_s, inline=virtual)
+        path = Path(settings.cache_path) if settings.cache_path else _state("cache.sqlite")
+        self.caches = Caches(settings, path, self._wall_s, inline=virtual, handover_s=HANDOVER_S)
         self._recorder = open_recorder(settings, inline=virtual)
         self._upstream = open_upstream(settings, handler)
         if handler is None:
             # The price list takes a tenth of a second to import: not on the loop, between two calls.
             threading.Thread(target=load_prices, daemon=True).start()
-        self._closed = False
 
         # -- attempt layers
         self._pace = Pace(self._upstream, settings.limit_settings(), settings.queue_max)
-        attempt: Handler = self._pace
+        attempt: Handler = priced(self._pace, settings, self._prices)
         if settings.budget_usd is not None or settings.budget_tokens is not None:
             cap = SpendCap(
                 dollars_max=inf if settings.budget_usd is None else settings.budget_usd,
                 tokens_max=inf if settings.budget_tokens is None else settings.budget_tokens,
             )
             attempt = Budget(attempt, cap, self._prices, queue_max=settings.queue_max)
-        self._attempt: Handler = Route(attempt)
+        self._attempt: Handler = open_route(attempt, settings, self._prices, rng)
 
         # -- caller layers
-        self._join = Join(self._new_flight, self._landed if self._stores else None)
+        self._join = Join(self._new_flight, self._landed if self.caches.spaces else None)
         handle: Handler = self._join
         self.cache: Cache | None = None
-        if self._stores:
-            handle = self.cache = Cache(
-                handle, self._stores, freshness_of(settings), wall_s=self._wall_s, rng=rng, refresh=refresh
-            )
-        self._handle: Handler = Record(
-            Deadline(handle, settings.timeout_s), self._recorder.finished, texts=settings.log_prompts
+        if self.caches.spaces:
+            handle = self.cache = self.caches.layer(self._join, rng=rng, refresh=refresh)
+        self.handle: Handler = Record(
+            handle, self._recorder.finished, timeout_s=settings.timeout_s, texts=settings.log_prompts
         )
-
-    async def handle(self, call: Call) -> Reply:
-        """Send the call through every layer."""
-        if self._closed:
-            raise Closed("this engine is closed; open a new one")
-        return await self._handle(call)
+        """Sends a call through every layer."""
 
     def new_trace(self, kind: Literal["call", "attempt"]) -> Trace:
         """A trace that starts now."""
@@ -120,23 +111,32 @@ class Stack:
             "attempts": self._attempts,
             "allowed_rpm": max(allowed, default=None),
             "dollars": self._dollars,
-            "cache": {store.name: msgspec.to_builtins(store.stats()) for store in self._stores},
+            "cache": self.caches.stats(),
         }
 
     async def aclose(self) -> None:
         """End what is under way, write what is pending, close connections."""
-        self._closed = True
-        tasks = [task for flight in self._join.flights if (task := flight.cancel()) is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self.handle = _closed
+        await asyncio.gather(*self._join.close(), return_exceptions=True)
+        await self.caches.aclose()
         self._pace.close()
         await self._upstream.aclose()
-        for store in self._stores:
-            store.close()
         self._recorder.close()
 
-    def _new_flight(self, call: Call, over: Callable[[Flight], None]) -> Flight:
-        policy = FlightPolicy(self._retry, self._retry_budget, call.attempts_max)
-        return Flight(call, attempt=self._new_attempt, policy=policy, settings=self._flight, rng=self._rng, landed=over)
+    def _new_flight(self, call: Call, over: Callable[[Flight], None], deadlines: Deadlines) -> Flight:
+        return Flight(
+            call,
+            attempt=self._new_attempt,
+            policy=self._policy(call),
+            settings=self._flight,
+            rng=self._rng,
+            landed=over,
+            deadlines=deadlines,
+        )
+
+    def _policy(self, call: Call) -> FlightPolicy:
+        hedge, dollars = self._hedges.backup(call) if self._hedges is not None else (None, None)
+        return FlightPolicy(self._retry, self._retry_budget, call.attempts_max, hedge, dollars)
 
     def _new_attempt(self, call: Call, index: int, on_commit: Callable[[Attempt], None]) -> Attempt:
         trace, caller = self.new_trace("attempt"), call.trace
@@ -181,6 +181,10 @@ class Stack:
             self.cache.keep(key, flight)
 
 
+async def _closed(call: Call) -> Reply:
+    raise Closed("this engine is closed; open a new one")
+
+
 def default_headers(settings: Settings) -> Headers:
     """What the engine's own calls carry."""
     headers = [
@@ -191,32 +195,6 @@ def default_headers(settings: Settings) -> Headers:
     if settings.api_key is not None:
         headers.append(("authorization", f"Bearer {settings.api_key.reveal()}"))
     return tuple(headers)
-
-
-def freshness_of(settings: Settings) -> Freshness:
-    """The cache's times."""
-    return Freshness(
-        ttl_s=settings.cache_ttl_s,
-        stale_if_error_s=settings.cache_stale_if_error_s,
-        stale_while_revalidate_s=settings.cache_stale_while_revalidate_s,
-    )
-
-
-def open_stores(settings: Settings, wall_s: Callable[[], float], *, inline: bool) -> list[Store]:
-    """The cache's tiers, nearest first; none when it is off."""
-    if settings.cache == "off":
-        return []
-    from headway.store.memory import MemoryStore
-
-    stores: list[Store] = [MemoryStore(settings.cache_memory_bytes_max)]
-    if settings.cache == "disk":
-        from headway.store.sqlite import SqliteStore
-        from headway.store.writer import WriterSettings
-
-        writer = WriterSettings(inline=inline, handover_s=HANDOVER_S)
-        path = Path(settings.cache_path) if settings.cache_path else _state("cache.sqlite")
-        stores.append(SqliteStore(path, settings.cache_disk_bytes_max, writer=writer, wall_s=wall_s))
-    return stores
 
 
 def open_recorder(settings: Settings, *, inline: bool) -> Recorder:

@@ -1,6 +1,8 @@
 """Flights: one per answer being fetched, shared by its readers."""
 
 from headway.flight.cursor import Cursor
-from headway.flight.flight import Flight, FlightSettings
+from headway.flight.deadlines import Deadlines
+from headway.flight.flight import Flight
+from headway.flight.settings import FlightSettings
 
-__all__ = ["Cursor", "Flight", "FlightSettings"]
+__all__ = ["Cursor", "Deadlines", "Flight", "FlightSettings"]

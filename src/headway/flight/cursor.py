@@ -32,12 +32,18 @@ class Cursor:
         self.on_leave: Callable[[Cursor], None] | None = None
         """Called once, when the cursor leaves: what the flight knows by then belongs in its caller's trace."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else reads this flight."""
+        return self.flight.readers == 1
+
     async def reply(self) -> Reply:
         """Wait until the flight has something to hand on; leave it when cancelled while waiting."""
         flight = self.flight
         try:
             while not flight.committed and not flight.done and self.error is None:
-                await self._wait()
+                self.waiter = flight.loop.create_future()
+                await self.waiter
         except asyncio.CancelledError:
             self.leave()
             raise
@@ -68,7 +74,8 @@ class Cursor:
                 if flight.error is not None:
                     raise self._own(flight.error)
                 raise StopAsyncIteration
-            await self._wait()
+            self.waiter = flight.loop.create_future()
+            await self.waiter
 
     async def aclose(self) -> None:
         """Leave the flight."""
@@ -83,16 +90,10 @@ class Cursor:
 
     def wake(self) -> None:
         """Something changed."""
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _own(self, error: Exception) -> Exception:
         """The leader raises the error itself, everybody else a copy: tracebacks are not shared."""
         return error if self.leader or not isinstance(error, HeadwayError) else copy.copy(error)
-
-    async def _wait(self) -> None:
-        self.waiter = self.flight.loop.create_future()
-        try:
-            await self.waiter
-        finally:
-            self.waiter = None

@@ -13,33 +13,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from math import inf
 from random import Random
 
-import msgspec
 from msgspec.structs import replace
 
 from headway.attempt.attempt import Attempt
 from headway.errors import Closed
 from headway.flight.cursor import Cursor
+from headway.flight.deadlines import Deadlines
 from headway.flight.log import ChunkLog
+from headway.flight.race import Race
 from headway.flight.readers import Readers
-from headway.policy.flight import FlightPolicy, Try
+from headway.flight.settings import FlightSettings
+from headway.flight.tasks import start
+from headway.policy.flight import Decision, FlightPolicy, Try
 from headway.types import Call, Headers, Outcome, Trace
 
-__all__ = ["Flight", "FlightSettings"]
-
-
-class FlightSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of one flight.
-
-    `window_bytes`: how far the fastest reader may lag behind before the provider is held back. `linger_s`: how long a
-    stream whose readers left after its terminal event may take to close, so that its connection and answer are kept.
-    """
-
-    flight_bytes_max: int = 8 * 1024 * 1024
-    window_bytes: int = 256 * 1024
-    linger_s: float = 1.0
+__all__ = ["Flight"]
 
 
 class Flight:
@@ -52,6 +42,7 @@ class Flight:
         settings: Bounds.
         rng: Dice for back-off.
         landed: Called once at the end, whatever the end was.
+        deadlines: Has `expire` called in time.
     """
 
     def __init__(
@@ -63,6 +54,7 @@ class Flight:
         settings: FlightSettings,
         rng: Random,
         landed: Callable[[Flight], None],
+        deadlines: Deadlines,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.call = call
@@ -76,27 +68,36 @@ class Flight:
         self.complete = False
         """The whole answer is in the log, and may be kept."""
         self.usage_event = b""
+        self.place: tuple[bytes, bool, bool] | None = None
+        """Where `caller.join` finds it."""
         self.traces: list[Trace] = []
         self.backed_off_s = 0.0
-        self.log = ChunkLog()
+        self.log = ChunkLog(self.loop.time if settings.timed else None)
         self._deadline_at_s = call.deadline_at_s
         self._attempt = attempt
         self._policy = policy
         self._settings = settings
         self._rng = rng
         self._landed = landed
+        self._deadlines = deadlines
         self._readers = Readers()
         self._hold: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._linger: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        self._current: Attempt | None = None
+        self._attempts: list[Attempt] = []
+        self._race: Race | None = None
+
+    @property
+    def readers(self) -> int:
+        """How many read it now."""
+        return len(self._readers)
 
     def start(self) -> Cursor:
         """Take off; the leader's cursor."""
         cursor = Cursor(self, self.call, leader=True)
         self._readers.append(cursor)
-        self._arm()
-        self._task = self.loop.create_task(self._run())
+        self._deadlines.note(self.call.deadline_at_s)
+        self._task = start(self.loop, self._run())
         return cursor
 
     def join(self, call: Call) -> Cursor | None:
@@ -112,9 +113,9 @@ class Flight:
         priority, sooner_s = max(self.call.priority, call.priority), min(self.call.deadline_at_s, call.deadline_at_s)
         if priority > self.call.priority or sooner_s < self.call.deadline_at_s:
             self.call = replace(self.call, deadline_at_s=sooner_s, priority=priority)
-            if self._current is not None:
-                self._current.hurry(self.call)
-        self._arm()
+            for attempt in self._attempts:
+                attempt.hurry(self.call)
+        self._deadlines.note(call.deadline_at_s)
         self._release()
         return cursor
 
@@ -128,14 +129,10 @@ class Flight:
                 cursor.leader, self._readers[0].leader = False, True
             self._release()
         elif not self.done and self._task is not None:
-            current = self._current
-            if current is not None:
-                current.end(outcome)  # booked here, so that the reader that leaves can be told what it cost
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            if current is not None and current.finished:
-                self._timer = self.loop.call_later(self._settings.linger_s, self._task.cancel)
+            for attempt in self._attempts:
+                attempt.end(outcome)  # booked here, so that the reader that leaves can be told what it cost
+            if any(attempt.finished for attempt in self._attempts):
+                self._linger = self.loop.call_later(self._settings.linger_s, self._task.cancel)
                 self._release()
             else:
                 # Done from here: a task that is cancelled before its first step never gets to say so itself.
@@ -145,8 +142,8 @@ class Flight:
     def cancel(self) -> asyncio.Task[None] | None:
         """End at once: the engine is closing. The task, for the engine to wait for."""
         if self._task is not None and not self.done:
-            if self._current is not None:
-                self._current.end("closed")
+            for attempt in self._attempts:
+                attempt.end("closed")
             self._finish(Closed("the engine was closed while this call was under way; open a new engine"))
             self._task.cancel()
             if self.committed:
@@ -174,26 +171,33 @@ class Flight:
                 raise
         else:
             self._finish(None)
+        finally:
+            if self._race is not None:
+                await self._race.aclose()
 
     def _reason(self, failure: BaseException) -> Exception | None:
         if isinstance(failure, Exception):
             return failure
-        if self._current is not None and self._current.finished:
-            self._whole(self._current)
-            return None
+        for attempt in self._attempts:
+            if attempt.finished:
+                self._whole(attempt)
+                return None
         return Closed("the call was cancelled underneath its callers; a handler must not cancel its own task")
 
     async def _until_commit(self) -> Attempt | None:
         """Try until there is an answer to hand on. Its attempt if there is more of it to come."""
+        if self._policy.hedges:
+            self._race = Race(
+                self._policy, self._try, self._publish, deadline_at_s=lambda: self._deadline_at_s, rng=self._rng
+            )
+            decision, attempt = await self._race.run()
+            self.backed_off_s = self._race.backed_off_s
+            return self._commit(decision, attempt)
         tries: list[Try] = []
-        attempts: list[Attempt] = []
         while True:
             decision = self._policy.decide(tries, self._deadline_at_s, self.loop.time(), self._rng)
             if decision.do == "start":
-                attempt = self._current = self._attempt(self.call, len(tries), self._publish)
-                attempt.trace.flight_id = self.id
-                self.traces.append(attempt.trace)
-                attempts.append(attempt)
+                attempt = self._try(self._publish)
                 tries.append(attempt.state)
                 await attempt.fly()
             elif decision.do == "wait":
@@ -201,10 +205,21 @@ class Flight:
                 await asyncio.sleep(decision.at_s - start_s)
                 self.backed_off_s += self.loop.time() - start_s
             else:
-                break
-        attempt = attempts[decision.index]
+                return self._commit(decision, self._attempts[decision.index])
+
+    def _try(self, on_commit: Callable[[Attempt], None]) -> Attempt:
+        attempt = self._attempt(self.call, len(self._attempts), on_commit)
+        attempt.trace.flight_id = self.id
+        self.traces.append(attempt.trace)
+        self._attempts.append(attempt)
+        return attempt
+
+    def _commit(self, decision: Decision, attempt: Attempt) -> Attempt | None:
         if decision.do == "fail" and attempt.error is not None:
             raise attempt.error
+        if attempt.trace is not self.traces[-1]:
+            self.traces.remove(attempt.trace)
+            self.traces.append(attempt.trace)  # the last one is the one whose answer it is
         self._publish(attempt, whole=attempt.whole)
         if attempt.error is not None:
             raise attempt.error
@@ -252,12 +267,12 @@ class Flight:
             return
         self.done = True
         self.error = error
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._linger is not None:
+            self._linger.cancel()
         if error is None:
             self.committed = True
         self._readers.wake()
-        self._current = None  # it knows us: the circle would be left to the garbage collector
+        self._attempts = []  # they know us: the circle would be left to the garbage collector
         self._landed(self)
 
     # -- pace and deadlines of the readers -------------------------------------------------------------------------
@@ -281,20 +296,10 @@ class Flight:
         if self._hold is not None and not self._hold.done() and not self._must_hold():
             self._hold.set_result(None)
 
-    def _arm(self) -> None:
-        """One timer for all readers: the earliest of their deadlines."""
-        earliest_s = self._readers.first_deadline_s()
-        if self._timer is not None:
-            if self._timer.when() <= earliest_s:
-                return  # it rings no later than it must
-            self._timer.cancel()
-        self._timer = None if earliest_s == inf else self.loop.call_at(earliest_s, self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
+    def expire(self, now_s: float) -> float:
+        """Tell those whose deadline has passed; the next deadline."""
         sent = any(trace.sent_at_s is not None for trace in self.traces)
-        for cursor in self._readers.late(self.loop.time(), sent=sent):
+        for cursor in self._readers.late(now_s, sent=sent):
             cursor.wake()
             self.detach(cursor, "deadline")
-        if self._readers:
-            self._arm()
+        return self._readers.first_deadline_s()

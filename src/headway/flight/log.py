@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 __all__ = ["ChunkLog"]
 
 
 class ChunkLog:
     """Append-only at the end, trimmed at the front; places are counted from the first chunk ever."""
 
-    __slots__ = ("_chunks", "_ends", "bytes_logged", "first")
+    __slots__ = ("_chunks", "_clock", "_ends", "bytes_logged", "first", "times_s")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock
+        self.times_s: list[float] = []
+        """When each chunk came, the trimmed ones included; empty without a clock."""
         self._chunks: list[bytes] = []
         self._ends: list[int] = []  # bytes up to and with each chunk, so that a lag is one subtraction
         self.bytes_logged = 0
@@ -27,6 +32,8 @@ class ChunkLog:
         self.bytes_logged += len(chunk)
         self._chunks.append(chunk)
         self._ends.append(self.bytes_logged)
+        if self._clock is not None:
+            self.times_s.append(self._clock())
 
     def at(self, place: int) -> bytes | None:
         """The chunk at that place; None while there is none yet."""
@@ -43,6 +50,10 @@ class ChunkLog:
         count = place - self.first
         del self._chunks[:count], self._ends[:count]
         self.first = place
+
+    def arrivals(self) -> list[tuple[int, float]]:
+        """(bytes up to and with it, when it came) of each chunk; of a log that was never trimmed."""
+        return list(zip(self._ends, self.times_s, strict=False))
 
     def body(self) -> bytes:
         """All that is held, in one piece."""

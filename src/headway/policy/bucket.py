@@ -132,6 +132,8 @@ class Bucket:
         age_s: float,
         now_s: float,
         window_s: float | None = None,
+        less: float = 0.0,
+        more: float = 0.0,
     ) -> None:
         """Learn from an answer's headers.
 
@@ -141,8 +143,14 @@ class Bucket:
             age_s: How long ago the provider took the reading (it does so when it admits the request).
             now_s: The time now.
             window_s: What the limit counts over, where it is said outright.
+            less, more: How far below and above `remaining` the level may be and still agree with it, >= 0: for readings
+                that are rounded, or taken before what is charged was spent.
         """
-        if limit is not None and limit > 0 and (limit != self.limit or not self._window_known or window_s):
+        if (
+            limit is not None
+            and limit > 0
+            and (limit != self.limit or not self._window_known or (window_s and window_s != self.window_s))
+        ):
             if limit != self.limit and self.learned and mark.charged < self._taught_at:
                 return  # overtaken: it was read before the limit changed
             self._learn_limit(float(limit), mark, remaining, reset_s, window_s, now_s)
@@ -152,7 +160,7 @@ class Bucket:
         reading = remaining - self.hidden
         if mark.epoch != self._epoch:  # sent under another limit: available = remaining + refill * age - sent since
             error = reading + self.refill_per_s * age_s - (self.charged - mark.charged) - self.level
-            self._correct(min(error, 0.0))
+            self._correct(min(error + more, 0.0))
             return
         if reading < -1.0 and self.hidden > 0.0:
             # Admitted below zero: less is hidden than was thought. A part of it only, for `remaining` may be rounded.
@@ -164,6 +172,7 @@ class Bucket:
         # Requests travel in the order they were sent, so the reading belongs to the level right after this charge;
         # what has been corrected since must not be corrected again by every answer still under way.
         error = reading - mark.level - (self.corrected - mark.corrected)
+        error = min(0.0, error + more) if error < 0.0 else max(0.0, error - less)
         # Down at once: somebody else spends from this bucket too. Up by a tenth: readings carry the network's jitter.
         self._correct(error if error < 0 else 0.1 * error)
 

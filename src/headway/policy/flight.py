@@ -1,7 +1,8 @@
 """What a flight does next: start a try, wait, commit to an answer, or fail.
 
-Retries today; hedges and fallbacks are further reasons to start, under the same budget, so that they can never
-multiply one another.
+Retries, hedges and fallbacks are reasons to start one more try; one policy decides about all of them and counts them
+together, so that they can never multiply one another. Where the next try goes is the route's business: to another
+upstream, if there is one that is well.
 
 The flight (``headway.flight``) reports what happened to each `Try`; `FlightPolicy.decide` looks at them all and returns
 one `Decision`. Source of the defaults and of what is retryable: FACTS section 4.
@@ -17,6 +18,7 @@ import msgspec
 
 from headway.policy.backoff import Backoff
 from headway.policy.budget import RetryBudget
+from headway.policy.hedge import Hedge
 from headway.types import Outcome
 
 __all__ = ["Decision", "FlightPolicy", "RetrySettings", "Try"]
@@ -41,9 +43,11 @@ class RetrySettings(msgspec.Struct, frozen=True, kw_only=True):
 class Try:
     """One attempt as the policy sees it."""
 
-    __slots__ = ("ended_at_s", "outcome", "retry_after_s", "retryable")
+    __slots__ = ("ended_at_s", "outcome", "retry_after_s", "retryable", "sent_at_s")
 
     def __init__(self) -> None:
+        self.sent_at_s: float | None = None
+        """Filled in where there is hedging; None while it waits for its turn."""
         self.outcome: Outcome | None = None
         """None while it runs."""
         self.retryable = False
@@ -74,6 +78,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 _FIRST = Decision("start", "first")
+_HEDGE = Decision("start", "hedge")
 _WAIT = Decision("wait")
 
 
@@ -84,27 +89,48 @@ class FlightPolicy:
         settings: Bounds and back-off.
         budget: Shared by all flights to one upstream.
         attempts_max: The call's own bound; the smaller one holds.
+        hedge: When a try is late; None where there are no backups.
+        hedge_dollars: What a backup may cost; None if nobody knows.
     """
 
-    __slots__ = ("_attempts_max", "_budget", "_retry_at_s", "_settings")
+    __slots__ = ("_attempts_max", "_broke", "_budget", "_hedge", "_hedge_dollars", "_retry_at_s", "_settings")
 
-    def __init__(self, settings: RetrySettings, budget: RetryBudget, attempts_max: int) -> None:
+    def __init__(
+        self,
+        settings: RetrySettings,
+        budget: RetryBudget,
+        attempts_max: int,
+        hedge: Hedge | None = None,
+        hedge_dollars: float | None = None,
+    ) -> None:
         self._settings = settings
         self._budget = budget
         self._attempts_max = min(attempts_max, settings.attempts_max)
         self._retry_at_s: float | None = None
+        self._hedge = hedge
+        self._hedge_dollars = hedge_dollars
+        self._broke = False
+
+    @property
+    def hedges(self) -> bool:
+        """Whether tries may have to run side by side."""
+        return self._hedge is not None
 
     def decide(self, tries: list[Try], deadline_at_s: float, now_s: float, rng: Random) -> Decision:
         """The next step, given every try so far."""
         if not tries:
             return _FIRST
-        last = tries[-1]
-        index = len(tries) - 1
-        if last.outcome is None:
-            return _WAIT
-        if last.outcome == "ok":
-            self._budget.succeeded()
-            return Decision("commit", index=index)
+        running = None
+        for index, each in enumerate(tries):
+            if each.outcome == "ok":
+                self._budget.succeeded()
+                return Decision("commit", index=index)
+            if each.outcome is None:
+                running = each
+        if running is not None:
+            return _WAIT if self._hedge is None else self._late(self._hedge, tries, running, now_s)
+        index = max(range(len(tries)), key=lambda place: tries[place].ended_at_s) if len(tries) > 1 else 0
+        last = tries[index]
         if not last.retryable or self._used_up(tries):
             return Decision("fail", index=index)
         if self._retry_at_s is None:
@@ -118,6 +144,39 @@ class FlightPolicy:
             return Decision("wait", at_s=self._retry_at_s)
         self._retry_at_s = None
         return Decision("start", "retry")
+
+    def _late(self, hedge: Hedge, tries: list[Try], running: Try, now_s: float) -> Decision:
+        """Wait for a running try until it is late; then for its backup as well. A flight has one backup at most."""
+        if self._broke or len(tries) > 1 or self._used_up(tries):
+            return _WAIT
+        # A try that still waits for its turn is not late: it cannot be before this.
+        at_s = hedge.hedge_at_s(now_s if running.sent_at_s is None else running.sent_at_s)
+        if at_s is None:
+            return _WAIT
+        if at_s > now_s:
+            return Decision("wait", at_s=at_s)
+        if hedge.may_hedge(self._hedge_dollars):
+            return _HEDGE
+        self._broke = True  # there is no money for it now, and later is too late
+        return _WAIT
+
+    def learn(self, why: str, waited_s: float | None, dollars: float | None) -> None:
+        """A try has ended, where tries may run side by side.
+
+        Args:
+            why: What it was started for.
+            waited_s: From when it was sent to its first content, or to its end if there was none; None: never sent.
+            dollars: What it cost; None if nobody knows.
+        """
+        hedge = self._hedge
+        if hedge is None:
+            return
+        if waited_s is not None:
+            hedge.answered(waited_s)
+        if why == "hedge" and self._hedge_dollars is not None:
+            hedge.settle(self._hedge_dollars, dollars)
+        else:
+            hedge.sent(dollars)
 
     def _used_up(self, tries: list[Try]) -> bool:
         throttled = sum(t.outcome == "throttled" for t in tries)

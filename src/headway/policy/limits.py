@@ -1,47 +1,28 @@
 """One quota's limits together: requests, tokens, and the ramp while nobody knows; atomic admission, learned charges.
 
 A quota scope is what the provider really limits: a credential at an upstream, for one model. Configured numbers are a
-start; what headers and 429 texts say replaces them. Source: the recipe at the end of FACTS section 2.
+start; what headers and 429 texts say replaces them. Tokens are one bucket, charged beforehand with what a request may
+take; or two, where a provider counts input (what its cache held is free) and output (as it comes) apart. What is
+charged to those two is what the answers took on average. Source: the recipe at the end of FACTS section 2; Anthropic,
+"Rate limits".
 """
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import msgspec
 
 from headway.policy.bucket import Bucket, Mark
 from headway.policy.ramp import Ramp
-from headway.types import ErrorView
+from headway.policy.readings import Charge, Reading, Readings
+from headway.types import ErrorView, Usage
 
 __all__ = ["Charge", "LimitSettings", "Limits", "Reading", "Readings"]
 
 OVERLOAD_SHARE = 0.3
 """Share of recent answers that are overloads from which the send rate is steered down."""
-
-
-class Reading(Protocol):
-    """One dimension as an answer's headers give it; `reset_s` is the time to full."""
-
-    @property
-    def limit(self) -> int | None: ...
-    @property
-    def remaining(self) -> int | None: ...
-    @property
-    def reset_s(self) -> float | None: ...
-
-
-class Readings(Protocol):
-    """Both dimensions, and how long the provider says it worked on the request."""
-
-    @property
-    def requests(self) -> Reading: ...
-    @property
-    def tokens(self) -> Reading: ...
-    @property
-    def retry_after_s(self) -> float | None: ...
-    @property
-    def provider_processing_s(self) -> float | None: ...
+OUTPUT_TOKENS_ASSUMED = 500.0
+"""Charged to an output bucket before any answer has shown how many there are; a guess."""
+_UNTOLD = ErrorView(outcome="throttled")
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,30 +37,22 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     headroom_ratio: float = 0.1
 
 
-class Charge:
-    """What one attempt was charged; needed to refund it and to place its answer's readings in time."""
-
-    __slots__ = ("estimate", "request_mark", "seq", "token_mark", "tokens")
-
-    def __init__(self, estimate: float, tokens: float, request_mark: Mark, token_mark: Mark, seq: int) -> None:
-        self.estimate = estimate
-        self.tokens = tokens
-        self.request_mark = request_mark
-        self.token_mark = token_mark
-        self.seq = seq
-
-
 class Limits:
     """What may be sent in one quota scope, and when."""
 
     __slots__ = (
         "_count",
         "_count_at_s",
+        "_due",
         "_last",
         "_overload_share",
         "_sent_per_s",
         "_seq",
         "charge_ratio",
+        "input_ratio",
+        "input_tokens",
+        "output_mean",
+        "output_tokens",
         "ramp",
         "refusals",
         "requests",
@@ -89,10 +62,17 @@ class Limits:
     def __init__(self, settings: LimitSettings, ramp: Ramp | None = None) -> None:
         self.requests = _bucket(settings.requests_per_min, settings)
         self.tokens = _bucket(settings.tokens_per_min, settings)
+        self.input_tokens = _bucket(None, settings)
+        self.output_tokens = _bucket(None, settings)
         self.ramp = ramp or Ramp()
         self.charge_ratio = 1.0
         """Tokens the provider charges for one that we estimate; learned."""
+        self.input_ratio = 1.0
+        """Input tokens that were counted for one that we estimate, cache reads left out; learned."""
+        self.output_mean: float | None = None
+        """Output tokens of an answer; learned."""
         self.refusals = 0
+        self._due = 0.0  # output that is charged, and that the provider has yet to see come
         self._overload_share = 0.0
         self._seq = 0
         self._last: tuple[int, float, float] | None = None  # seq, tokens remaining, when the provider read it
@@ -106,17 +86,32 @@ class Limits:
         limit = self.requests.limit
         return None if limit is None else limit * 60.0 / self.requests.window_s
 
-    def wait_s(self, tokens_estimate: float, now_s: float) -> float:
-        """Seconds until a request of that size may go; 0.0 for now."""
+    def wait_s(
+        self, tokens_estimate: float, now_s: float, input_tokens: float = 0.0, output_tokens_max: float = 0.0
+    ) -> float:
+        """Seconds until a request of that size may go; 0.0 for now. Arguments as in `charge`."""
         wait_s = self.ramp.wait_s(now_s)
         if self.requests.limit is not None:
             wait_s = max(wait_s, self.requests.wait_s(1.0, now_s))
         if self.tokens.limit is not None:
             wait_s = max(wait_s, self.tokens.wait_s(tokens_estimate * self.charge_ratio, now_s))
+        if self.input_tokens.limit is not None:
+            wait_s = max(wait_s, self.input_tokens.wait_s(input_tokens * self.input_ratio, now_s))
+        if self.output_tokens.limit is not None:
+            wait_s = max(wait_s, self.output_tokens.wait_s(self._output(output_tokens_max), now_s))
         return wait_s
 
-    def charge(self, tokens_estimate: float, now_s: float) -> Charge:
-        """Spend one request and its tokens, both at once."""
+    def charge(
+        self, tokens_estimate: float, now_s: float, input_tokens: float = 0.0, output_tokens_max: float = 0.0
+    ) -> Charge:
+        """Spend one request and its tokens, all at once.
+
+        Args:
+            tokens_estimate: What one bucket of all tokens is charged.
+            now_s: The time now.
+            input_tokens: An estimate of the prompt alone, for providers that count input and output apart.
+            output_tokens_max: What the answer may have at most; `inf` for no bound.
+        """
         tokens = tokens_estimate * self.charge_ratio
         request_mark = self.requests.charge(1.0, now_s)
         token_mark = self.tokens.charge(tokens, now_s)
@@ -126,13 +121,58 @@ class Limits:
         if now_s - self._count_at_s >= 1.0:
             self._sent_per_s = self._count / (now_s - self._count_at_s) if self._count_at_s else float(self._count)
             self._count, self._count_at_s = 0, now_s
-        return Charge(tokens_estimate, tokens, request_mark, token_mark, self._seq)
+        charge = Charge(tokens_estimate, tokens, request_mark, token_mark, self._seq)
+        charge.input_estimate, charge.input_tokens = input_tokens, input_tokens * self.input_ratio
+        charge.output_tokens = self._output(output_tokens_max)
+        charge.input_mark = self.input_tokens.charge(charge.input_tokens, now_s)
+        charge.output_mark = self.output_tokens.charge(charge.output_tokens, now_s)
+        self._due += charge.output_tokens
+        return charge
 
     def refund(self, charge: Charge, now_s: float) -> None:
         """The request was never sent: give everything back."""
+        self._end(charge)
         self.requests.refund(1.0, now_s)
         self.tokens.refund(charge.tokens, now_s)
+        self.input_tokens.refund(charge.input_tokens, now_s)
+        self.output_tokens.refund(charge.output_tokens, now_s)
         self.ramp.refund(now_s)
+
+    def ended(self, charge: Charge, usage: Usage | None, now_s: float) -> None:
+        """Learn from an attempt that is over what requests take, where input and output are counted apart.
+
+        What was charged and not used is given back. More than was charged is left to the readings, which show it.
+
+        Args:
+            charge: Of the attempt. Ending it twice, or after its refund, does nothing.
+            usage: What it took; None if nobody knows.
+            now_s: The time now.
+        """
+        if not self._end(charge) or usage is None or usage.estimated:
+            return
+        counted = float(max(0, usage.input_tokens - usage.cached_tokens))
+        if charge.input_estimate > 0:
+            self.input_ratio += 0.1 * (min(20.0, counted / charge.input_estimate) - self.input_ratio)
+        mean, output = self.output_mean, float(usage.output_tokens)
+        self.output_mean = output if mean is None else mean + 0.1 * (output - mean)
+        for bucket, charged, used in (
+            (self.input_tokens, charge.input_tokens, counted),
+            (self.output_tokens, charge.output_tokens, output),
+        ):
+            if used < charged:
+                bucket.refund(charged - used, now_s)
+
+    def _end(self, charge: Charge) -> bool:
+        """Whether it has just ended."""
+        if charge.ended:
+            return False
+        charge.ended = True
+        self._due -= charge.output_tokens
+        return True
+
+    def _output(self, tokens_max: float) -> float:
+        mean = self.output_mean
+        return min(tokens_max, OUTPUT_TOKENS_ASSUMED if mean is None else mean)
 
     def overloaded(self, now_s: float) -> None:
         """Learn from a 503 or 529: the provider as a whole is short of room, whatever our limits say.
@@ -149,23 +189,13 @@ class Limits:
         elapsed_s = max(0.0, now_s - sent_at_s)
         processing_s = readings.provider_processing_s
         age_s = elapsed_s if processing_s is None else min(processing_s, elapsed_s)
-        reading = readings.requests
-        if reading.limit is not None or reading.remaining is not None:
-            self.requests.observe(
-                charge.request_mark,
-                reading.limit,
-                reading.remaining,
-                reading.reset_s,
-                age_s=age_s,
-                now_s=now_s,
-            )
-        reading = readings.tokens
-        if reading.limit is not None or reading.remaining is not None:
-            if reading.remaining is not None:
-                self._learn_charge(charge, float(reading.remaining), now_s - age_s)
-            self.tokens.observe(
-                charge.token_mark, reading.limit, reading.remaining, reading.reset_s, age_s=age_s, now_s=now_s
-            )
+        if readings.tokens.remaining is not None:
+            self._learn_charge(charge, float(readings.tokens.remaining), now_s - age_s)
+        _observe(self.requests, charge.request_mark, readings.requests, age_s, now_s)
+        _observe(self.tokens, charge.token_mark, readings.tokens, age_s, now_s)
+        _observe(self.input_tokens, charge.input_mark, readings.input_tokens, age_s, now_s)
+        # What is still to come of all answers under way is charged here, and not yet there.
+        _observe(self.output_tokens, charge.output_mark, readings.output_tokens, age_s, now_s, less=max(0.0, self._due))
 
     def refused(self, charge: Charge, readings: Readings | None, error: ErrorView, *, now_s: float) -> None:
         """Learn from a 429. It resyncs the bucket it names (both when it names none) and pauses nothing else."""
@@ -173,16 +203,20 @@ class Limits:
         explained = False
         if error.requested and error.limit_kind == "tokens" and charge.estimate > 0:
             self.charge_ratio = _clamp(error.requested / charge.estimate)
+        self._end(charge)
         for kind, bucket, cost, mark in (
             ("requests", self.requests, 1.0, charge.request_mark),
             ("tokens", self.tokens, charge.tokens, charge.token_mark),
+            ("input_tokens", self.input_tokens, charge.input_tokens, charge.input_mark),
+            ("output_tokens", self.output_tokens, charge.output_tokens, charge.output_mark),
         ):
             reading: Reading | None = getattr(readings, kind) if readings is not None else None
             if reading is not None and reading.limit is not None:
-                bucket.observe(mark, reading.limit, None, None, age_s=0.0, now_s=now_s)
-            if error.limit_kind not in ("", kind):
+                bucket.observe(mark, reading.limit, None, None, age_s=0.0, now_s=now_s, window_s=reading.window_s)
+            apart = kind in ("input_tokens", "output_tokens")
+            if error.limit_kind not in ("", "tokens" if apart else kind):
                 bucket.refund(cost, now_s)  # not the one that refused; but nothing was spent on it either
-            elif _resync(bucket, mark, cost, reading, error, now_s):
+            elif _resync(bucket, mark, cost, reading, _UNTOLD if apart else error, now_s):
                 explained = True
         if explained:
             self.ramp.settle()
@@ -214,6 +248,17 @@ def _bucket(per_min: float | None, settings: LimitSettings) -> Bucket:
     return Bucket(per_min, capacity=capacity, headroom_ratio=settings.headroom_ratio)
 
 
+def _observe(bucket: Bucket, mark: Mark, reading: Reading, age_s: float, now_s: float, *, less: float = 0.0) -> None:
+    if reading.limit is None and reading.remaining is None:
+        return
+    half_grain = 0.5 * (reading.grain - 1)
+    window_s = reading.window_s
+    bucket.observe(
+        mark, reading.limit, reading.remaining, reading.reset_s if window_s is None else None,
+        age_s=age_s, now_s=now_s, window_s=window_s, less=less + half_grain, more=half_grain,
+    )  # fmt: skip
+
+
 def _resync(bucket: Bucket, mark: Mark, cost: float, reading: Reading | None, error: ErrorView, now_s: float) -> bool:
     """Set one bucket by a 429 that may be its own; return whether the refusal's numbers explain it.
 
@@ -226,9 +271,10 @@ def _resync(bucket: Bucket, mark: Mark, cost: float, reading: Reading | None, er
         return False
     asked = float(error.requested) if error.requested else cost
     remaining = None if reading is None else reading.remaining
+    half_grain = 0.0 if reading is None else 0.5 * (reading.grain - 1)
     if error.limit is not None and error.used is not None and abs(error.limit - bucket.limit) <= 0.02 * bucket.limit:
         level = float(error.limit - error.used)
-    elif remaining is not None and remaining - bucket.hidden < asked:
+    elif remaining is not None and remaining - bucket.hidden - half_grain < asked:
         level = remaining - bucket.hidden
     else:
         bucket.refund(cost, now_s)

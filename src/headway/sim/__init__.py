@@ -5,13 +5,17 @@ It says what it is: every answer carries `x-headway-simulator: 1`. See docs/simu
 
 from headway.sim.faults import Fault, parse_fault
 from headway.sim.loop import VirtualDeadlock, VirtualLoop, run_virtual
+from headway.sim.network import Network
+from headway.sim.network_faults import NetworkFault
 from headway.sim.quality import Quality
-from headway.sim.server import serve_forever, serving
+from headway.sim.server import serve_forever, serve_on, serving
 from headway.sim.settings import SimSettings
 from headway.sim.simulator import Simulator
 
 __all__ = [
     "Fault",
+    "Network",
+    "NetworkFault",
     "Quality",
     "SimSettings",
     "Simulator",
@@ -20,5 +24,6 @@ __all__ = [
     "parse_fault",
     "run_virtual",
     "serve_forever",
+    "serve_on",
     "serving",
 ]

@@ -4,33 +4,43 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from random import Random
+from typing import Final
 
 import msgspec
 
-from headway.sim.ask import Ask
+from headway.sim.ask import Api, Ask
 from headway.sim.ledger import Ledger, Row
 from headway.sim.text import digest
 from headway.types import Headers, Usage
 
-__all__ = ["Account", "bearer", "content_of", "credential_of"]
+__all__ = ["Account", "content_of", "credential_of", "key_of"]
+
+
+_KEY_HEADERS: Final = ("x-api-key", "api-key", "x-goog-api-key")
+"""Anthropic's, Azure's and Gemini's."""
 
 
 class Account:
     """An attempt under way. `close` books it, once; whoever calls first has said how it ended."""
 
-    def __init__(self, *, path: str, key: str, arrived_s: float, wall_s: float, ledger: Ledger) -> None:
+    def __init__(
+        self, *, path: str, api: Api, key: str, arrived_s: float, wall_s: float, ledger: Ledger
+    ) -> None:  # fmt: skip
         self.path = path
+        self.api = api
         self.key = key
         self.credential = credential_of(key)
         self.arrived_s = arrived_s
         self.wall_s = wall_s
         self.id = ""
         self.model = ""
+        self.family = ""
         self.content = ""
         self.number = 0
         self.stream = False
         self.status = 0
         self.generated = 0
+        self.hour_tokens = 0
         self.usage = Usage()
         self.headers: Headers = ()
         self.rng = Random(0)
@@ -63,6 +73,8 @@ class Account:
                 stream=self.stream,
                 input_tokens=usage.input_tokens,
                 cached_tokens=usage.cached_tokens,
+                cache_write_tokens=usage.cache_write_tokens,
+                cache_hour_tokens=self.hour_tokens if usage.cache_write_tokens else 0,
                 output_tokens=min(self.generated, usage.output_tokens),
                 reasoning_tokens=min(self.generated, usage.reasoning_tokens),
                 aborted=outcome == "aborted",
@@ -70,9 +82,11 @@ class Account:
         )
 
 
-def bearer(headers: Headers) -> str:
-    """The key a request carries; "" when it carries none."""
+def key_of(headers: Headers) -> str:
+    """The key a request carries, by any provider's header; "" when it carries none."""
     for name, value in headers:
+        if name in _KEY_HEADERS and value:
+            return value.strip()
         if name == "authorization":
             scheme, _, key = value.partition(" ")
             return key.strip() if scheme.lower() == "bearer" else ""

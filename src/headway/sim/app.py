@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
 from headway.errors import ConnectionLost
+from headway.sim.formats import refusal, route
+from headway.sim.refusals import too_large
 from headway.sim.simulator import MARK, Simulator
 from headway.types import Headers, Reply
 
@@ -19,10 +21,6 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 DROP: Final = "headway.sim.drop"
 """Key in the scope's `extensions`: a function that drops the connection after what was written."""
 
-_TOO_LARGE: Final = (
-    b'{"error":{"message":"Request body too large.","type":"invalid_request_error","param":null,"code":null}}'
-)
-
 
 def asgi_app(simulator: Simulator) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """The application for one simulator. A client that leaves ends generation, streamed or not."""
@@ -32,7 +30,8 @@ def asgi_app(simulator: Simulator) -> Callable[[Scope, Receive, Send], Awaitable
             return
         body = await _body(scope, receive, simulator.settings.body_bytes_max)
         if body is None:
-            await _send_whole(send, Reply(413, (("connection", "close"), MARK), _TOO_LARGE))
+            status, kind, raw = refusal(route(scope["path"]), too_large(), "")
+            await _send_whole(send, Reply(status, (("content-type", kind), ("connection", "close"), MARK), raw))
             return
         here = asyncio.current_task()
         watcher = asyncio.create_task(_cancel_when_gone(receive, here))
@@ -70,7 +69,7 @@ async def _send_whole(send: Send, reply: Reply) -> None:
 
 
 async def _body(scope: Scope, receive: Receive, bytes_max: int) -> bytes | None:
-    """The whole body; None when it is larger than allowed, without reading the rest."""
+    """The whole body; None when it is larger than allowed, without reading the rest, or when the client left."""
     announced = dict(scope["headers"]).get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > bytes_max:
         return None
@@ -79,8 +78,8 @@ async def _body(scope: Scope, receive: Receive, bytes_max: int) -> bytes | None:
         message = await receive()
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > bytes_max:
-            return None
+        if size > bytes_max or message["type"] == "http.disconnect":
+            return None  # half a request is none; who left does not hear what is said to it
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
 

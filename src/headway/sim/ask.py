@@ -9,9 +9,22 @@ import msgspec
 
 from headway.sim.refusals import invalid
 
-__all__ = ["Api", "Ask", "Turn", "read_ask"]
+__all__ = [
+    "Api",
+    "Ask",
+    "Block",
+    "Turn",
+    "count_at",
+    "flag_at",
+    "map_at",
+    "object_of",
+    "read_ask",
+    "stops_at",
+    "text_of",
+]
 
-Api: TypeAlias = Literal["responses", "chat", "embeddings"]
+Api: TypeAlias = Literal["responses", "chat", "embeddings", "messages", "contents"]
+"""OpenAI's three, Anthropic's Messages, and Gemini's `generateContent`."""
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -19,6 +32,16 @@ class Turn(msgspec.Struct, frozen=True):
 
     role: str
     text: str
+
+
+class Block(msgspec.Struct, frozen=True):
+    """One block of a Messages prompt: a tool, or a part of the system text or of a message."""
+
+    key: str
+    """What it says and whose it is; blocks with equal keys are equal."""
+    text: str
+    ttl_s: int = 0
+    """How long the prefix that ends here is to be cached; 0 where there is no breakpoint."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +70,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     texts: tuple[str, ...] = ()
     """What is to be embedded."""
     dimensions: int | None = None
+    blocks: tuple[Block, ...] = ()
+    """The prompt in the order it is cached in; Messages only."""
 
     @property
     def chars(self) -> int:
@@ -54,8 +79,26 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         return sum(len(turn.text) for turn in self.turns) + sum(map(len, self.texts))
 
 
-def read_ask(api: Api, raw: bytes) -> Ask:
-    """Read a body. Raises `Refused` (400) naming the parameter."""
+def read_ask(api: Api, raw: bytes, deployment: str = "") -> Ask:
+    """Read a body in one of OpenAI's formats. Raises `Refused` (400) naming the parameter.
+
+    Args:
+        api: Which format.
+        raw: The body.
+        deployment: The model that the path names, which then counts; "" for the body's.
+    """
+    body = object_of(raw)
+    model = deployment or body.get("model")
+    if not isinstance(model, str) or not model:
+        raise invalid("you must provide a model parameter", "model", "missing_required_parameter")
+    if api == "embeddings":
+        texts = _texts(body.get("input"))
+        return Ask(api=api, model=model, body=body, texts=texts, dimensions=count_at(body, "dimensions", 1))
+    return _responses(body, model) if api == "responses" else _chat(body, model)
+
+
+def object_of(raw: bytes) -> dict[str, Any]:
+    """The JSON object that a body is. Raises `Refused` (400)."""
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -65,40 +108,33 @@ def read_ask(api: Api, raw: bytes) -> Ask:
         ) from None
     if not isinstance(body, dict):
         raise invalid("The request body must be a JSON object.")
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise invalid("you must provide a model parameter", "model", "missing_required_parameter")
-    if api == "embeddings":
-        texts = _texts(body.get("input"))
-        return Ask(api=api, model=model, body=body, texts=texts, dimensions=_count(body, "dimensions", 1))
-    return _responses(body, model) if api == "responses" else _chat(body, model)
+    return body
 
 
 def _chat(body: dict[str, Any], model: str) -> Ask:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise invalid("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
-    form = _map(body, "response_format")
+    form = map_at(body, "response_format")
     inner = form.get("json_schema")
     choice = body.get("tool_choice", "auto")
     if isinstance(choice, dict):
         choice = str((choice.get("function") or {}).get("name", "required"))
-    stop = body.get("stop")
     bound_key = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
     return Ask(
         api="chat",
         model=model,
         body=body,
         turns=tuple(_turn(message, f"messages[{index}]") for index, message in enumerate(messages)),
-        stream=_flag(body, "stream"),
-        include_usage=bool(_map(body, "stream_options").get("include_usage")),
-        tokens_max=_count(body, bound_key, 1),
-        stop=tuple(s for s in ([stop] if isinstance(stop, str) else stop or []) if isinstance(s, str) and s),
-        answers=_count(body, "n", 1, 128) or 1,
+        stream=flag_at(body, "stream"),
+        include_usage=bool(map_at(body, "stream_options").get("include_usage")),
+        tokens_max=count_at(body, bound_key, 1),
+        stop=stops_at(body, "stop"),
+        answers=count_at(body, "n", 1, 128) or 1,
         schema=inner.get("schema") if isinstance(inner, dict) and isinstance(inner.get("schema"), dict) else None,
         json_only=form.get("type") in ("json_object", "json_schema"),
         tools=_functions(body.get("tools")),
-        tool_choice=choice,
+        tool_choice="required" if choice == "any" else choice,  # Mistral's word for it
         effort=str(body.get("reasoning_effort") or ""),
         cache_key=str(body.get("prompt_cache_key") or ""),
     )
@@ -114,7 +150,7 @@ def _responses(body: dict[str, Any], model: str) -> Ask:
         raise invalid("Missing required parameter: 'input'.", "input", "missing_required_parameter")
     if isinstance(instructions := body.get("instructions"), str) and instructions:
         turns.insert(0, Turn("system", instructions))
-    form = _map(_map(body, "text"), "format")
+    form = map_at(map_at(body, "text"), "format")
     choice = body.get("tool_choice", "auto")
     if isinstance(choice, dict):
         choice = str(choice.get("name", "required"))
@@ -123,14 +159,14 @@ def _responses(body: dict[str, Any], model: str) -> Ask:
         model=model,
         body=body,
         turns=tuple(turns),
-        stream=_flag(body, "stream"),
+        stream=flag_at(body, "stream"),
         include_usage=True,
-        tokens_max=_count(body, "max_output_tokens", 16),
+        tokens_max=count_at(body, "max_output_tokens", 16),
         schema=form.get("schema") if isinstance(form.get("schema"), dict) else None,
         json_only=form.get("type") in ("json_object", "json_schema"),
         tools=_functions(body.get("tools")),
         tool_choice=choice,
-        effort=str(_map(body, "reasoning").get("effort") or ""),
+        effort=str(map_at(body, "reasoning").get("effort") or ""),
         cache_key=str(body.get("prompt_cache_key") or ""),
     )
 
@@ -140,17 +176,18 @@ def _turn(message: Any, where: str) -> Turn:
         raise invalid(f"Invalid type for '{where}': expected an object.", where, "invalid_type")
     kind = message.get("type")
     if kind == "function_call_output":
-        return Turn("tool", _text(message.get("output"), where))
+        return Turn("tool", text_of(message.get("output"), where))
     if kind in ("function_call", "reasoning", "item_reference"):
         return Turn("assistant", "")
     role = message.get("role")
     if role not in ("system", "developer", "user", "assistant", "tool", "function"):
         raise invalid(f"Invalid value: {role!r}. Supported values are: 'system', 'assistant', 'user', 'function',"
                       " 'tool', and 'developer'.", f"{where}.role", "invalid_value")  # fmt: skip
-    return Turn("system" if role == "developer" else role, _text(message.get("content"), where))
+    return Turn("system" if role == "developer" else role, text_of(message.get("content"), where))
 
 
-def _text(content: Any, where: str) -> str:
+def text_of(content: Any, where: str) -> str:
+    """The text of a message's content: a string, or the text parts of a list. Raises `Refused` (400)."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -187,19 +224,29 @@ def _functions(tools: Any) -> tuple[Mapping[str, Any], ...]:
     return tuple(found)
 
 
-def _map(body: Mapping[str, Any], key: str) -> dict[str, Any]:
+def stops_at(body: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Stop texts: one, several or none."""
+    given = body.get(key)
+    texts = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+    return tuple(text for text in texts if isinstance(text, str) and text)
+
+
+def map_at(body: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The object at `key`; an empty one where there is none."""
     value = body.get(key)
     return value if isinstance(value, dict) else {}
 
 
-def _flag(body: Mapping[str, Any], key: str) -> bool:
+def flag_at(body: Mapping[str, Any], key: str) -> bool:
+    """The truth at `key`. Raises `Refused` (400)."""
     value = body.get(key)
     if value is not None and not isinstance(value, bool):
         raise invalid(f"Invalid type for '{key}': expected a boolean.", key, "invalid_type")
     return bool(value)
 
 
-def _count(body: Mapping[str, Any], key: str, least: int, most: int = 10_000_000) -> int | None:
+def count_at(body: Mapping[str, Any], key: str, least: int, most: int = 10_000_000) -> int | None:
+    """The whole number at `key`, within its bounds; None where there is none. Raises `Refused` (400)."""
     value = body.get(key)
     if value is None:
         return None

@@ -22,6 +22,10 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     created_wall_s: int
     usage: Usage
+    hour_tokens: int = 0
+    """Of the tokens written to the prompt cache, those to be kept for an hour."""
+    usage_told: bool = False
+    """Whether the model's provider ends every chat stream with the usage, asked for or not (Mistral)."""
 
 
 def chat_usage(usage: Usage) -> dict[str, Any]:

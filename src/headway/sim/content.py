@@ -40,6 +40,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     tool: str = ""
     """The called function's name."""
     reasoning_tokens: int = 0
+    stopped_by: str = ""
+    """The stop text that cut it; "" where it ended by itself."""
 
     @property
     def text(self) -> str:
@@ -225,9 +227,12 @@ def _about(tool: Mapping[str, Any]) -> set[str]:
 
 def _bounded(text: str, ask: Ask, profile: Profile, rng: Random, tool: str) -> Completion:
     """Cut at the first stop text, then at the token bound, of which thinking takes its part first."""
+    stopped_by = ""
     if not tool:
-        ends = [at for stop in ask.stop if (at := text.find(stop)) >= 0]
-        text = text[: min(ends)] if ends else text
+        end, stopped_by = min(
+            ((at, stop) for stop in ask.stop if (at := text.find(stop)) >= 0), default=(len(text), "")
+        )
+        text = text[:end]
     bound = min(ask.tokens_max or profile.output_tokens_max, profile.output_tokens_max)
     thinking = 0
     if profile.reasons and ask.effort in _EFFORT_TOKENS:
@@ -238,4 +243,4 @@ def _bounded(text: str, ask: Ask, profile: Profile, rng: Random, tool: str) -> C
             tokens=tuple(tokens[: bound - thinking]), finish="length", tool=tool, reasoning_tokens=thinking
         )
     finish: Literal["stop", "tool_calls"] = "tool_calls" if tool else "stop"
-    return Completion(tokens=tuple(tokens), finish=finish, tool=tool, reasoning_tokens=thinking)
+    return Completion(tokens=tuple(tokens), finish=finish, tool=tool, reasoning_tokens=thinking, stopped_by=stopped_by)

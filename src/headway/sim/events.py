@@ -20,7 +20,10 @@ Event: TypeAlias = tuple[int, bytes]
 
 
 def chat_events(ask: Ask, completions: list[Completion], meta: Meta) -> Iterator[Event]:
-    """Role, deltas, finish; then the usage chunk where it was asked for, and `[DONE]`."""
+    """Role, deltas, finish; then the usage chunk where it was asked for, and `[DONE]`.
+
+    Mistral tells the usage with the finish, unasked.
+    """
     head: dict[str, Any] = {
         "id": f"chatcmpl-{meta.id}",
         "object": "chat.completion.chunk",
@@ -58,6 +61,8 @@ def _choice_events(
     for due, token in enumerate(done.tokens, done.reasoning_tokens + 1):
         delta = {"tool_calls": [{"index": 0, "function": {"arguments": token}}]} if done.tool else {"content": token}
         yield due, chunk(delta)
+    if meta.usage_told:
+        tail = {"usage": chat_usage(meta.usage)}
     yield done.output_tokens, chunk({}, done.finish)
 
 

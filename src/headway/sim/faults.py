@@ -4,10 +4,11 @@
 |---|---|
 | 429 | refused as rate-limited although the buckets had room |
 | 500, 503, 529 | server error, overloaded, overloaded (the other provider's number) |
-| quota | 429 `insufficient_quota`: no money left |
-| html | 502 with a web page, as a proxy in between sends it |
+| quota, billing | 429 `insufficient_quota` or `billing_hard_limit_reached`: no money left |
+| html, html200 | a web page, as a proxy in between sends it: with a 502, or with a 200 |
 | reset | the connection is dropped before the answer, or in the middle of a stream |
 | stall | silence: before the answer, or in the middle of a stream |
+| pings | a stream of nothing but comments, every 15 s; silence where nothing is streamed |
 | truncated | the answer stops half way: a stream ends without its last events, a body is cut off |
 | malformed | a 200 that is not JSON; in a stream, one event that is not |
 | empty | a whole answer without any text |
@@ -18,6 +19,7 @@
 from __future__ import annotations
 
 import re
+from email.utils import formatdate
 from math import inf, isfinite
 from random import Random
 from typing import Final
@@ -26,11 +28,15 @@ import msgspec
 
 from headway.errors import ConfigError
 
-__all__ = ["FAULTS", "Fault", "fault_asked", "fault_for", "parse_fault"]
+__all__ = ["FAULTS", "Fault", "fault_asked", "fault_for", "parse_fault", "retry_after_of"]
 
 FAULTS: Final = (
-    "429", "500", "503", "529", "quota", "html", "reset", "stall", "truncated", "malformed", "empty", "slow", "event",
+    "429", "500", "503", "529", "quota", "billing", "html", "html200", "reset", "stall", "pings", "truncated",
+    "malformed", "empty", "slow", "event",
 )  # fmt: skip
+
+DATE_WAIT_S: Final = 30
+"""How far ahead the date of a `retry-after` that is one lies."""
 
 _SPEC: Final = re.compile(r"(?P<kind>[a-z0-9]+)(?::(?P<rate>[0-9.e-]+))?(?:@(?P<start>[0-9.]+)-(?P<end>[0-9.]*))?")
 _ASKED: Final = re.compile(r"(?P<kind>[a-z0-9]+?)(?:x(?P<times>[0-9]{1,6}))?")
@@ -50,6 +56,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Seconds after the simulator's first request."""
     end_s: float | None = None
     """None for no end."""
+    retry_after: tuple[str, ...] = ()
+    """What its refusals say in `retry-after`, one of them by the dice; "date" is a date 30 s ahead, "" for none."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -85,6 +93,13 @@ def fault_for(faults: tuple[Fault, ...], elapsed_s: float, rng: Random) -> str:
         if thrown and not kind and fault.start_s <= elapsed_s < (inf if fault.end_s is None else fault.end_s):
             kind = fault.kind
     return kind
+
+
+def retry_after_of(faults: tuple[Fault, ...], kind: str, wall_s: float, rng: Random) -> str | None:
+    """The `retry-after` that the settings give refusals of this kind; None where they say nothing about it."""
+    texts = next((fault.retry_after for fault in faults if fault.kind == kind and fault.retry_after), ())
+    text = rng.choice(texts) if texts else None
+    return formatdate(wall_s + DATE_WAIT_S, usegmt=True) if text == "date" else text
 
 
 def fault_asked(text: str, attempt: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from headway.sim.profiles import profile_for
 from headway.sim.text import Memo
 from headway.types import Usage
 
@@ -40,6 +41,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     input_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_hour_tokens: int = 0
+    """Of the written, those to be kept for an hour: they cost what two uncached ones do."""
     output_tokens: int = 0
     """Generated and billed, reasoning included."""
     reasoning_tokens: int = 0
@@ -60,6 +64,7 @@ class Totals(msgspec.Struct, kw_only=True):
     """Everything else."""
     input_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
     dollars: float = 0.0
@@ -89,8 +94,10 @@ class Ledger:
         """Write a row; its dollars are filled in here."""
         used = row.input_tokens or row.output_tokens
         if used:
+            hour = row.cache_hour_tokens
             usage = Usage(
-                input_tokens=row.input_tokens, cached_tokens=row.cached_tokens, output_tokens=row.output_tokens,
+                input_tokens=row.input_tokens + hour, cached_tokens=row.cached_tokens,
+                cache_write_tokens=row.cache_write_tokens - hour, output_tokens=row.output_tokens,
                 reasoning_tokens=row.reasoning_tokens,
             )  # fmt: skip
             row = msgspec.structs.replace(row, dollars=self._dollars(row.model, usage))
@@ -103,6 +110,7 @@ class Ledger:
         totals.failed += row.outcome not in ("ok", "throttled", "aborted")
         totals.input_tokens += row.input_tokens
         totals.cached_tokens += row.cached_tokens
+        totals.cache_write_tokens += row.cache_write_tokens
         totals.output_tokens += row.output_tokens
         totals.reasoning_tokens += row.reasoning_tokens
         totals.dollars += row.dollars or 0.0
@@ -129,7 +137,9 @@ def price_lookup() -> Callable[[str, Usage], float | None]:
         if found is None:
             from headway.wire.prices import Prices  # takes 0.1 s to import: paid at the first bill
 
-            found = rates.put(model, (Prices().rates(model, "https://api.openai.com"),))
+            played = profile_for(model)
+            origin = played[1].origin if played else ""
+            found = rates.put(model, (Prices().rates(model, origin),))
         return None if found[0] is None else float(found[0].dollars(usage))
 
     return dollars

@@ -20,7 +20,7 @@ import msgspec
 from headway.sim.text import Memo
 from headway.types import Headers
 
-__all__ = ["Bucket", "Limits", "Refusal", "charge_tokens", "duration"]
+__all__ = ["Bucket", "Kind", "Limits", "Refusal", "charge_tokens", "duration"]
 
 Kind: TypeAlias = Literal["requests", "tokens"]
 _UNIT = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)"}
@@ -108,8 +108,8 @@ class Limits:
             pair.tokens.take(tokens)
         return None
 
-    def headers(self, credential: str, family: str, now_s: float) -> Headers:
-        """The six `x-ratelimit-*` headers, or three where only one limit is set."""
+    def headers(self, credential: str, family: str, now_s: float, wall_s: float = 0.0) -> Headers:
+        """The six `x-ratelimit-*` headers, or three where only one limit is set; no calendar time is in them."""
         pair = self._pair(credential, family, now_s)
         found: list[tuple[str, str]] = []
         for kind, bucket in (("requests", pair.requests), ("tokens", pair.tokens)):

@@ -2,7 +2,8 @@
 
 Unmodified asyncio code runs on it: an hour of sleeping takes as long as the Python between the sleeps, and the
 same program with the same seeds does the same things in the same order. What cannot be simulated is refused with
-a sentence: threads, executors, real sockets and name look-ups. Time is kept in whole microseconds, so that sums of
+a sentence: threads, executors and real sockets; connections and name look-ups, too, unless the loop has a virtual
+network (`headway.sim.network`). Time is kept in whole microseconds, so that sums of
 sleeps do not drift.
 """
 
@@ -11,10 +12,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import selectors
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from headway.sim.network import Network, VirtualServer
 
 __all__ = ["VirtualDeadlock", "VirtualLoop", "run_virtual"]
 
@@ -76,6 +81,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._clock_resolution = 1e-6  # what lies within the clock's step is due
         self._start_wall_s = start_wall_s
         self._owner: int | None = None
+        self.network: Network | None = None
+        """Set by the `Network` that is made on this loop."""
+
+    @property
+    def quiet_fd(self) -> int:
+        """A descriptor on which nothing ever arrives: what virtual sockets show to who polls them."""
+        return self._csock.fileno()  # type: ignore[attr-defined,no-any-return]  # the loop's own wake-up pipe
 
     def time(self) -> float:
         """Seconds since the loop was made; moves only while every task waits."""
@@ -98,14 +110,84 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             raise RuntimeError("another thread called into a virtual-time loop; write and do that work inline instead")
         return super().call_soon_threadsafe(callback, *args, context=context)
 
-    def run_in_executor(  # type: ignore[override]  # it never returns
-        self, executor: Executor | None, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
-        """Refused: a thread's time is real time."""
-        raise RuntimeError(
-            f"{getattr(func, '__qualname__', func)} was to run in a thread, which virtual time cannot wait for;"
-            " call it inline instead"
-        )
+    def run_in_executor(  # type: ignore[override]  # an executor that is given is not used
+        self, executor: Executor | None, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        """Refused, for a thread's time is real time; on a virtual network run inline, taking no time at all.
+
+        SDKs ask for their platform's name in a thread, before their first call.
+        """
+        if self.network is None:
+            raise RuntimeError(
+                f"{getattr(func, '__qualname__', func)} was to run in a thread, which virtual time cannot wait for;"
+                " call it inline instead"
+            )
+
+        async def inline() -> T:
+            return func(*args)
+
+        return self.create_task(inline())
+
+    async def getaddrinfo(  # type: ignore[override]  # hosts are names here, ports numbers
+        self,
+        host: str | bytes | None,
+        port: int | None,
+        *,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - asyncio's own name for it
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        """The virtual network's address of a host. Raises `socket.gaierror`."""
+        address = self._networked("a name look-up").resolve(host.decode() if isinstance(host, bytes) else host or "")
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, int(port or 0)))]
+
+    async def create_connection(  # type: ignore[override]  # what concerns sockets is not offered
+        self,
+        protocol_factory: Callable[[], Any],
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        ssl: Any = None,
+        server_hostname: str | None = None,
+        local_addr: Any = None,
+        family: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        happy_eyeballs_delay: float | None = None,
+        interleave: int | None = None,
+        all_errors: bool = False,
+    ) -> tuple[asyncio.Transport, Any]:
+        """Connect over the virtual network; TLS is transparent. Raises `OSError`, as sockets do."""
+        network = self._networked("a connection")
+        return await network.connect(protocol_factory, host or "", int(port or 0), ssl=ssl)
+
+    async def create_server(  # type: ignore[override]  # what concerns sockets is not offered
+        self,
+        protocol_factory: Callable[[], Any],
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        ssl: Any = None,
+        backlog: int = 100,
+        start_serving: bool = True,
+    ) -> VirtualServer:
+        """Serve a host and a port of the virtual network. Raises `ConfigError`: it is taken."""
+        from headway.sim.network import VirtualServer
+
+        network = self._networked("a server")
+        network.serve(host or "localhost", int(port or 0), protocol_factory)
+        return VirtualServer(network, host or "localhost", int(port or 0))
+
+    def _networked(self, what: str) -> Network:
+        if self.network is None:
+            raise RuntimeError(
+                f"{what} is a real socket's business, which cannot wait under virtual time; make a"
+                " headway.sim.Network on this loop, or use an in-process Handler instead"
+            )
+        return self.network
 
     def _deadlock(self) -> VirtualDeadlock:
         pending = sorted((len(task.get_name()), task.get_name(), _where(task)) for task in asyncio.all_tasks(self))

@@ -11,12 +11,14 @@ from headway.sim.account import Account
 from headway.sim.ask import Ask
 from headway.sim.bodies import Meta
 from headway.sim.content import Completion
-from headway.sim.events import Event, chat_events, error_event, response_events
+from headway.sim.events import Event
+from headway.sim.formats import FORMATS
 from headway.sim.latency import Timing
 from headway.sim.refusals import FAULT_REFUSALS, Refused
 
 __all__ = ["Play", "cut_off", "play_stream", "play_whole", "refusal_of"]
 
+_PING_S = 15.0
 _LOST = "the simulated connection was dropped"
 
 
@@ -45,7 +47,7 @@ class Play:
         self.longest = 0
         self.answers = 1
         self._network_s = network_s
-        self._stall_s = stall_s
+        self.stall_s = stall_s
         self._leave: Callable[[], None] | None = leave
         self._start_s = self._now_s()
 
@@ -76,8 +78,8 @@ class Play:
 
     async def break_off(self) -> None:
         """Drop the connection, after the silence of a stall. Raises `ConnectionLost`."""
-        if self.account.fault == "stall":
-            await asyncio.sleep(self._stall_s)
+        if self.account.fault in ("stall", "pings"):
+            await asyncio.sleep(self.stall_s)
         self.end(self.account.fault)
         raise ConnectionLost(f"{_LOST} ({self.account.fault})", maybe_billed=True)
 
@@ -100,7 +102,7 @@ async def play_whole(play: Play, raw: bytes) -> bytes:
     account = play.account
     fault = account.fault
     try:
-        if fault in ("reset", "stall"):
+        if fault in ("reset", "stall", "pings"):
             await play.break_off()
         await play.until(play.timing.total_s(play.longest) + play._network_s)
     except asyncio.CancelledError:
@@ -128,8 +130,7 @@ def cut_off(raw: bytes) -> Play.Stream:
 
 def play_stream(play: Play, ask: Ask, done: list[Completion], meta: Meta) -> Play.Stream:
     """The events as they come due; closing early ends generation and books what was generated."""
-    events = response_events(ask, done[0], meta) if ask.api == "responses" else chat_events(ask, done, meta)
-    chunks = _chunks(play, ask, events)
+    chunks = _chunks(play, ask, FORMATS[ask.api].events(ask, done, meta))
 
     async def close() -> None:
         await chunks.aclose()
@@ -142,6 +143,12 @@ async def _chunks(play: Play, ask: Ask, events: Iterator[Event]) -> AsyncGenerat
     """The stream's bytes; who breaks it off ends the play by closing the reply."""
     account = play.account
     fault, half = account.fault, (play.longest + 1) // 2
+    if fault == "pings":
+        for _ in range(int(play.stall_s / _PING_S)):
+            await asyncio.sleep(_PING_S)
+            yield b": ping\n\n"
+        play.end(fault)
+        return
     for due, raw in events:
         if fault in ("reset", "stall", "truncated", "event", "malformed") and due >= half:
             if fault in ("reset", "stall"):
@@ -151,7 +158,7 @@ async def _chunks(play: Play, ask: Ask, events: Iterator[Event]) -> AsyncGenerat
                 fault = ""  # once is enough
                 continue
             if fault == "event":
-                yield error_event(ask)
+                yield FORMATS[ask.api].overload(ask)
             play.end(fault)
             return
         await play.token(due)
@@ -162,8 +169,8 @@ async def _chunks(play: Play, ask: Ask, events: Iterator[Event]) -> AsyncGenerat
 
 def refusal_of(fault: str, *, stream: bool) -> Refused | None:
     """The error answer that a fault is; None for those that are something else."""
-    if fault == "html":
-        return Refused(502, "Bad gateway", "server_error", None, outcome="html")
+    if fault in ("html", "html200"):
+        return Refused(502 if fault == "html" else 200, "Bad gateway", "server_error", None, outcome=fault)
     if fault == "event" and not stream:
         fault = "500"
     if fault not in FAULT_REFUSALS:

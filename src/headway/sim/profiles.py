@@ -39,7 +39,18 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it thinks when `reasoning_effort` asks for it."""
     dimensions: int = 0
     """Of its vectors; 0 for models that are not for embeddings."""
+    origin: str = "https://api.openai.com"
+    """Who sells it: its prices are theirs, and Anthropic's and Gemini's own endpoints play only what they sell."""
+    cache_tokens_min: int = 1_024
+    """The shortest prefix that a `cache_control` breakpoint writes."""
+    usage_told: bool = False
+    """Whether every chat stream ends with the usage, asked for or not."""
 
+
+_ANTHROPIC: Final = "https://api.anthropic.com"
+_GOOGLE: Final = "https://generativelanguage.googleapis.com"
+_MISTRAL: Final = "https://api.mistral.ai"
+_GROQ: Final = "https://api.groq.com"
 
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
     {
@@ -82,6 +93,46 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
             tier="large", start_s=0.090, prefill_s=0.000008, token_s=0.0, spread=0.15,
             context_tokens=8_192, dimensions=3_072,
         ),
+        "claude-opus-5": Profile(
+            tier="large", start_s=1.30, prefill_s=0.00012, token_s=0.0170, spread=0.16, origin=_ANTHROPIC,
+            context_tokens=1_000_000, output_tokens_max=128_000, reasons=True, cache_tokens_min=512,
+        ),
+        "claude-sonnet-5": Profile(
+            tier="large", start_s=0.95, prefill_s=0.00010, token_s=0.0150, spread=0.16, origin=_ANTHROPIC,
+            context_tokens=1_000_000, output_tokens_max=128_000, reasons=True,
+        ),
+        "claude-haiku-4-5": Profile(
+            tier="small", start_s=0.50, prefill_s=0.00005, token_s=0.0070, spread=0.14, origin=_ANTHROPIC,
+            context_tokens=200_000, output_tokens_max=64_000, reasons=True, cache_tokens_min=4_096,
+        ),
+        "gemini-2.5-pro": Profile(
+            tier="large", start_s=1.20, prefill_s=0.00010, token_s=0.0080, spread=0.18, origin=_GOOGLE,
+            context_tokens=1_048_576, output_tokens_max=65_536, reasons=True,
+        ),
+        "gemini-2.5-flash": Profile(
+            tier="small", start_s=0.40, prefill_s=0.00004, token_s=0.0045, spread=0.16, origin=_GOOGLE,
+            context_tokens=1_048_576, output_tokens_max=65_536, reasons=True,
+        ),
+        "mistral-large-latest": Profile(
+            tier="large", start_s=0.60, prefill_s=0.00010, token_s=0.0130, spread=0.15, origin=_MISTRAL,
+            context_tokens=131_072, usage_told=True,
+        ),
+        "mistral-small-latest": Profile(
+            tier="small", start_s=0.30, prefill_s=0.00005, token_s=0.0065, spread=0.15, origin=_MISTRAL,
+            context_tokens=131_072, usage_told=True,
+        ),
+        "mistral-embed": Profile(
+            tier="small", start_s=0.080, prefill_s=0.000005, token_s=0.0, spread=0.15, origin=_MISTRAL,
+            context_tokens=8_192, dimensions=1_024,
+        ),
+        "llama-3.3-70b-versatile": Profile(
+            tier="medium", start_s=0.22, prefill_s=0.00003, token_s=0.0030, spread=0.14, origin=_GROQ,
+            context_tokens=131_072, output_tokens_max=32_768,
+        ),
+        "llama-3.1-8b-instant": Profile(
+            tier="nano", start_s=0.15, prefill_s=0.00002, token_s=0.0014, spread=0.14, origin=_GROQ,
+            context_tokens=131_072, output_tokens_max=131_072,
+        ),
     }
 )  # fmt: skip
 """The models that are played."""
@@ -101,10 +152,13 @@ REGIONS: Final[Mapping[str, float]] = MappingProxyType(
 
 
 def profile_for(model: str) -> tuple[str, Profile] | None:
-    """The played model a name stands for: itself, or a dated snapshot of it ("gpt-4o-2024-08-06"); else None."""
+    """The played model a name stands for; else None.
+
+    That is itself, or a dated snapshot of it ("gpt-4o-2024-08-06", "claude-haiku-4-5-20251001").
+    """
     if found := PROFILES.get(model):
         return model, found
     name, dash, rest = model.partition("-20")
-    if dash and (found := PROFILES.get(name)) and len(rest) == 8 and rest.replace("-", "").isdigit():
+    if dash and (found := PROFILES.get(name)) and len(rest) in (6, 8) and rest.replace("-", "").isdigit():
         return name, found
     return None

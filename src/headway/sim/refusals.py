@@ -8,7 +8,17 @@ import msgspec
 
 from headway.types import Headers
 
-__all__ = ["FAULT_REFUSALS", "HTML", "Refused", "invalid", "model_not_found", "not_found", "rate_limited", "wrong_key"]
+__all__ = [
+    "FAULT_REFUSALS",
+    "HTML",
+    "Refused",
+    "invalid",
+    "model_not_found",
+    "not_found",
+    "rate_limited",
+    "too_large",
+    "wrong_key",
+]
 
 HTML: Final = (
     b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n"
@@ -37,6 +47,11 @@ class Refused(Exception):
 def invalid(message: str, param: str | None = None, code: str | None = None) -> Refused:
     """400."""
     return Refused(400, message, "invalid_request_error", code, param)
+
+
+def too_large() -> Refused:
+    """413."""
+    return Refused(413, "Request body too large.", "invalid_request_error", None)
 
 
 def wrong_key(given: bool) -> Refused:
@@ -79,5 +94,6 @@ FAULT_REFUSALS: Final[dict[str, tuple[int, str, str, str | None]]] = {
             "service_unavailable_error", "server_is_overloaded"),
     "529": (529, "Overloaded", "overloaded_error", "overloaded_error"),
     "quota": (429, _QUOTA, "insufficient_quota", "insufficient_quota"),
+    "billing": (429, "Billing hard limit has been reached.", "invalid_request_error", "billing_hard_limit_reached"),
 }  # fmt: skip
 """Fault -> status, message, type, code."""

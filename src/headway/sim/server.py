@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,7 +23,9 @@ from headway.sim.simulator import Simulator
 if TYPE_CHECKING:
     import uvicorn
 
-__all__ = ["child_main", "serve_forever", "serving"]
+    from headway.sim.network import Network
+
+__all__ = ["child_main", "serve_forever", "serve_on", "serving"]
 
 _START_S: Final = 20.0
 _STOP_S: Final = 5.0
@@ -101,6 +103,31 @@ def serving(settings: SimSettings | None = None) -> Iterator[str]:
         child.stdout.close()
 
 
+def serve_on(
+    network: Network, host: str, port: int, simulator: Simulator, *, keep_alive_s: int = 75, app: Any = None
+) -> None:
+    """Serve a simulator at a host of a virtual network, over real HTTP/1.1 bytes.
+
+    Args:
+        network: See `headway.sim.network`.
+        host: E.g. "api.openai.com".
+        port: 80, unless its clients' TLS is the loop's.
+        simulator: One may be served at several hosts.
+        keep_alive_s: An idle connection is closed after so many seconds.
+        app: Another ASGI application in the place of the simulator's own, e.g. one that records.
+
+    Raises:
+        ConfigError: The extra `sim` is not installed, or the port is taken.
+    """
+    config = _config(app or asgi_app(simulator), keep_alive_s)
+    config.load()
+    from uvicorn.server import ServerState
+
+    state = ServerState()
+    protocol: Any = config.http_protocol_class
+    network.serve(host, port, lambda: protocol(config, state, {}, network.loop))
+
+
 def child_main() -> None:
     """The process `serving` starts: settings come in as a line of JSON, the URL goes out, end of input ends it."""
     line = b""
@@ -141,7 +168,14 @@ def _url(listener: socket.socket) -> str:
 
 
 def _server(simulator: Simulator) -> uvicorn.Server:
-    """A server that is quiet, speaks HTTP/1.1 only and can drop connections."""
+    config = _config(asgi_app(simulator), 75)
+    import uvicorn
+
+    return uvicorn.Server(config)
+
+
+def _config(app: Any, keep_alive_s: int) -> uvicorn.Config:
+    """Of a server that is quiet, speaks HTTP/1.1 only and can drop connections."""
     try:
         import uvicorn  # only who serves pays for it
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -158,8 +192,8 @@ def _server(simulator: Simulator) -> uvicorn.Server:
         def _drop(self) -> None:
             self.transport.close()  # sends what was written, then ends, whatever was announced
 
-    config = uvicorn.Config(
-        asgi_app(simulator),
+    return uvicorn.Config(
+        app,
         http=Protocol,
         ws="none",
         loop="asyncio",
@@ -170,7 +204,6 @@ def _server(simulator: Simulator) -> uvicorn.Server:
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        timeout_keep_alive=75,
+        timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=2,
     )
-    return uvicorn.Server(config)

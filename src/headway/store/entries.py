@@ -14,10 +14,11 @@ from typing import TypeAlias
 
 import msgspec
 
-from headway.store.base import Entry
+from headway.store.base import Entry, Parts
 from headway.store.bulk import BULK_ROWS, BulkInsert
 from headway.store.database import Layout
 from headway.store.presence import Presence
+from headway.store.purging import Purging
 
 __all__ = ["LAYOUT", "ROW_BYTES", "EntryCodec", "EntryTable"]
 
@@ -34,17 +35,19 @@ _SCAN_CHUNK = 2_000
 LAYOUT = Layout(
     kind="cache",
     application_id=0x48574331,  # "HWC1"
-    version=2,
+    version=3,
     older="drop",
     schema=(
         """CREATE TABLE entries (
             id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE, size INTEGER NOT NULL,
-            stale_until REAL NOT NULL, codec INTEGER NOT NULL, answer BLOB NOT NULL)""",
+            stored REAL NOT NULL, stale_until REAL NOT NULL, model TEXT NOT NULL, parts BLOB NOT NULL,
+            codec INTEGER NOT NULL, answer BLOB NOT NULL)""",
         "CREATE INDEX entries_stale_until ON entries (stale_until)",
         "CREATE TABLE hits (id INTEGER PRIMARY KEY)",
         """CREATE TABLE state (
-            one INTEGER PRIMARY KEY CHECK (one = 1), entries INTEGER, bytes INTEGER, hand INTEGER)""",
-        "INSERT INTO state VALUES (1, 0, 0, 0)",
+            one INTEGER PRIMARY KEY CHECK (one = 1), entries INTEGER, bytes INTEGER, hand INTEGER,
+            hits INTEGER, misses INTEGER, saved_dollars REAL)""",
+        "INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, 0)",
         """CREATE TRIGGER entries_update AFTER UPDATE OF size ON entries BEGIN
             UPDATE state SET bytes = bytes + new.size - old.size; END""",
         """CREATE TRIGGER entries_delete AFTER DELETE ON entries BEGIN
@@ -54,9 +57,10 @@ LAYOUT = Layout(
 )
 
 _PUT = BulkInsert(
-    "INSERT INTO entries (key, size, stale_until, codec, answer)",
-    5,
-    "ON CONFLICT (key) DO UPDATE SET size = excluded.size, stale_until = excluded.stale_until,"
+    "INSERT INTO entries (key, size, stored, stale_until, model, parts, codec, answer)",
+    8,
+    "ON CONFLICT (key) DO UPDATE SET size = excluded.size, stored = excluded.stored,"
+    " stale_until = excluded.stale_until, model = excluded.model, parts = excluded.parts,"
     " codec = excluded.codec, answer = excluded.answer",
 )
 _LAST_ID = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entries'), 0)"
@@ -77,14 +81,21 @@ _SCAN = """
 _DOOM = "DELETE FROM entries WHERE id > ? AND id <= ? AND id NOT IN (SELECT id FROM hits)"
 _SPARE = "DELETE FROM hits WHERE id > ? AND id <= ?"
 
-Row: TypeAlias = tuple[bytes, Entry | None]
-"""A key and its entry; None deletes it."""
+_TALLY = "UPDATE state SET hits = hits + ?, misses = misses + ?, saved_dollars = saved_dollars + ?"
+
+Row: TypeAlias = tuple[bytes, Entry | None, Parts | None]
+"""A key, its entry (None deletes it), and what makes the digests of the key's parts."""
 
 
 class EntryCodec:
-    """Entries to (codec, bytes) and back: msgpack, compressed from 1 KiB on. zstandard is imported on first use."""
+    """Entries to (codec, bytes) and back: msgpack, compressed from 1 KiB on. zstandard is imported on first use.
 
-    def __init__(self) -> None:
+    Args:
+        body_bytes_max: What claims to be larger than this when it is unpacked is taken for damaged.
+    """
+
+    def __init__(self, *, body_bytes_max: int = _BODY_BYTES_MAX) -> None:
+        self._body_bytes_max = body_bytes_max
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Entry).decode
         self._compress: Callable[[list[bytes]], list[bytes]] | None = None
@@ -115,7 +126,7 @@ class EntryCodec:
 
     def _inflate(self, answer: bytes) -> bytes | None:
         if self._decompress is None:
-            self._decompress = _decompressor()
+            self._decompress = _decompressor(self._body_bytes_max)
         return self._decompress(answer)
 
 
@@ -131,6 +142,8 @@ class EntryTable:
     def __init__(self, bytes_max: int, wall_s: Callable[[], float], presence: Presence) -> None:
         self.pending: dict[bytes, Row] = {}
         self.touched: dict[int, None] = {}
+        self.tally = [0, 0, 0.0]
+        """Hits, misses and dollars saved that are not written yet."""
         self.evictions = 0
         self.purging = Purging()
         self._bytes_max = bytes_max
@@ -156,14 +169,13 @@ class EntryTable:
 
     def write(self, connection: sqlite3.Connection, rows: list[Row | None]) -> None:
         """Apply the last row of each key, note the hits (a None row asks for that only), then evict."""
-        last = dict([row for row in rows if row is not None])
-        deleted = [(key,) for key, entry in last.items() if entry is None]
+        last = {row[0]: row for row in rows if row is not None}
+        deleted = [(key,) for key, entry, _ in last.values() if entry is None]
         if deleted:
             connection.executemany("DELETE FROM entries WHERE key = ?", deleted)
-        entries = {key: entry for key, entry in last.items() if entry is not None}
-        if entries:
+        puts = [(key, entry, parts) for key, entry, parts in last.values() if entry is not None]
+        if puts:
             (last_id,) = connection.execute(_LAST_ID).fetchone()
-            puts = list(entries.items())
             for start in range(0, len(puts), BULK_ROWS):
                 _PUT.execute(connection, self._values(puts[start : start + BULK_ROWS]))
             connection.execute(_COUNT, (last_id,))
@@ -172,14 +184,19 @@ class EntryTable:
             connection.execute(_TOUCH, (str(ids),))
         for id_ in ids:
             self.touched.pop(id_, None)
+        tally, self.tally = self.tally, [0, 0, 0.0]
+        if any(tally):
+            connection.execute(_TALLY, tally)
         self._evict(connection)
 
-    def _values(self, puts: list[tuple[bytes, Entry]]) -> list[object]:
+    def _values(self, puts: list[tuple[bytes, Entry, Parts | None]]) -> list[object]:
         values: list[object] = []
-        packed = self._codec.pack([entry for _, entry in puts])
-        for (key, entry), (codec, answer) in zip(puts, packed, strict=True):
-            size = len(answer) + ROW_BYTES
-            values += (bytearray(key), size, entry.stale_until_wall_s, codec, bytearray(answer))
+        packed = self._codec.pack([entry for _, entry, _ in puts])
+        for (key, entry, parts), (codec, answer) in zip(puts, packed, strict=True):
+            told = bytearray(parts()) if parts is not None else bytearray()
+            size = len(answer) + len(told) + ROW_BYTES
+            values += (bytearray(key), size, entry.stored_wall_s, entry.stale_until_wall_s, entry.model, told)
+            values += (codec, bytearray(answer))
         return values
 
     def _evict(self, connection: sqlite3.Connection) -> None:
@@ -205,24 +222,6 @@ class EntryTable:
         self.evictions += count - left
 
 
-class Purging:
-    """The sink that empties the table: a row is a time, and what expired before it goes; None is all."""
-
-    def write(self, connection: sqlite3.Connection, rows: list[float | None]) -> None:
-        """Delete; the freed pages are given back to the disk."""
-        for before_wall_s in rows:
-            if before_wall_s is None:
-                connection.execute("DELETE FROM entries")
-            else:
-                connection.execute("DELETE FROM entries WHERE stale_until < ?", (before_wall_s,))
-        (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
-        for _ in range(pages):  # the pragma frees a page per step, and the sqlite3 module steps it only once
-            connection.execute("PRAGMA incremental_vacuum")
-
-    def written(self, rows: list[float | None]) -> None:
-        """Nothing waits for it."""
-
-
 def _compressor() -> Callable[[list[bytes]], list[bytes]]:
     import zstandard
 
@@ -238,14 +237,14 @@ def _compressor() -> Callable[[list[bytes]], list[bytes]]:
     return compress
 
 
-def _decompressor() -> Callable[[bytes], bytes | None]:
+def _decompressor(body_bytes_max: int) -> Callable[[bytes], bytes | None]:
     import zstandard
 
     decompress, size_of = zstandard.ZstdDecompressor().decompress, zstandard.frame_content_size
 
     def inflate(body: bytes) -> bytes | None:
         try:
-            return decompress(body) if 0 <= size_of(body) <= _BODY_BYTES_MAX else None
+            return decompress(body) if 0 <= size_of(body) <= body_bytes_max else None
         except zstandard.ZstdError:
             return None
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from headway.policy.sieve import Sieve
-from headway.store.base import Entry, StoreStats
+from headway.store.base import Entry, Parts, StoreStats
+from headway.store.purging import Selection
 
 __all__ = ["MemoryStore", "entry_bytes"]
 
@@ -15,7 +16,7 @@ _HEADER_BYTES = 170
 
 def entry_bytes(entry: Entry) -> int:
     """The memory an entry accounts for: body, headers and a fixed overhead."""
-    size_bytes = _ENTRY_BYTES + len(entry.body)
+    size_bytes = _ENTRY_BYTES + len(entry.body) + len(entry.pace)
     for name, value in entry.headers:
         size_bytes += _HEADER_BYTES + len(name) + len(value)
     return size_bytes
@@ -46,8 +47,8 @@ class MemoryStore:
         self._sieve.touch(key)
         return entry
 
-    def put(self, key: bytes, entry: Entry) -> None:
-        """Keep the entry, evicting others to stay under the bound.
+    def put(self, key: bytes, entry: Entry, parts: Parts | None = None) -> None:
+        """Keep the entry, evicting others to stay under the bound; `parts` are the disk's business.
 
         One larger than the bound is refused, and what stood under its key is forgotten: it is out of date.
         """
@@ -66,6 +67,15 @@ class MemoryStore:
         """Forget the entry, if it is there."""
         if self._entries.pop(key, None) is not None:
             self._sieve.remove(key)
+
+    def purge(self, selection: Selection) -> bool:
+        """Forget what is selected."""
+        for key in [key for key, entry in self._entries.items() if selection.matches(key, entry)]:
+            self.delete(key)
+        return True
+
+    def tally(self, hits: int, misses: int, saved_dollars: float) -> None:
+        """Nothing is kept for later processes."""
 
     def stats(self) -> StoreStats:
         """Counters since the store was opened, and its size now."""

@@ -19,10 +19,11 @@ from typing import Any
 
 import msgspec
 
-from headway.store.base import Entry, StoreStats
+from headway.store.base import Entry, Parts, StoreStats
 from headway.store.database import DatabaseFile, is_corruption
 from headway.store.entries import LAYOUT, ROW_BYTES, EntryCodec, EntryTable
 from headway.store.presence import Presence
+from headway.store.purging import Selection
 from headway.store.writer import SqliteWriter, WriterSettings, log_warning
 
 __all__ = ["EntryInfo", "SqliteStore"]
@@ -99,28 +100,35 @@ class SqliteStore:
             self._hits += 1
         return entry
 
-    def put(self, key: bytes, entry: Entry) -> None:
-        """Keep the entry, evicting others to stay under the bound.
+    def put(self, key: bytes, entry: Entry, parts: Parts | None = None) -> None:
+        """Keep the entry and its key's parts, evicting others to stay under the bound.
 
         One larger than the bound is refused, and what stood under its key is forgotten: it is out of date.
         """
-        size_bytes = len(entry.body) + ROW_BYTES
+        size_bytes = len(entry.body) + len(entry.pace) + ROW_BYTES
         if size_bytes > self._bytes_max:
             self.delete(key)
-        elif self._write(key, entry, size_bytes):
+        elif self._write(key, entry, size_bytes, parts):
             self._puts += 1
 
     def delete(self, key: bytes) -> None:
         """Forget the entry, if it is there."""
         self._write(key, None, ROW_BYTES)
 
-    def purge(self, *, expired_before_wall_s: float | None = None) -> bool:
-        """Delete what expired before that time (Unix seconds), or everything; free pages go back to the disk.
+    def tally(self, hits: int, misses: int, saved_dollars: float) -> None:
+        """Add to the counts that the file keeps of all processes; written with the next batch."""
+        tally = self._table.tally
+        tally[0] += hits
+        tally[1] += misses
+        tally[2] += saved_dollars
+
+    def purge(self, selection: Selection | None = None) -> bool:
+        """Delete what is selected, by default everything; free pages go back to the disk.
 
         Waits for the writer; False when it did not get to it within 10 s.
         """
         self._writer.flush()
-        return self._writer.submit(self._table.purging, expired_before_wall_s) and self._writer.flush()
+        return self._writer.submit(self._table.purging, selection or Selection()) and self._writer.flush()
 
     def list(self, limit: int = 100) -> Sequence[EntryInfo]:
         """The youngest entries on disk, at most `limit`."""
@@ -154,15 +162,15 @@ class SqliteStore:
             return
         self._closed = True
         if self._forks == self._writer.forks:
-            if self._table.touched:
+            if self._table.touched or any(self._table.tally):
                 self._writer.submit(self._table, None)  # the next process will want to know what was used
             self._disconnect()  # first: only a writing connection, closing last, folds the log in
             self._writer.close()
 
-    def _write(self, key: bytes, entry: Entry | None, size_bytes: int) -> bool:
+    def _write(self, key: bytes, entry: Entry | None, size_bytes: int, parts: Parts | None = None) -> bool:
         if self._forks != self._writer.forks:
             self._forked()
-        row = (key, entry)
+        row = (key, entry, parts)
         self._table.queue(row)
         if self._writer.submit(self._table, row, size_bytes):
             return True

@@ -81,7 +81,7 @@ class Reply:
     Closing early abandons the answer: the provider's stream is ended when nobody else reads it.
     """
 
-    __slots__ = ("_body", "_chunks", "_close", "_closed", "headers", "status", "trace")
+    __slots__ = ("_chunks", "_close", "_closed", "body", "headers", "status", "trace")
 
     def __init__(
         self,
@@ -96,15 +96,16 @@ class Reply:
         self.status = status
         self.headers = headers
         self.trace = trace
-        self._body = body
+        self.body = body
+        """The whole body when it is at hand without waiting, else None."""
         self._chunks = chunks
         self._close = close
         self._closed = False
 
     @property
-    def body(self) -> bytes | None:
-        """The whole body when it is at hand without waiting, else None."""
-        return self._body
+    def held(self) -> bool:
+        """Whether closing it would give anything back."""
+        return self._close is not None and not self._closed
 
     def header(self, name: str, default: str = "") -> str:
         """The first header of that (lower-case) name."""
@@ -118,12 +119,12 @@ class Reply:
 
     async def __anext__(self) -> bytes:
         """The next chunk as it comes; the end, and a failure, close the reply."""
-        if self._body is not None:
-            if self._closed or not self._body:
+        if self.body is not None:
+            if self._closed or not self.body:
                 self._closed = True
                 raise StopAsyncIteration
             self._closed = True
-            return self._body
+            return self.body
         if self._chunks is None or self._closed:
             raise StopAsyncIteration
         try:
@@ -134,10 +135,10 @@ class Reply:
 
     async def read(self) -> bytes:
         """The whole body; may be called again."""
-        if self._body is None:
+        if self.body is None:
             parts = [chunk async for chunk in self]
-            self._body = parts[0] if len(parts) == 1 else b"".join(parts)
-        return self._body
+            self.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        return self.body
 
     async def aclose(self) -> None:
         """Give back what the reply holds. Idempotent."""

@@ -8,16 +8,21 @@ table.
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import unquote
 
+from headway.wire.anthropic_messages import AnthropicMessages
 from headway.wire.base import Reader
 from headway.wire.openai_chat import OpenAIChat
+from headway.wire.openai_embeddings import OpenAIEmbeddings
 from headway.wire.openai_responses import OpenAIResponses
 
-__all__ = ["reader_for"]
+__all__ = ["model_in_path", "reader_for"]
 
 _READERS: Final[tuple[tuple[str, Reader], ...]] = (
     ("/chat/completions", OpenAIChat()),
     ("/responses", OpenAIResponses()),
+    ("/v1/messages", AnthropicMessages()),  # /v1/threads/{id}/messages is another format
+    ("/embeddings", OpenAIEmbeddings()),
 )
 
 
@@ -33,3 +38,13 @@ def reader_for(path: str) -> Reader | None:
         if path.endswith(suffix):
             return reader
     return None
+
+
+def model_in_path(path: str) -> str:
+    """The model that a path names, for bodies that name none; "" if it names none either.
+
+    Azure OpenAI's deployments do: ``/openai/deployments/my-gpt/chat/completions?api-version=1`` is "my-gpt", the
+    deployment's own name, whatever model it serves.
+    """
+    _, found, rest = path.partition("?")[0].partition("/openai/deployments/")
+    return unquote(rest.partition("/")[0]) if found else ""

@@ -40,6 +40,11 @@ class Reader(Protocol):
     format: str
     """Its name, e.g. ``openai_chat``."""
 
+    @property
+    def bound_fields(self) -> tuple[str, ...]:
+        """The request's fields that bound its output in tokens, the one to set first (`splice.with_output_bound`)."""
+        ...
+
     def read_request(self, body: bytes, headers: Headers) -> RequestView:
         """Read what decisions need. Unreadable bodies give ``RequestView(format=..., reusable=False)``."""
         ...
@@ -65,6 +70,14 @@ class Reader(Protocol):
 
     def aggregate(self, sse: bytes) -> bytes | None:
         """The non-streamed body that a whole recorded stream amounts to; None if it is not whole."""
+        ...
+
+    def synthesize(self, body: bytes, *, usage: bool = False) -> list[bytes] | None:
+        """The events of a stream that amounts to a whole answer: `aggregate` of them is that answer again.
+
+        None where the format declares no such stream, or the answer holds what one could not carry. `usage`: with the
+        extra usage event, in formats where it has to be asked for.
+        """
         ...
 
     def ask_usage(self, body: bytes) -> bytes | None:

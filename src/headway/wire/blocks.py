@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from headway.wire.openai_request import UNREADABLE, has_markers, strip_markers
+from headway.wire.decoding import UNREADABLE, has_markers
+from headway.wire.openai_request import strip_markers
 
 __all__ = ["BLOCKS_MAX", "PromptBlocks", "block_hashes"]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from headway.types import Usage
-from headway.wire.openai_request import UNREADABLE, count_or_none
+from headway.wire.decoding import UNREADABLE, count_or_none
 
 __all__ = ["arguments_ok", "has_text", "text_of", "usage_of"]
 

@@ -9,18 +9,18 @@ from typing import Any, Final
 
 import msgspec
 
-from headway.types import Answer, Headers, RequestView
+from headway.types import Answer, RequestView
 from headway.wire.base import StreamReader
+from headway.wire.decoding import UNREADABLE, count_or_none
+from headway.wire.json_reader import JsonReader
 from headway.wire.openai_answer import text_of, usage_of
 from headway.wire.openai_chat_body import ADMISSIBLE, decode_body, error_in, message_ok
 from headway.wire.openai_chat_merge import merge
 from headway.wire.openai_chat_stream import ChatStream
-from headway.wire.openai_errors import read_error
-from headway.wire.openai_request import UNREADABLE, canonical, count_or_none, read_prompt, tool_of_the_server
+from headway.wire.openai_request import read_prompt, strip_markers, tool_of_the_server
+from headway.wire.synthesize import chat_events
 
 __all__ = ["OpenAIChat"]
-
-_FORMAT: Final = "openai_chat"
 
 
 class _Request(msgspec.Struct):
@@ -48,17 +48,17 @@ _decode_request: Final = msgspec.json.Decoder(_Request).decode
 _decode_stream_request: Final = msgspec.json.Decoder(_StreamRequest).decode
 
 
-class OpenAIChat:
-    """Implements `wire.base.Reader` for ``POST .../chat/completions``."""
+class OpenAIChat(JsonReader):
+    """Implements `wire.base.Reader` for ``POST .../chat/completions``.
 
-    format = _FORMAT
+    `Answer.finish` is the first choice's, or that of the first choice that may not be kept.
+    """
 
-    def read_request(self, body: bytes, headers: Headers) -> RequestView:
-        """See `Reader.read_request`. Prefix hashes are `wire.blocks`' business, on demand."""
-        try:
-            request = _decode_request(body)
-        except UNREADABLE:
-            return RequestView(format=_FORMAT, why_not_reusable="unreadable body")
+    format = "openai_chat"
+    bound_fields = ("max_completion_tokens", "max_tokens")
+
+    def _view(self, body: bytes) -> RequestView:
+        request = _decode_request(body)
         options = request.stream_options
         stream = request.stream is True
         extra_chars = len(bytes(request.tools)) + len(bytes(request.functions))
@@ -66,7 +66,7 @@ class OpenAIChat:
         model = request.model if type(request.model) is str else ""
         output_tokens_max = count_or_none(request.max_completion_tokens)
         return RequestView(
-            format=_FORMAT,
+            format=self.format,
             model=model,
             stream=stream,
             input_tokens=input_tokens,
@@ -77,27 +77,17 @@ class OpenAIChat:
             answers=max(1, count_or_none(request.n) or 1),
         )
 
-    def canonical(self, body: bytes) -> bytes | None:
-        """See `Reader.canonical`."""
-        return canonical(body)
-
-    def read_answer(self, status: int, body: bytes) -> Answer:
-        """See `Reader.read_answer`. `finish` is the first choice's, or the first that may not be kept."""
-        if status >= 300:
-            return Answer(complete=True, error=read_error(status, body))
-        try:
-            answer = decode_body(body)
-        except msgspec.ValidationError:
-            return Answer(complete=True)  # JSON, of a shape we do not know: handed on, never kept
-        except UNREADABLE:
-            return Answer()
+    def _judge(self, body: bytes, may_be_kept: bool) -> Answer:
+        answer = decode_body(body)
         if answer.error is not None or answer.object == "error":
             return Answer(complete=True, error=error_in(answer, body))
-        finish, admissible = "", bool(answer.choices) and status == 200
+        finish, admissible = "", bool(answer.choices) and may_be_kept
         for choice in answer.choices or ():
-            if admissible or not finish:
-                finish = choice.finish_reason if type(choice.finish_reason) is str else ""
-                admissible = admissible and finish in ADMISSIBLE and message_ok(choice.message)
+            reason = choice.finish_reason if type(choice.finish_reason) is str else ""
+            if reason not in ADMISSIBLE or not message_ok(choice.message):
+                finish, admissible = reason, False
+                break
+            finish = finish or reason
         return Answer(
             complete=True,
             admissible=admissible,
@@ -110,18 +100,18 @@ class OpenAIChat:
         """See `Reader.open_stream`."""
         return ChatStream()
 
-    def text(self, body: bytes) -> str:
-        """The first choice's text; "" if there is none."""
-        try:
-            choices = decode_body(body).choices
-        except UNREADABLE:
-            return ""
+    def _text(self, body: bytes) -> str:
+        choices = decode_body(body).choices
         message = choices[0].message if choices else None
         return text_of(message.content) if message else ""
 
     def aggregate(self, sse: bytes) -> bytes | None:
         """See `Reader.aggregate`: the deltas merged into a ``chat.completion``."""
         return merge(sse)
+
+    def synthesize(self, body: bytes, *, usage: bool = False) -> list[bytes] | None:
+        """See `Reader.synthesize`."""
+        return chat_events(body, usage=usage)
 
     def ask_usage(self, body: bytes) -> bytes | None:
         """See `Reader.ask_usage`: ``stream_options`` goes before the closing brace, if there is none yet."""
@@ -133,6 +123,9 @@ class OpenAIChat:
             return None
         brace = body.rindex(b"}")  # only white space follows it, or decoding had failed
         return body[:brace] + b',"stream_options":{"include_usage":true}' + body[brace:]
+
+    def _strip_markers(self, tree: dict[str, Any]) -> None:
+        strip_markers(tree)
 
 
 def _why_not_reusable(request: _Request, model: str) -> str:

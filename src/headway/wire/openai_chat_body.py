@@ -8,7 +8,7 @@ import msgspec
 
 from headway.types import ErrorView
 from headway.wire.openai_answer import arguments_ok, has_text
-from headway.wire.openai_errors import error_of, read_error
+from headway.wire.provider_errors import error_of, read_error
 
 __all__ = [
     "ADMISSIBLE",

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from headway.wire.openai_request import UNREADABLE
-from headway.wire.sse import EventSplitter, data_of
+from headway.wire.decoding import UNREADABLE
+from headway.wire.sse import datas_of
 
 __all__ = ["merge"]
 
@@ -25,16 +25,14 @@ _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 def merge(sse: bytes) -> bytes | None:
     """The ``chat.completion`` as JSON; None for a stream that broke off, holds an error or cannot be read."""
-    splitter = EventSplitter(max(1, len(sse)))
     whole: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     done = False
     try:
-        for event in [*splitter.feed(sse), splitter.tail()]:
-            data = data_of(event)
+        for data in datas_of(sse):
             if data == b"[DONE]":
                 done = True
-            elif data:
+            else:
                 chunk = _decode(data)
                 if chunk.get("error") is not None or chunk.get("object") == "error":
                     return None

@@ -8,6 +8,7 @@ import msgspec
 
 from headway.types import Answer, ErrorView, Usage
 from headway.wire.base import EventKind
+from headway.wire.decoding import UNREADABLE
 from headway.wire.openai_answer import arguments_ok, has_text, usage_of
 from headway.wire.openai_chat_body import (
     ADMISSIBLE,
@@ -18,7 +19,6 @@ from headway.wire.openai_chat_body import (
     decode_body,
     error_in,
 )
-from headway.wire.openai_request import UNREADABLE
 from headway.wire.sse import data_of
 
 __all__ = ["ChatStream"]

@@ -1,4 +1,4 @@
-"""What the two OpenAI formats share on the request's side: the canonical body, and what the prompt needs."""
+"""What the OpenAI formats share on the request's side: what the prompt needs, and where its cache breakpoints stand."""
 
 from __future__ import annotations
 
@@ -6,34 +6,16 @@ from typing import Any, Final
 
 import msgspec
 
+from headway.wire.decoding import UNREADABLE
 from headway.wire.tokens import estimate_tokens
 
-__all__ = [
-    "MEDIA_TOKENS",
-    "UNREADABLE",
-    "canonical",
-    "count_or_none",
-    "has_markers",
-    "read_prompt",
-    "strip_markers",
-    "tool_of_the_server",
-]
-
-UNREADABLE: Final = (ValueError, RecursionError)
-"""What decoding may raise: broken or wrongly shaped JSON, broken UTF-8, brackets nested too deep."""
+__all__ = ["MEDIA_TOKENS", "read_prompt", "strip_markers", "tool_of_the_server"]
 
 MEDIA_TOKENS: Final = 765
 """Estimate for an image or file. Source: OpenAI's vision guide, gpt-4o, 1024x1024 at high detail."""
 
-_DENIED: Final = frozenset(
-    {"cache_control", "metadata", "safety_identifier", "service_tier", "stream", "stream_options", "user"}
-)
-_DENIED_PREFIX: Final = "prompt_cache_"
 _MARKERS: Final = ("cache_control", "prompt_cache_breakpoint")
 _PROMPT_FIELDS: Final = ("messages", "input", "instructions", "system")
-
-_decode: Final = msgspec.json.Decoder().decode
-_encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 class _Tool(msgspec.Struct):
@@ -41,33 +23,6 @@ class _Tool(msgspec.Struct):
 
 
 _decode_tools: Final = msgspec.json.Decoder(list[_Tool]).decode
-
-
-def canonical(body: bytes) -> bytes | None:
-    """The body with sorted keys, less what does not change the answer; None if it is no JSON object.
-
-    Dropped are the deny-listed top-level fields and, inside the prompt, the cache breakpoints. All else
-    stays, known or not; arrays keep their order, text and numbers their value (`1`, `1.0` and `true` stay
-    apart).
-
-    Source: FACTS section 5.
-    """
-    try:
-        tree = _decode(body)
-        if type(tree) is not dict:
-            return None
-        for field in [field for field in tree if field in _DENIED or field.startswith(_DENIED_PREFIX)]:
-            del tree[field]
-        if has_markers(body):
-            strip_markers(tree)
-        return _encode_sorted(tree)
-    except UNREADABLE:
-        return None
-
-
-def has_markers(body: bytes) -> bool:
-    """Whether the body may hold cache breakpoints, in letters or in the escapes that stand for letters."""
-    return b"cache_" in body or b"\\u00" in body
 
 
 def strip_markers(tree: Any) -> Any:
@@ -157,8 +112,3 @@ def tool_of_the_server(tools: msgspec.Raw) -> str:
     except UNREADABLE:
         return "unreadable tools"
     return ""
-
-
-def count_or_none(value: Any) -> int | None:
-    """`value` if it is a whole number >= 0, else None."""
-    return value if type(value) is int and value >= 0 else None

@@ -9,16 +9,17 @@ from typing import Any, Final
 
 import msgspec
 
-from headway.types import Answer, Headers, RequestView
+from headway.types import Answer, RequestView
 from headway.wire.base import EventKind, StreamReader
+from headway.wire.decoding import UNREADABLE, count_or_none
+from headway.wire.json_reader import JsonReader, judged
 from headway.wire.openai_answer import arguments_ok, has_text, usage_of
-from headway.wire.openai_errors import error_of, read_error
-from headway.wire.openai_request import UNREADABLE, canonical, count_or_none, read_prompt, tool_of_the_server
-from headway.wire.sse import EventSplitter, data_of
+from headway.wire.openai_request import read_prompt, strip_markers, tool_of_the_server
+from headway.wire.provider_errors import error_of, read_error
+from headway.wire.sse import data_of, datas_of
+from headway.wire.synthesize import responses_events
 
 __all__ = ["OpenAIResponses"]
-
-_FORMAT: Final = "openai_responses"
 
 _KINDS: Final[dict[str, EventKind]] = {
     "error": "error",
@@ -83,24 +84,21 @@ _decode_response: Final = msgspec.json.Decoder(_Response).decode
 _decode_event: Final = msgspec.json.Decoder(_Event).decode
 
 
-class OpenAIResponses:
-    """Implements `wire.base.Reader` for ``POST .../responses``."""
+class OpenAIResponses(JsonReader):
+    """Implements `wire.base.Reader` for ``POST .../responses``. `finish` is the response's status."""
 
-    format = _FORMAT
+    format = "openai_responses"
+    bound_fields = ("max_output_tokens",)
 
-    def read_request(self, body: bytes, headers: Headers) -> RequestView:
-        """See `Reader.read_request`. Prefix hashes are `wire.blocks`' business, on demand."""
-        try:
-            request = _decode_request(body)
-        except UNREADABLE:
-            return RequestView(format=_FORMAT, why_not_reusable="unreadable body")
+    def _view(self, body: bytes) -> RequestView:
+        request = _decode_request(body)
         stream = request.stream is True
         instructions = request.instructions
         extra_chars = len(bytes(request.tools)) + (len(instructions) if type(instructions) is str else 0)
         input_tokens, why_not = read_prompt(request.input, extra_chars)
         why_not = why_not or _why_not_reusable(request)
         return RequestView(
-            format=_FORMAT,
+            format=self.format,
             model=request.model if type(request.model) is str else "",
             stream=stream,
             input_tokens=input_tokens,
@@ -110,44 +108,36 @@ class OpenAIResponses:
             wants_usage=stream,  # response.completed always carries it
         )
 
-    def canonical(self, body: bytes) -> bytes | None:
-        """See `Reader.canonical`."""
-        return canonical(body)
-
-    def read_answer(self, status: int, body: bytes) -> Answer:
-        """See `Reader.read_answer`. `finish` is the response's status."""
-        if status >= 300:
-            return Answer(complete=True, error=read_error(status, body))
-        return _read_response(body, may_be_kept=status == 200)
+    def _judge(self, body: bytes, may_be_kept: bool) -> Answer:
+        return _judge(body, may_be_kept)
 
     def open_stream(self) -> StreamReader:
         """See `Reader.open_stream`."""
         return _ResponsesStream()
 
-    def text(self, body: bytes) -> str:
-        """The ``output_text`` parts of all messages, joined; "" if there are none."""
-        try:
-            items = _decode_response(body).output
-        except UNREADABLE:
-            return ""
+    def _text(self, body: bytes) -> str:
+        """The ``output_text`` parts of all messages, joined."""
+        items = _decode_response(body).output
         parts = [part for item in items or () if item.type == "message" for part in item.content or ()]
         return "".join([part.text for part in parts if part.type == "output_text" and type(part.text) is str])
 
     def aggregate(self, sse: bytes) -> bytes | None:
         """The response object of ``response.completed``, byte for byte; None if the stream has none."""
-        splitter = EventSplitter(max(1, len(sse)))
-        for event in reversed([*splitter.feed(sse), splitter.tail()]):
+        for data in reversed(datas_of(sse)):
             try:
-                read = _decode_event(data) if (data := data_of(event)) else None
+                read = _decode_event(data)
             except UNREADABLE:
                 continue
-            if read is not None and read.type == "response.completed":
+            if read.type == "response.completed":
                 return bytes(read.response) or None
         return None
 
-    def ask_usage(self, body: bytes) -> bytes | None:
-        """None: these streams always carry their usage."""
-        return None
+    def synthesize(self, body: bytes, *, usage: bool = False) -> list[bytes] | None:
+        """See `Reader.synthesize`."""
+        return responses_events(body)
+
+    def _strip_markers(self, tree: dict[str, Any]) -> None:
+        strip_markers(tree)
 
 
 def _why_not_reusable(request: _Request) -> str:
@@ -164,13 +154,8 @@ def _why_not_reusable(request: _Request) -> str:
     return tool_of_the_server(request.tools)
 
 
-def _read_response(body: bytes, *, may_be_kept: bool) -> Answer:
-    try:
-        response = _decode_response(body)
-    except msgspec.ValidationError:
-        return Answer(complete=True)  # JSON, of a shape we do not know: handed on, never kept
-    except UNREADABLE:
-        return Answer()
+def _judge(body: bytes, may_be_kept: bool) -> Answer:
+    response = _decode_response(body)
     status = response.status if type(response.status) is str else ""
     failed = response.error is not None or status == "failed"
     return Answer(
@@ -226,7 +211,7 @@ class _ResponsesStream:
             return "other"
         kind = _KINDS.get(read.type, "other") if type(read.type) is str and read.type else by_line
         if kind == "terminal":
-            self._answer = _read_response(bytes(read.response), may_be_kept=True)
+            self._answer = judged(_judge, bytes(read.response), may_be_kept=True)
             return "terminal" if self._answer.complete else "other"
         if kind == "error" or read.error is not None:
             self._read_error(read, data)
@@ -235,7 +220,7 @@ class _ResponsesStream:
 
     def _read_error(self, read: _Event, data: bytes) -> None:
         if read.type == "response.failed":
-            failed = _read_response(bytes(read.response), may_be_kept=False)
+            failed = judged(_judge, bytes(read.response), may_be_kept=False)
             error = failed.error or error_of(200, {})
             self._answer = msgspec.structs.replace(failed, complete=False, error=error)
         else:

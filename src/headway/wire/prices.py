@@ -108,7 +108,8 @@ class Prices:
         from genai_prices import Usage as NoUsage  # 0.1 s: imported when the first price is asked for
         from genai_prices import calc_price
 
-        for url in (origin, None) if origin else (None,):
+        # By where it is served; else by the name, which tells whose most models are, embeddings excepted.
+        for url in (origin or None, None, "https://api.openai.com"):
             try:
                 found = calc_price(NoUsage(), model, provider_api_url=url, genai_request_timestamp=self._at)
             except LookupError:

@@ -2,16 +2,19 @@
 
 `x-ratelimit-reset-*` is the time until the bucket is *full* again, not a wait (FACTS section 2). How long a
 window is differs by provider (a minute, or a day for requests); `reset_s`, `limit` and `remaining` together
-tell.
+tell. Anthropic keeps input and output tokens apart, in buckets of a minute; its resets are RFC 3339 times of whole
+seconds and its tokens are rounded to thousands (Anthropic, "Rate limits").
 """
 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from math import isfinite
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from headway.types import Headers
 
@@ -25,6 +28,10 @@ class LimitReading(msgspec.Struct, frozen=True, kw_only=True):
     remaining: int | None = None
     reset_s: float | None = None
     """Seconds until the bucket is full again."""
+    window_s: float | None = None
+    """What the limit counts over, where the provider's documentation says it; None: as the numbers tell."""
+    grain: int = 1
+    """What `remaining` is rounded to."""
 
 
 class RateSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +41,9 @@ class RateSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     tokens: LimitReading
     project_tokens: LimitReading
     """The project's own token bucket, where a provider keeps one beside the organisation's."""
+    input_tokens: LimitReading = LimitReading()
+    output_tokens: LimitReading = LimitReading()
+    """Where a provider keeps these two apart; `tokens` says nothing then, for what it stands for changes."""
     retry_after_s: float | None = None
     """Seconds to wait before trying again, >= 0."""
     provider_processing_s: float | None = None
@@ -59,6 +69,13 @@ _PLACES: Final = {
             "retry-after",
             "openai-processing-ms",
             "x-request-id",
+            "request-id",
+            "apim-request-id",
+            *(
+                f"anthropic-ratelimit-{bucket}-{part}"
+                for bucket in ("requests", "tokens", "input-tokens", "output-tokens")
+                for part in ("limit", "remaining", "reset")
+            ),
         )
     )
 }
@@ -67,6 +84,8 @@ _WORDS: Final = r"([0-9]{1,12}(?:\.[0-9]{0,12})?) ?(milliseconds?|ms|minutes?|m|
 _PART: Final = re.compile(_WORDS)
 _DURATION: Final = re.compile(f"(?:{_WORDS})+")
 _DIGITS_MAX: Final = 15
+_GRAIN: Final = 1000
+_NONE_APART: Final[list[str | None]] = [None] * 12
 _UNIT_S: Final = {"m": 60.0, "s": 1.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -88,13 +107,30 @@ def read_limits(headers: Headers, wall_s: float) -> RateSnapshot | None:
     if found is None:
         return None
     processing_ms = _number(found[11])
-    return RateSnapshot(
+    snapshot = RateSnapshot(
         requests=_reading(found[0], found[1], found[2]),
         tokens=_reading(found[3], found[4], found[5]),
         project_tokens=_reading(found[6], found[7], found[8]),
         retry_after_s=_retry_after_s(found[9], found[10], wall_s),
         provider_processing_s=None if processing_ms is None or processing_ms < 0 else processing_ms / 1000,
-        request_id=found[12] or "",
+        request_id=found[12] or found[13] or found[14] or "",
+    )
+    return snapshot if found[15:] == _NONE_APART else _apart(snapshot, found[15:], wall_s)
+
+
+def _apart(snapshot: RateSnapshot, found: list[str | None], wall_s: float) -> RateSnapshot:
+    """With Anthropic's readings: requests, tokens, input and output, each with limit, remaining and reset."""
+    requests, tokens, input_tokens, output_tokens = (
+        _minute_reading(*found[at : at + 3], grain=grain, wall_s=wall_s)
+        for at, grain in ((0, 1), (3, _GRAIN), (6, _GRAIN), (9, _GRAIN))
+    )
+    return replace(
+        snapshot,
+        requests=snapshot.requests if requests is _NOTHING else requests,
+        # The "most restrictive limit in effect", or the sum of both: no bucket, so it counts only where it is alone.
+        tokens=tokens if input_tokens is _NOTHING and output_tokens is _NOTHING else snapshot.tokens,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
     )
 
 
@@ -118,6 +154,21 @@ def _reading(limit: str | None, remaining: str | None, reset: str | None) -> Lim
         return _NOTHING
     return LimitReading(
         limit=_count(limit), remaining=_count(remaining), reset_s=None if reset is None else duration_s(reset)
+    )
+
+
+def _minute_reading(
+    limit: str | None, remaining: str | None, reset: str | None, *, grain: int, wall_s: float
+) -> LimitReading:
+    if limit is None and remaining is None and reset is None:
+        return _NOTHING
+    full_at_s = None if reset is None else _rfc3339_s(reset)
+    return LimitReading(
+        limit=_count(limit),
+        remaining=_count(remaining),
+        reset_s=None if full_at_s is None else max(0.0, full_at_s - wall_s),
+        window_s=60.0,
+        grain=grain,
     )
 
 
@@ -156,3 +207,12 @@ def _date_s(text: str) -> float | None:
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
     return date_s if date_s is not None and isfinite(date_s) else None
+
+
+def _rfc3339_s(text: str) -> float | None:
+    """Unix seconds of ``2026-05-03T03:09:47Z``; None if it is no such time, or says no offset."""
+    try:
+        at = datetime.fromisoformat(text.strip())
+        return None if at.tzinfo is None else at.timestamp()
+    except (ValueError, OverflowError):
+        return None

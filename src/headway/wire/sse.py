@@ -11,7 +11,7 @@ import re
 
 from headway.errors import BadReply
 
-__all__ = ["EventSplitter", "data_of"]
+__all__ = ["EventSplitter", "data_of", "datas_of"]
 
 # Atomic groups: a CRLF is one line end and must never be taken for two.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -104,3 +104,9 @@ def data_of(event: bytes) -> bytes:
         if name == b"data":
             data.append(value.removeprefix(b" "))
     return b"\n".join(data)
+
+
+def datas_of(sse: bytes) -> list[bytes]:
+    """The data of every event of a whole recorded stream, events without any left out, an unfinished last one kept."""
+    splitter = EventSplitter(max(1, len(sse)))
+    return [data for event in [*splitter.feed(sse), splitter.tail()] if (data := data_of(event))]

@@ -1,7 +1,10 @@
-"""Errors of the OpenAI formats: a body of any status, or an event inside a 200, becomes an `ErrorView`.
+"""Providers' errors: a body of any status, or an event inside a 200, becomes an `ErrorView`.
 
-Source: FACTS sections 2 and 4; OpenAI, "Error codes". `error.type` alone does not tell a spent budget from a
-rate limit, so `error.code` decides, then the HTTP status.
+Their formats are one shape: ``{"error": {"type", "code", "message"}}``, more or less of it. `error.type` alone does
+not tell a spent budget from a rate limit, so the code decides (Anthropic's stands in ``details.error_code``), then
+the HTTP status.
+
+Source: FACTS sections 2 and 4; OpenAI, "Error codes"; Anthropic, "Errors" and "Rate limits"; Azure OpenAI, "Quota".
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from headway.types import ErrorView, Outcome
-from headway.wire.openai_request import UNREADABLE
+from headway.wire.decoding import UNREADABLE
 from headway.wire.rate_headers import duration_s
 
 __all__ = ["MESSAGE_CHARS_MAX", "error_of", "read_error"]
@@ -21,16 +24,25 @@ MESSAGE_CHARS_MAX: Final = 500
 
 _BILLING: Final = frozenset(
     {
+        "billing_error",
         "billing_hard_limit_reached",
+        "contract_spend_limit_reached",
         "credit_balance_exhausted",
+        "enforced_spend_limit_reached",
         "insufficient_quota",
+        "linked_organization_billing_unavailable",
+        "linked_organization_spend_limit_reached",
         "organization_spend_limit_exceeded",
         "organization_usage_limit_exceeded",
         "project_spend_limit_exceeded",
     }
 )
-_THROTTLED: Final = frozenset({"rate_limit_error", "rate_limit_exceeded", "slow_down", "too_many_requests"})
-_OVERLOADED: Final = frozenset({"engine_overloaded", "overloaded", "overloaded_error", "server_is_overloaded"})
+_THROTTLED: Final = frozenset(
+    {"ramp_limit_exceeded", "rate_limit_error", "rate_limit_exceeded", "slow_down", "too_many_requests"}
+)
+_OVERLOADED: Final = frozenset(
+    {"NoCapacity", "engine_overloaded", "overloaded", "overloaded_error", "server_is_overloaded"}
+)
 _AUTH: Final = frozenset({"authentication_error", "invalid_api_key", "permission_error"})
 _SERVER: Final = frozenset(
     {
@@ -40,6 +52,7 @@ _SERVER: Final = frozenset(
         "server_error",
         "service_unavailable",
         "timeout",
+        "timeout_error",
         "vector_store_timeout",
     }
 )
@@ -55,6 +68,10 @@ _TOKENS: Final = re.compile(r"\btokens? (?:per|rate)|\bTP[MD]\b", re.IGNORECASE)
 _REQUESTS: Final = re.compile(r"\b(?:requests?|call) (?:per|rate)|\bRP[MD]\b", re.IGNORECASE)
 _WINDOW: Final = re.compile(r"\b(?:per (s|m|h|d)(?:ec|econd|in|inute|our|ay)?s?|[RT]P([SMHD]))\b", re.IGNORECASE)
 _WINDOW_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NO_MONEY: Final = re.compile(
+    r"credit balance is too low|reached your specified (?:workspace )?API usage limits", re.IGNORECASE
+)
+"""Anthropic's 400s without a code of their own for it."""
 _SECRET: Final = re.compile(r"\b(?:sk|rk|pk|gsk|xai|Bearer)[-_ ][\w*.-]{6,}")
 
 
@@ -77,13 +94,16 @@ def error_of(status: int, error: Any) -> ErrorView:
     """
     error = _innermost(error)
     fields = error if type(error) is dict else {"message": error}
-    number, code = _word(fields.get("code"))
+    details = fields.get("details")
+    number, code = _word(details.get("error_code") if type(details) is dict else fields.get("code"))
     type_ = _word(fields.get("type"))[1]
     if status < 300 and 400 <= number <= 599:
         status = number  # some providers put the status they would have sent into the event
     message = fields.get("message") or fields.get("detail")
     message = message[: 4 * MESSAGE_CHARS_MAX] if type(message) is str else ""
     outcome, retryable = _classify(status, code, type_)
+    if outcome == "client_error" and _NO_MONEY.search(message):
+        outcome = "billing"
     limit, used, requested = _bucket(message) if outcome == "throttled" else (None, None, None)
     if limit is not None and requested is not None and requested > limit:
         retryable = False  # it is larger than the whole bucket: no wait makes it fit

@@ -1,0 +1,48 @@
+"""The configured upstreams' part of the stack: nothing where none are configured."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+from headway.attempt.choice import Choice, RouteSettings
+from headway.attempt.pace import Lane, Pace
+from headway.attempt.route import Priced, Route, Router
+from headway.attempt.upstreams import UpstreamPrices
+from headway.config import Settings
+from headway.policy.limits import Limits
+from headway.policy.objective import read_objective
+from headway.types import Handler
+from headway.wire.prices import Prices
+
+__all__ = ["open_prices", "open_route", "priced"]
+
+
+def open_prices(settings: Settings) -> Prices:
+    """The price list, and the upstreams' own prices before it."""
+    return UpstreamPrices(settings.upstreams) if settings.upstreams else Prices()
+
+
+def priced(pace: Pace, settings: Settings, prices: Prices) -> Handler:
+    """The pace layer, with what each upstream charges above it, and the limits that are known of each below."""
+    if not isinstance(prices, UpstreamPrices):
+        return pace
+    loop = asyncio.get_running_loop()
+    for upstream in settings.upstreams:
+        if upstream.limits is not None:
+            for model in upstream.models.values():
+                key = upstream.origin, upstream.tenant, model
+                pace.lanes[key] = Lane(Limits(upstream.limits), settings.queue_max, loop)
+    return Priced(pace, prices)
+
+
+def open_route(next_: Handler, settings: Settings, prices: Prices, rng: Random) -> Handler:
+    """The outermost attempt layer."""
+    if not isinstance(prices, UpstreamPrices):
+        return Route(next_)
+    route = RouteSettings(
+        rules=settings.rules,
+        objective=read_objective(settings.objective) or frozenset(),
+        quality_min=settings.quality_min,
+    )
+    return Router(next_, Choice(settings.upstreams, route, prices, rng))

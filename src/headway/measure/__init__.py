@@ -1,0 +1,1 @@
+"""What is measured on purpose: requests sent for the sake of their times."""

@@ -1,0 +1,57 @@
+"""How a connection is made: whom TLS trusts, both address families, and what its socket is told."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+
+__all__ = ["connect", "probe", "trust_store"]
+
+HAPPY_EYEBALLS_S = 0.25
+"""The head start of the first address. Source: RFC 8305."""
+
+PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 60, "TCP_KEEPCNT": 5}
+"""Seconds of silence, seconds between probes, probes. Source: what the official SDKs set."""
+
+
+def trust_store() -> ssl.SSLContext:
+    """TLS as httpx2 does it: the system's certificates, SSL_CERT_FILE and SSL_CERT_DIR; HTTP/1.1 is all we offer."""
+    import httpx2
+
+    context = httpx2.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def connect(
+    loop: asyncio.AbstractEventLoop,
+    protocol: Callable[[], asyncio.Protocol],
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+) -> None:
+    """Connect `protocol`; with a context over TLS, for that host's name. Raises what the loop raises."""
+    name = host if context is not None else None
+    if isinstance(loop, asyncio.BaseEventLoop):
+        await loop.create_connection(
+            protocol, host, port, ssl=context, server_hostname=name, happy_eyeballs_delay=HAPPY_EYEBALLS_S
+        )
+    else:  # uvloop's has no such argument
+        await loop.create_connection(protocol, host, port, ssl=context, server_hostname=name)
+
+
+def probe(transport: asyncio.BaseTransport) -> None:
+    """Have TCP probe a silent connection: gateways on the way forget one that waits minutes for an answer.
+
+    TCP_NODELAY needs no setting: asyncio's and uvloop's sockets come with it.
+    """
+    own = transport.get_extra_info("socket")
+    if own is None:
+        return  # an in-memory network's
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in PROBES.items():
+        option = getattr(socket, name, None)  # not every system has all of them
+        if option is not None:
+            own.setsockopt(socket.IPPROTO_TCP, option, value)

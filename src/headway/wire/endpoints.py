@@ -1,0 +1,77 @@
+"""Where the providers' OpenAI-compatible endpoints are, and which part of a path names the endpoint.
+
+Sources (November 2026): each provider's own page on OpenAI compatibility. Azure's address holds the resource's name,
+so it has no preset address: `https://RESOURCE.openai.azure.com/openai/v1`, whose models are deployments' names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+__all__ = ["ENDPOINTS", "PRESETS", "Preset", "credential", "endpoint_of"]
+
+ENDPOINTS: Final = ("/chat/completions", "/responses", "/embeddings", "/v1/messages")
+"""What a request can be posted to, below the base URL as that format's SDK writes it."""
+
+_CHAT, _RESPONSES, _EMBEDDINGS, _MESSAGES = ENDPOINTS
+
+
+class Preset(msgspec.Struct, frozen=True, kw_only=True):
+    """One provider: base URL ("" where it differs by account), the variable its SDK reads, and what it serves."""
+
+    base_url: str
+    key_env: str
+    endpoints: tuple[str, ...]
+
+
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
+    {
+        "openai": Preset(
+            base_url="https://api.openai.com/v1",
+            key_env="OPENAI_API_KEY",
+            endpoints=(_CHAT, _RESPONSES, _EMBEDDINGS),
+        ),
+        "azure": Preset(
+            base_url="",
+            key_env="AZURE_OPENAI_API_KEY",
+            endpoints=(_CHAT, _RESPONSES, _EMBEDDINGS),
+        ),
+        "groq": Preset(
+            base_url="https://api.groq.com/openai/v1",
+            key_env="GROQ_API_KEY",
+            endpoints=(_CHAT, _RESPONSES),
+        ),
+        "mistral": Preset(
+            base_url="https://api.mistral.ai/v1",
+            key_env="MISTRAL_API_KEY",
+            endpoints=(_CHAT, _EMBEDDINGS),
+        ),
+        "deepseek": Preset(
+            base_url="https://api.deepseek.com/v1",
+            key_env="DEEPSEEK_API_KEY",
+            endpoints=(_CHAT,),
+        ),
+        "gemini": Preset(
+            base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+            key_env="GEMINI_API_KEY",
+            endpoints=(_CHAT, _EMBEDDINGS),
+        ),
+        "ollama": Preset(base_url="http://localhost:11434/v1", key_env="", endpoints=(_CHAT, _RESPONSES, _EMBEDDINGS)),
+        "vllm": Preset(base_url="http://localhost:8000/v1", key_env="", endpoints=(_CHAT, _RESPONSES, _EMBEDDINGS)),
+    }
+)
+
+
+def endpoint_of(path: str) -> str:
+    """The endpoint that a path names, whatever stands before it ("/openai/v1/responses?x=1" -> "/responses"); or ""."""
+    path = path.partition("?")[0]
+    return next((endpoint for endpoint in ENDPOINTS if path.endswith(endpoint)), "")
+
+
+def credential(endpoint: str, key: str) -> tuple[str, str]:
+    """The header that carries a key: the Messages format has one of its own."""
+    return ("x-api-key", key) if endpoint == _MESSAGES else ("authorization", f"Bearer {key}")

@@ -1,0 +1,117 @@
+"""When a backup is due, and what it may cost."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headway.policy.hedge import Hedge, HedgeBudget, HedgeSettings, hedgeable
+from headway.types import RequestView
+
+
+def taught(settings: HedgeSettings, values: list[float]) -> Hedge:
+    hedge = Hedge(settings, HedgeBudget(settings))
+    for value in values:
+        hedge.answered(value)
+    return hedge
+
+
+def test_nothing_is_late_before_fifty_answers_are_known():
+    """Fewer say nothing about a tail."""
+    hedge = taught(HedgeSettings(), [1.0] * 49)
+    assert hedge.hedge_at_s(10.0) is None
+    hedge.answered(1.0)
+    assert hedge.hedge_at_s(10.0) == pytest.approx(11.0, rel=0.02)
+
+
+def test_late_is_later_than_nineteen_in_twenty():
+    """The rolling p95 of the time to the first content."""
+    hedge = taught(HedgeSettings(), [0.01 * number for number in range(1, 101)])
+    assert hedge.hedge_at_s(0.0) == pytest.approx(0.95, rel=0.03)
+
+
+def test_old_answers_are_forgotten():
+    """Two windows later the trigger is that of today."""
+    hedge = taught(HedgeSettings(window=100), [1.0] * 100 + [3.0] * 200)
+    assert hedge.hedge_at_s(0.0) == pytest.approx(3.0, rel=0.02)
+
+
+def test_backups_cost_at_most_their_share_of_the_dollars():
+    """2 % of what the other tries cost: one backup after fifty."""
+    settings = HedgeSettings()
+    hedge = Hedge(settings, HedgeBudget(settings))
+    for _ in range(49):
+        hedge.sent(0.01)
+    assert not hedge.may_hedge(0.01)
+    hedge.sent(0.01)
+    hedge.sent(0.01)
+    assert hedge.may_hedge(0.01)
+    assert not hedge.may_hedge(0.01)
+
+
+def test_what_a_backup_did_not_cost_comes_back():
+    """The loser is cancelled, and its worst case was set aside."""
+    settings = HedgeSettings(ratio=0.05)
+    budget = HedgeBudget(settings)
+    hedge = Hedge(settings, budget)
+    for _ in range(21):
+        hedge.sent(0.01)
+    assert hedge.may_hedge(0.01)
+    hedge.settle(0.01, 0.0)
+    assert hedge.may_hedge(0.01)
+    hedge.settle(0.01, None)
+    assert budget.spent == pytest.approx(0.01)
+
+
+def test_free_calls_are_bounded_by_number_and_unknown_prices_are_not_hedged():
+    """A price of zero is no licence."""
+    settings = HedgeSettings(ratio=0.05)
+    hedge = Hedge(settings, HedgeBudget(settings))
+    for _ in range(21):
+        hedge.sent(0.0)
+    assert not hedge.may_hedge(None)
+    assert hedge.may_hedge(0.0)
+    assert not hedge.may_hedge(0.0)
+
+
+def test_off_is_off():
+    """A ratio of zero sends no backup ever."""
+    settings = HedgeSettings(ratio=0.0)
+    hedge = Hedge(settings, HedgeBudget(settings))
+    hedge.sent(1.0)
+    assert not hedge.may_hedge(0.0)
+
+
+@pytest.mark.parametrize(
+    ("view", "may"),
+    [
+        (RequestView(format="openai_chat", reusable=True), True),
+        (RequestView(format="openai_chat", reusable=True, answers=2), False),
+        (RequestView(format="openai_responses", reusable=False, why_not_reusable="store"), False),
+        (RequestView(), False),
+    ],
+)
+def test_only_what_may_be_asked_twice_is_hedged(view, may):
+    """Nothing stored, no state, one answer, a format that is understood."""
+    assert hedgeable(view) is may
+
+
+@given(st.lists(st.tuples(st.sampled_from(["sent", "hedge", "settle"]), st.floats(0, 1)), max_size=200))
+def test_backups_never_cost_more_than_the_share(steps):
+    """Whatever the order and the sizes: spent and set aside <= ratio * dollars of the others."""
+    settings = HedgeSettings(ratio=0.05)
+    budget = HedgeBudget(settings)
+    others, aside, count = 0.0, [], 0
+    for what, dollars in steps:
+        if what == "sent":
+            budget.sent(dollars)
+            others += dollars
+            count += 1
+        elif what == "hedge":
+            if budget.take(dollars):
+                aside.append(dollars)
+        elif aside:
+            reserved = aside.pop()
+            budget.settle(reserved, reserved * dollars)
+        assert budget.spent + sum(aside) <= 0.05 * (others + count * 1e-9) + 1e-6

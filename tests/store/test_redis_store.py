@@ -1,0 +1,268 @@
+"""The Redis tier: what was put is found by another process's store, for as long as it lives; a dead server costs little."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+import pytest
+import redis
+
+from headway.store.base import Entry
+from headway.store.redis_flights import Lease, RedisFlights
+from headway.store.redis_link import RedisDown, RedisLink
+from headway.store.redis_limits import SharedBucket, SharedLease, SharedLimits
+from headway.store.redis_store import RedisStore
+from headway.types import Usage
+from tests.redis_server import RedisServer, redis_server, redis_url
+
+__all__ = ["redis_server", "redis_url"]
+
+
+def entry(body: bytes = b"{}", lives_s: float = 100.0, **fields) -> Entry:
+    now_s = time.time()
+    return Entry(
+        body=body, stored_wall_s=now_s, fresh_until_wall_s=now_s + 10, stale_until_wall_s=now_s + lives_s, **fields
+    )
+
+
+def with_link(url, work, **settings):
+    """Run `work(link)`; its result, and what was warned of."""
+    warned: list[str] = []
+
+    async def main():
+        link = RedisLink(url, on_error=warned.append, **settings)
+        try:
+            return await work(link)
+        finally:
+            await link.aclose()
+
+    return asyncio.run(main()), warned
+
+
+def store_of(link: RedisLink, **settings) -> RedisStore:
+    return RedisStore(link, "hw:3:e:faq:", wall_s=time.time, **settings)
+
+
+def test_what_one_store_puts_another_finds(redis_url):
+    """Every field comes back; large bodies are compressed; the key carries prefix and time to live."""
+    full = entry(
+        b"word " * 2000, headers=(("x", "ä"),), streamed=True, usage=Usage(input_tokens=7), dollars=0.25, pace=b"\x01"
+    )
+
+    async def work(link):
+        here, there = store_of(link), store_of(link)
+        here.put(b"k" * 32, full)
+        await here.flush()
+        found = await there.get(b"k" * 32)
+        missing = await there.get(b"x" * 32)
+        await here.aclose()
+        return found, missing, there.stats(), here.stats().puts
+
+    (found, missing, stats, puts), warned = with_link(redis_url, work)
+    assert found == full
+    assert missing is None
+    assert (stats.hits, stats.misses, puts) == (1, 1, 1)
+    assert not warned
+    with redis.Redis.from_url(redis_url) as client:
+        name = b"hw:3:e:faq:" + (b"k" * 32).hex().encode()
+        assert client.keys() == [name]
+        assert 90_000 < client.pttl(name) <= 100_000
+        assert client.strlen(name) < 1_000
+
+
+def test_what_is_too_large_or_over_is_not_stored(redis_url):
+    """Bounded in bytes a value, and never without a time to live."""
+
+    async def work(link):
+        store = store_of(link, entry_bytes_max=1000)
+        store.put(b"large", entry(os.urandom(1001)))
+        store.put(b"over", entry(lives_s=-1))
+        store.put(b"good", entry(os.urandom(900)))
+        await store.flush()
+        return store.stats().puts
+
+    puts, _ = with_link(redis_url, work)
+    assert puts == 1
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.keys() == [b"hw:3:e:faq:" + b"good".hex().encode()]
+
+
+@pytest.mark.parametrize("value", [b"", b"\x00nonsense", b"\x01nonsense", b"\x09x", b"\x01" + b"\x28\xb5\x2f\xfd\xa0\xff\xff\xff\x7f"])
+def test_nonsense_in_redis_is_a_miss(redis_url, value):
+    """Somebody else's bytes, or a frame that claims to be 2 GB, cost a miss and nothing else."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.set("hw:3:e:faq:" + b"k".hex(), value)
+    found, warned = with_link(redis_url, lambda link: store_of(link).get(b"k"))
+    assert found is None
+    assert not warned
+
+
+def test_a_dead_server_costs_one_warning_and_comes_back(redis_server: RedisServer, redis_url):
+    """The first question fails, further ones are not asked; a probe finds the server when it is there again."""
+    with_link(redis_url, lambda link: link.ask(lambda client: client.ping()))  # it is there
+
+    async def work(link):
+        store = store_of(link)
+        await store.get(b"k")
+        redis_server.kill()
+        try:
+            for _ in range(20):
+                assert await store.get(b"k") is None
+                store.put(b"k", entry())
+            assert link.down
+        finally:
+            redis_server.start()
+        while link.down:
+            await asyncio.sleep(0.01)
+        store.put(b"k", entry())
+        await store.flush()
+        return await store.get(b"k")
+
+    found, warned = with_link(redis_url, work, retry_s=0.02)
+    assert found is not None
+    assert len(warned) == 1
+    assert "going on without it" in warned[0]
+
+
+def test_a_silent_server_costs_its_timeout_once(redis_server: RedisServer, redis_url):
+    """Frozen: those who asked wait their quarter of a second together, those after them not at all."""
+
+    async def work(link):
+        store = store_of(link)
+        await store.get(b"k")
+        redis_server.freeze()
+        try:
+            await asyncio.gather(*[store.get(b"%d" % n) for n in range(100)])
+            assert link.down
+            loop = asyncio.get_running_loop()
+            start_s = loop.time()
+            await asyncio.gather(*[store.get(b"%d" % n) for n in range(100)])
+            return loop.time() - start_s
+        finally:
+            redis_server.thaw()
+
+    _, warned = with_link(redis_url, work, timeout_s=0.05)
+    assert len(warned) == 1
+
+
+def test_the_password_is_not_in_the_warning():
+    """A warning names the address, never the credentials."""
+    _, warned = with_link("redis://user:hunter2@127.0.0.1:1/0", lambda link: store_of(link).get(b"k"))
+    assert len(warned) == 1
+    assert "127.0.0.1:1" in warned[0]
+    assert "hunter2" not in warned[0]
+
+
+def test_one_leads_until_its_lease_is_gone(redis_url):
+    """The second learns the first one's token; only the holder renews and releases."""
+
+    async def work(link):
+        flights = RedisFlights(link, "hw:3:", lease_s=0.2)
+        first, second = Lease("p", "one"), Lease("p", "two")
+        assert await flights.acquire(first, "entry") == (True, b"")
+        assert await flights.acquire(second, "entry") == (False, b"one")
+        await flights.release(second)
+        assert await flights.led("p", "one")
+        await flights.renew(first)
+        await flights.renew(second)
+        assert (first.lost, first.followed, second.lost) == (False, False, True)
+        while await flights.led("p", "one"):
+            await asyncio.sleep(0.02)
+        await link.ask(lambda client: client.set("entry", b"stored"))
+        assert await flights.acquire(second, "entry") == (True, b"stored")
+        await flights.renew(first)
+        assert first.lost
+        await flights.release(second)
+        assert not await flights.led("p", "two")
+
+    with_link(redis_url, work)
+
+
+def test_a_log_is_read_in_order_while_it_grows(redis_url):
+    """What was there before, then what comes; the leader sees that it is followed; everything expires."""
+
+    async def work(link):
+        flights, lease = RedisFlights(link, "hw:3:"), Lease("p", "one")
+        await flights.acquire(lease, "entry")
+        await flights.publish(lease, [("head", b"h"), ("chunk", b"1")])
+        got = await flights.read("one", "0")
+        later = asyncio.create_task(flights.read("one", got[-1].id))
+        await asyncio.sleep(0.02)
+        await flights.publish(lease, [("end", b"")])
+        got += await later
+        await flights.renew(lease)
+        assert lease.followed
+        return [(piece.kind, piece.data) for piece in got]
+
+    got, _ = with_link(redis_url, work)
+    assert got == [("head", b"h"), ("chunk", b"1"), ("end", b"")]
+    with redis.Redis.from_url(redis_url) as client:
+        assert all(client.pttl(name) > 0 for name in client.keys())
+
+
+def test_processes_share_one_bucket(redis_url):
+    """Requests and tokens are taken at once; who does not fit is told how long to wait; a refund makes room, once."""
+
+    async def work(link):
+        one, two = SharedLimits(link, "hw:3:"), SharedLimits(link, "hw:3:")
+        await one.publish("s", SharedBucket(requests_per_min=60, tokens_per_min=6000, capacity_s=2))
+        first = await one.acquire("s", 150)
+        assert isinstance(first, SharedLease)
+        wait_s = await two.acquire("s", 100)  # 50 of 200 are left, at 100 a second
+        assert isinstance(wait_s, float)
+        assert 0.3 < wait_s <= 0.5
+        assert await one.refund(first)
+        assert not await one.refund(first)
+        assert isinstance(await two.acquire("s", 100), SharedLease)
+        assert isinstance(await two.acquire("s", 1), SharedLease)
+        wait_s = await one.acquire("s", 1)  # the two requests are gone
+        assert isinstance(wait_s, float)
+        assert 0.5 < wait_s <= 1.0
+        assert isinstance(await one.acquire("other", 1e9), SharedLease)  # nothing is known: nothing is held back
+
+    with_link(redis_url, work)
+
+
+def test_a_bucket_never_gives_more_than_it_holds(redis_url):
+    """Many at once, from two processes' sides: as many are granted as fit, and not one more."""
+
+    async def work(link):
+        sides = [SharedLimits(link, "hw:3:"), SharedLimits(link, "hw:3:")]
+        await sides[0].publish("s", SharedBucket(requests_per_min=60, capacity_s=30))
+        granted = await asyncio.gather(*[sides[n % 2].acquire("s", 10) for n in range(100)])
+        return sum(isinstance(one, SharedLease) for one in granted)
+
+    granted, _ = with_link(redis_url, work)
+    assert granted in (30, 31)  # one may have been refilled on a slow machine
+
+
+def test_what_is_left_is_published_too(redis_url):
+    """A provider's own word lowers the level, and a changed rate keeps the share that was left."""
+
+    async def work(link):
+        limits = SharedLimits(link, "hw:3:")
+        await limits.publish("s", SharedBucket(tokens_per_min=6000), tokens_left=10)
+        assert isinstance(await limits.acquire("s", 100), float)
+        await limits.publish("s", SharedBucket(tokens_per_min=600_000), tokens_left=None)
+        assert isinstance(await limits.acquire("s", 500), SharedLease)
+
+    with_link(redis_url, work)
+
+
+def test_without_redis_nothing_is_held_back():
+    """Shared limits fail open: each process paces itself."""
+
+    async def work(link):
+        limits = SharedLimits(link, "hw:3:")
+        lease = await limits.acquire("s", 5)
+        await limits.publish("s", SharedBucket())
+        assert not await limits.refund(lease)
+        with pytest.raises(RedisDown):
+            await link.ask(lambda client: client.ping())
+        return lease
+
+    lease, warned = with_link("redis://127.0.0.1:1/0", work)
+    assert lease == SharedLease("s", "", 5)
+    assert len(warned) == 1
