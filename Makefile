@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench soak clean
+.PHONY: demo test integration check format bench soak live clean
 demo: $(STAMP)
 	@$(BIN)/headway demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -m "not soak"
+	@$(BIN)/python -m pytest -m "not soak and not live"
+
+# The official SDKs, each in an environment of its own under .venvs/; part of `make test`, too, where they can be had.
+integration: $(STAMP)
+	@SDKS_REQUIRED=1 $(BIN)/python -m pytest tests/integration
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check .
@@ -28,6 +32,9 @@ bench: $(STAMP)
 soak: $(STAMP)
 	@$(BIN)/python -m pytest -m soak
 
+live: $(STAMP)
+	@HEADWAY_LIVE=1 $(BIN)/python -m pytest -m live tests/live
+
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headway needs Python >= 3.11; try: make PYTHON=python3.12")'
 	@echo "Setting up $(VENV) (once) ..."
@@ -36,4 +43,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache
+	@rm -rf $(VENV) .venvs build dist .mypy_cache .ruff_cache

@@ -138,7 +138,7 @@ def dead() -> None:
         taken = drive(world, NAMES)
         failed = sum(s is None for _, s in taken)
         emit(
-            f"3 upstreams, {bad} turns {how} at {PER_S} calls/s: failed calls, attempts wasted in {AFTER_S} s, those under way too",
+            f"3 upstreams, {bad} turns {how}, {PER_S} calls/s: failed calls, attempts wasted (those under way too)",
             "no failed call, <= 20 attempts wasted",
             f"{failed} failed, {world.wasted} wasted",
             reached=failed == 0 and world.wasted <= 20,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from headway import ConfigError
-from headway.config import load_settings
+from headway.config import Secret, load_settings
 from headway.wire.endpoints import PRESETS
 
 TOML = """
@@ -49,7 +52,7 @@ def test_a_file_of_upstreams_is_read(tmp_path):
     assert azure.stands_in_for == "https://api.openai.com"
     assert azure.models == {"gpt-5.4-mini": "my-deployment"}
     assert (azure.quality, azure.limits.requests_per_min) == (6.0, 500)
-    assert (groq.base_url, groq.key_env, groq.key) == (PRESETS["groq"].base_url, "GROQ_API_KEY", "gsk-secret")
+    assert (groq.base_url, groq.key_env, groq.key) == (PRESETS["groq"].base_url, "GROQ_API_KEY", Secret("gsk-secret"))
     assert "/embeddings" not in groq.endpoints
     assert settings.rules[0].pattern.search("a Refund")
     assert (settings.objective, settings.quality_min) == ("speed+cost", 4.0)
@@ -137,6 +140,20 @@ def test_a_file_that_was_only_found_may_not_add_strangers(tmp_path, monkeypatch)
     assert load_settings({"upstreams": []}, environ=ENV).upstreams == ()
     (tmp_path / "headway.toml").write_text('[[upstream]]\nname = "a"\npreset = "ollama"\n')
     assert load_settings(environ={}).upstreams[0].base_url == PRESETS["ollama"].base_url
+
+
+def test_the_documents_example_is_accepted(tmp_path):
+    """The blocks of docs/routing.md load as they stand there."""
+    page = (Path(__file__).parents[1] / "docs" / "routing.md").read_text("utf-8")
+    blocks = re.findall(r"^```toml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    file = tmp_path / "h.toml"
+    found = []
+    for block in blocks:
+        file.write_text(block, "utf-8")
+        keys = dict.fromkeys(("AZURE_OPENAI_API_KEY", "GROQ_API_KEY", "OPENAI_API_KEY"), "k")
+        settings = load_settings(file=file, environ=keys)
+        found.append((len(settings.upstreams), len(settings.rules)))
+    assert found == [(2, 0), (1, 0), (0, 3)]
 
 
 def test_the_environment_may_hold_upstreams():

@@ -4,6 +4,9 @@
     reply = virtual_run(lambda: ask(headway.Engine(handler=provider)))
     assert provider.calls == 2
 
+Where the connection itself matters, or an SDK is under test, `virtual_network` puts the simulator behind real HTTP/1.1
+bytes on in-memory connections, still on virtual time.
+
 `FakeProvider` answers like a provider of the format it is asked in, instantly or after a virtual delay. It is a fake,
 not a mock: nothing is patched, the engine runs as it is.
 """
@@ -16,10 +19,12 @@ from typing import Any
 
 import msgspec
 
+from headway.errors import ConfigError
+from headway.sim import Network, NetworkFault, Simulator, VirtualLoop, serve_on
 from headway.sim.loop import run_virtual as virtual_run
 from headway.types import Call, Headers, Reply
 
-__all__ = ["FakeProvider", "Step", "virtual_run"]
+__all__ = ["FakeProvider", "Step", "virtual_network", "virtual_run"]
 
 _JSON: Headers = (("content-type", "application/json"),)
 _SSE: Headers = (("content-type", "text/event-stream"),)
@@ -82,6 +87,38 @@ class FakeProvider:
             return Reply(step.status, (*_SSE, *step.headers), chunks=stream, close=stream.aclose, trace=call.trace)
         body = step.body if step.body is not None else _body(call, step)
         return Reply(step.status, (*_JSON, *step.headers), body, trace=call.trace)
+
+
+def virtual_network(
+    simulator: Simulator | None = None,
+    *,
+    host: str = "api.openai.com",
+    seed: int = 0,
+    latency_s: float = 0.0005,
+    faults: Sequence[NetworkFault] = (),
+) -> Network:
+    """A network of in-memory connections on the running virtual loop, with a simulator at ``http://{host}/v1``.
+
+    ``https`` works for clients whose TLS is asyncio's, such as the engine's own; see `headway.sim.network`.
+
+    Args:
+        simulator: The provider; a default one when None.
+        host: Where it is.
+        seed: Of the network's dice.
+        latency_s: One way.
+        faults: What befalls connections.
+
+    Raises:
+        ConfigError: The running loop is not a virtual one, or the extra `sim` is not installed.
+    """
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, VirtualLoop):
+        raise ConfigError("virtual_network needs a virtual loop; run the test with headway.testing.virtual_run")
+    network = Network(loop, seed=seed, latency_s=latency_s, faults=faults)
+    played = simulator or Simulator()
+    for port in (80, 443):
+        serve_on(network, host, port, played)
+    return network
 
 
 class _Stream:

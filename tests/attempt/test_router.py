@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from headway import Call, ConfigError, ConnectFailed, Engine, Reply
+from headway import Call, ConfigError, ConnectFailed, Engine, HeadwayError, Reply
 from headway.attempt.route import Router
 from headway.testing import FakeProvider, Step, virtual_run
 
@@ -42,11 +45,11 @@ def run(
     world: Callable[[Call], Awaitable[Reply]],
     upstreams: list[dict[str, Any]],
     program: Callable[[Engine], Awaitable[Any]],
-    **settings: Any,
+    **more: Any,
 ) -> Any:
     async def main() -> Any:
         given = {"base_url": f"{OWN}/v1", "api_key": "sk-own", "log": "off", "seed": 7, "log_level": "off"}
-        async with Engine(handler=world, upstreams=upstreams, **given | settings) as engine:
+        async with Engine(handler=world, upstreams=upstreams, **given | more) as engine:
             found = await program(engine)
             router = engine._open()._attempt
             if isinstance(router, Router):
@@ -56,9 +59,11 @@ def run(
     return virtual_run(main)
 
 
-@pytest.fixture(autouse=True)
-def _key(monkeypatch):
-    monkeypatch.setenv("KEY_B", "sk-b")
+@pytest.fixture(autouse=True, scope="module")
+def _key():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEY_B", "sk-b")
+        yield
 
 
 def many(count: int, **more: Any) -> Callable[[Engine], Awaitable[list[Reply]]]:
@@ -406,3 +411,50 @@ def test_streams_are_routed_and_learned_from():
 def test_nothing_is_there_where_nothing_is_configured():
     """No router, no price list of its own: the layer of one assignment."""
     assert not run(World(), [], lambda engine: asyncio.sleep(0, isinstance(engine._open()._attempt, Router)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32))
+def test_at_rest_nothing_is_pending_and_everybody_may_be_tried_again(seed):
+    """Failures, refusals, broken streams, deadlines and callers that leave, in any order: no place is lost."""
+    dice = Random(seed)
+    answers: list[Any] = [200, 503, 429, 401, 404, ConnectFailed("down"), Step(delay_s=2), Step(chunk_delay_s=1)]
+    answers += [Step(chunks=(b"data: {}\n\n",)), Step(delay_s=1, error=ConnectFailed("later"))]
+    world = World(**{name: FakeProvider(dice.choices(answers, k=60)) for name in ("own", "b", "c")})
+
+    async def one(engine: Engine, number: int) -> None:
+        await asyncio.sleep(dice.random() * 20)
+        try:
+            async with asyncio.timeout(dice.choice([0.5, 3, 60])):
+                sent = body(f"{number}", model=dice.choice(["gpt-4o", "fast", "auto"]), stream=dice.random() < 0.5)
+                reply = await engine.send(CHAT, sent, deadline_s=dice.choice([0.5, 5, 600]))
+                await reply.read()
+        except (HeadwayError, TimeoutError):
+            pass
+
+    async def program(engine: Engine) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(40):
+                group.create_task(one(engine, number))
+        lanes = engine._open()._attempt.choice.lanes.values()
+        now_s = asyncio.get_running_loop().time()
+        assert all(lane.breaker.allows(now_s + 61) for lane in lanes)
+
+    entries = [upstream("b", models={"gpt-4o": "m"}, tier="fast"), upstream("c", models=["gpt-4o"], tier="quality")]
+    run(world, entries, program)
+
+
+def test_made_up_models_do_not_crowd_out_what_is_known(monkeypatch):
+    """Lanes are bounded, and the ones in use stay."""
+    monkeypatch.setattr("headway.attempt.choice.LANES_MAX", 10)
+    world = World(own=FakeProvider([Step(delay_s=1)]), b=FakeProvider([Step(delay_s=1)]))
+
+    async def program(engine: Engine) -> Any:
+        for number in range(30):
+            await engine.send(CHAT, body())
+            await engine.send(CHAT, body(model=f"made-up-{number}"))
+        return engine._open()._attempt.choice.lanes
+
+    lanes = run(world, [upstream("b")], program)
+    assert len(lanes) <= 10
+    assert lanes["b", "", "gpt-4o"].load.ttft_s is not None

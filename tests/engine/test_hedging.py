@@ -31,7 +31,7 @@ async def warm(e: Engine, count: int = 60) -> None:
 
 def test_a_late_answer_is_overtaken_by_its_backup():
     """Sent again once it is later than 95 % of its kind; the loser is ended, its connection closed."""
-    provider = FakeProvider(USUAL + [LATE, FAST])
+    provider = FakeProvider([*USUAL, LATE, FAST])
 
     async def main():
         async with engine(provider) as e:
@@ -53,7 +53,7 @@ def test_a_late_answer_is_overtaken_by_its_backup():
 
 def test_the_first_one_may_still_win():
     """A backup that is slower than what it stands in for is ended; the answer is the first one's."""
-    provider = FakeProvider(USUAL + [Step(delay_s=0.25, text="first"), Step(delay_s=3.0, text="second")])
+    provider = FakeProvider([*USUAL, Step(delay_s=0.25, text="first"), Step(delay_s=3.0, text="second")])
 
     async def main():
         async with engine(provider) as e:
@@ -88,7 +88,7 @@ def test_streams_commit_to_the_first_content():
 
 def test_a_provider_that_slows_down_as_a_whole_gets_no_flood():
     """The budget is a share of the dollars: a hundred late calls are not two hundred."""
-    provider = FakeProvider(USUAL + [LATE])
+    provider = FakeProvider([*USUAL, LATE])
 
     async def main():
         async with engine(provider) as e:
@@ -102,7 +102,7 @@ def test_a_provider_that_slows_down_as_a_whole_gets_no_flood():
 @pytest.mark.parametrize("more", [{"n": 2}, {"store": True}, {"model": "a-model-without-a-price"}])
 def test_what_is_never_asked_twice(more: dict[str, object]):
     """Several answers, stored ones, and those without a price have no backup."""
-    provider = FakeProvider(USUAL + [LATE])
+    provider = FakeProvider([*USUAL, LATE])
 
     async def main():
         async with engine(provider) as e:
@@ -116,7 +116,7 @@ def test_what_is_never_asked_twice(more: dict[str, object]):
 
 def test_no_backups_unless_asked_for():
     """Off by default: it spends money."""
-    provider = FakeProvider(USUAL + [LATE])
+    provider = FakeProvider([*USUAL, LATE])
 
     async def main():
         async with engine(provider, hedge_ratio=0.0) as e:
@@ -129,7 +129,7 @@ def test_no_backups_unless_asked_for():
 
 def test_failures_of_both_end_in_one_retry():
     """A late try and its backup that fail together are two tries of three: one more follows."""
-    provider = FakeProvider(USUAL + [Step(delay_s=0.3, status=503), Step(delay_s=0.2, status=503), FAST])
+    provider = FakeProvider([*USUAL, Step(delay_s=0.3, status=503), Step(delay_s=0.2, status=503), FAST])
 
     async def main():
         async with engine(provider) as e:
@@ -142,7 +142,7 @@ def test_failures_of_both_end_in_one_retry():
 
 def test_a_caller_that_leaves_ends_both():
     """Cancelled while two tries run: both are ended, nothing is left."""
-    provider = FakeProvider(USUAL + [LATE])
+    provider = FakeProvider([*USUAL, LATE])
 
     async def main():
         async with engine(provider) as e:

@@ -12,8 +12,8 @@ from headway.sim import Network, VirtualLoop
 
 THEIRS = ("headway.sim", "uvicorn", "tests.")
 """Modules whose tasks and timers belong to the provider's side, the network's, or the test's."""
-IDLE = ("headway.upstream", "httpcore2", "httpx2", "anyio")
-"""Modules that may keep a timer while connections are idle."""
+IDLE = ("headway.upstream", "headway.flight.deadlines", "httpcore2", "httpx2", "anyio")
+"""Modules that may keep a timer at rest: for idle connections, and one for deadlines that finds nothing to do."""
 
 
 @dataclass
@@ -32,8 +32,8 @@ def at_rest(engine: headway.Engine, loop: VirtualLoop) -> Rest:
         rest.held.append(f"{len(engine._background)} refreshes")
     stack = engine._stack
     assert stack is not None
-    if stack._join.flights:
-        rest.held.append(f"{len(stack._join.flights)} flights")
+    if stack._join._flights:
+        rest.held.append(f"{len(stack._join._flights)} flights")
     if stack._join._joinable:
         rest.held.append(f"{len(stack._join._joinable)} places to join")
     for key, lane in stack._pace.lanes.items():

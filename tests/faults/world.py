@@ -66,6 +66,8 @@ class Wire:
     last_s: dict[int, float] = field(default_factory=dict)
     """When a connection's last bytes came to the server."""
     ended_s: dict[int, float] = field(default_factory=dict)
+    unanswered: set[int] = field(default_factory=set)
+    """Kept connections whose latest request has got no byte of an answer."""
 
 
 @dataclass
@@ -108,6 +110,7 @@ class _World:
         self.got = [Got(plan) for plan in scenario.callers]
         self._written: dict[int, Any] = {}
         self._arrived: dict[int, Any] = {}
+        self._used: set[int] = set()
         self.simulator = Simulator(scenario.sim)
         self.network = Network(
             loop, seed=scenario.seed, latency_s=scenario.latency_s, faults=scenario.network, watch=self._watch
@@ -204,15 +207,20 @@ class _World:
     def _watch(self, number: int, event: str, data: bytes) -> None:
         self._line(f"connection {number}", event, data)
         if event == "up":
-            _feed(self._written, number, data, on_begin=self._begun)
+            _feed(self._written, number, data, on_begin=lambda: self._begun(number))
+        elif event == "down delivered":
+            self.wire.unanswered.discard(number)
         elif event == "up delivered":
             self.wire.last_s[number] = self.loop.time()
             _feed(self._arrived, number, data, on_complete=lambda: self.wire.delivered.update((number,)))
         elif event == "closed":
             self.wire.ended_s.setdefault(number, self.loop.time())
 
-    def _begun(self) -> None:
+    def _begun(self, number: int) -> None:
         self.wire.begun += 1
+        if number in self._used:
+            self.wire.unanswered.add(number)
+        self._used.add(number)
 
     def _line(self, who: str, event: str, data: bytes) -> None:
         self.lines.append(f"{self.loop.time():.6f} {who} {event} {len(data)} {zlib.crc32(data):08x}")

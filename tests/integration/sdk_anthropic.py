@@ -73,4 +73,3 @@ class TestAnthropic(Suite):
 
     doors = (Sync, Async)
     error = anthropic.APIStatusError
-    synthesised = False

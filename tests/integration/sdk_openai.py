@@ -132,9 +132,11 @@ class TestOpenAI(Suite):
 
     def test_a_dropped_connection_is_not_tried_again_by_the_sdk(self, simulator: str, key: str, prompt: str) -> None:
         """No answer at all: the SDK's own type, and its own tries end without an attempt."""
-        with openai.OpenAI(
-            base_url=f"{simulator}/v1", api_key=key, http_client=headway.client(attempts_max=2, log="off")
-        ) as client:
-            with pytest.raises(openai.APIConnectionError):
-                client.chat.completions.create(**chat(prompt, "reset"))
+        with (
+            openai.OpenAI(
+                base_url=f"{simulator}/v1", api_key=key, http_client=headway.client(attempts_max=2, log="off")
+            ) as client,
+            pytest.raises(openai.APIConnectionError),
+        ):
+            client.chat.completions.create(**chat(prompt, "reset"))
         assert len(self.attempts(simulator, key)) == 2

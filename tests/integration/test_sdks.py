@@ -50,7 +50,9 @@ def environment(name: str) -> Path:
     """The interpreter of an SDK's environment, built if need be."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     constraints = HERE / f"constraints-{name}.txt"
-    made_of = (sys.version, ROOT, SDKS[name], sorted(project["dependencies"]), constraints.read_text("utf-8"))
+    simulator = project["optional-dependencies"]["sim"]  # for who runs a file by hand
+    wanted = sorted({"pytest", *SDKS[name].split(), *project["dependencies"], *simulator})
+    made_of = (sys.version, ROOT, wanted, constraints.read_text("utf-8"))
     home = HOME / f"{name}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
     python = home / "bin" / "python"
     if python.exists():
@@ -59,16 +61,15 @@ def environment(name: str) -> Path:
     venv.create(building, symlinks=True, clear=True)
     command = [
         sys.executable, "-m", "pip", "--python", str(building / "bin" / "python"), "install", "-qq", "--no-compile",
-        "--disable-pip-version-check", "--editable", str(ROOT), "pytest", *SDKS[name].split(),
+        "--disable-pip-version-check", "--constraint", str(constraints), *wanted,
     ]  # fmt: skip
-    # By the environment, so that it holds for the build of Headway's own wheel as well.
-    done = subprocess.run(
-        command, env={**os.environ, "PIP_CONSTRAINT": str(constraints)}, capture_output=True, text=True, timeout=BUILD_S,
-        check=False,
-    )  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S, check=False)
     if done.returncode:
         shutil.rmtree(building)
         raise NoRegistry(f"the environment of {name} cannot be built: {done.stderr.strip()[-500:]}")
+    # Headway itself, editable: what an editable install comes to, without building a wheel for each of eight.
+    (packages,) = building.glob("lib/python*/site-packages")
+    (packages / "headway.pth").write_text(f"{ROOT / 'src'}\n", "utf-8")
     for old in HOME.glob(f"{name}-{'[0-9a-f]' * 12}"):
         shutil.rmtree(old)
     building.rename(home)

@@ -22,19 +22,19 @@ def test_nothing_is_late_before_fifty_answers_are_known():
     hedge = taught(HedgeSettings(), [1.0] * 49)
     assert hedge.hedge_at_s(10.0) is None
     hedge.answered(1.0)
-    assert hedge.hedge_at_s(10.0) == pytest.approx(11.0, rel=0.02)
+    assert hedge.hedge_at_s(10.0) == pytest.approx(11.02, rel=0.002)
 
 
 def test_late_is_later_than_nineteen_in_twenty():
     """The rolling p95 of the time to the first content."""
     hedge = taught(HedgeSettings(), [0.01 * number for number in range(1, 101)])
-    assert hedge.hedge_at_s(0.0) == pytest.approx(0.95, rel=0.03)
+    assert hedge.hedge_at_s(0.0) == pytest.approx(0.97, rel=0.03)
 
 
 def test_old_answers_are_forgotten():
     """Two windows later the trigger is that of today."""
     hedge = taught(HedgeSettings(window=100), [1.0] * 100 + [3.0] * 200)
-    assert hedge.hedge_at_s(0.0) == pytest.approx(3.0, rel=0.02)
+    assert hedge.hedge_at_s(0.0) == pytest.approx(3.06, rel=0.02)
 
 
 def test_backups_cost_at_most_their_share_of_the_dollars():

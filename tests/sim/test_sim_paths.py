@@ -6,12 +6,32 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headway.sim import SimSettings, Simulator, run_virtual
 from headway.sim.formats import route
 from headway.types import Headers, Reply
 
 ASK: dict[str, Any] = {"messages": [{"role": "user", "content": "Write 12 words."}]}
+FIELDS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "messages": (
+        "/v1/messages",
+        {**ASK, "model": "claude-sonnet-5", "max_tokens": 9},
+        "model messages max_tokens system tools tool_choice thinking stop_sequences stream output_config cache_control".split(),
+    ),
+    "contents": (
+        "/v1/models/gemini-2.5-flash:generateContent",
+        {"contents": [{"parts": [{"text": "Write 12 words."}]}]},
+        "contents systemInstruction generationConfig generation_config tools toolConfig".split(),
+    ),
+}
+"""For each format: where it goes, a body that is right, and the fields that are read."""
+
+WORDS = (
+    "role content type text parts name input_schema cache_control ttl functionDeclarations functionResponse budget_tokens"
+    " thinkingConfig thinkingBudget responseSchema functionCallingConfig allowedFunctionNames format schema effort"
+).split()
 
 
 async def post(
@@ -91,3 +111,22 @@ def test_paths_that_are_none():
         "/x/v1/messages", "/openai/deployments/gpt-4o/", "/v1beta/models/",
     ):  # fmt: skip
         assert route(path) is None
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5_000) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(api=st.sampled_from(sorted(FIELDS)), data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_any_body_gets_an_answer_or_a_400(api, data):
+    """Whatever stands in a field, the provider answers or says that it is wrong; it never breaks."""
+    path, body, fields = FIELDS[api]
+    changed = data.draw(st.dictionaries(st.sampled_from(fields), VALUES, min_size=1, max_size=3))
+    reply, simulator = run_virtual(lambda: post(path, {**body, **changed}))
+    assert reply.status in (200, 400, 404)
+    assert msgspec.json.decode(reply.body or b"{}") if b"data: " not in (reply.body or b"") else True
+    assert len(simulator.ledger.rows) == 1

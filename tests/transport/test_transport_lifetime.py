@@ -48,8 +48,8 @@ def test_a_client_works_on_two_loops_one_after_the_other():
     asyncio.run(main())
     first, second = seen
     assert first is not second
-    assert first._stack._closed
-    assert second._stack._closed
+    assert first._closed
+    assert second._closed
 
 
 def test_equal_settings_share_an_engine_and_the_last_client_closes_it():
@@ -66,7 +66,7 @@ def test_equal_settings_share_an_engine_and_the_last_client_closes_it():
         await one.close()
         assert await ask(two) == "ok"
         await two.close()
-        assert engine._stack._closed
+        assert engine._closed
         assert await ask(other) == "ok"
 
     asyncio.run(main())
@@ -306,3 +306,21 @@ def test_a_registry_has_no_engines_after_their_loops():
     """Nothing is kept for loops that are over."""
     asyncio.run(ask(async_openai(FakeProvider())))
     assert all(not table or not loop.is_closed() for loop, table in registry()._tables.items())
+
+
+def test_any_settings_can_be_compared():
+    """Upstreams and named caches hold mappings: clients that have them share engines like all others."""
+    settings = {
+        "upstreams": [{"name": "a", "base_url": "https://x.test/v1", "stands_in_for": "https://provider.test"}],
+        "caches": {"drafts": {}},
+    }
+
+    async def main():
+        provider = FakeProvider()
+        one, two, other = (async_openai(provider, **settings | more) for more in ({}, {}, {"cache": "memory"}))
+        for client in (one, two, other):
+            await ask(client)
+        assert engine_of(one._client) is engine_of(two._client)
+        assert engine_of(one._client) is not engine_of(other._client)
+
+    asyncio.run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import httpx
 import httpx2
@@ -111,7 +112,7 @@ def test_control_headers_steer_and_never_reach_the_provider():
     }
 
     async def main():
-        async with async_openai(provider, cache="memory") as client:
+        async with async_openai(provider, cache="memory", caches={"drafts": {}}) as client:
             for _ in range(2):
                 await client.responses.create(model=MODEL, input="x", extra_headers=control)
 
@@ -172,14 +173,16 @@ def test_best_of_n_with_samples_is_not_collapsed():
 
 
 def test_namespaces_do_not_share_answers():
-    """The same request in two namespaces is fetched twice."""
+    """The same request in two named caches is fetched twice; a name that is not set up is refused, nothing sent."""
     provider = FakeProvider()
 
     async def main():
-        async with async_openai(provider, cache="memory") as client:
+        async with async_openai(provider, cache="memory", caches={"a": {}, "b": {}}) as client:
             for namespace in ("a", "b", "a"):
                 headers = {"headway-namespace": namespace}
                 await client.responses.create(model=MODEL, input="x", extra_headers=headers)
+            with pytest.raises(openai.BadRequestError, match="'c'"):
+                await client.responses.create(model=MODEL, input="x", extra_headers={"headway-namespace": "c"})
 
     virtual_run(main)
     assert provider.calls == 2
@@ -200,6 +203,23 @@ def test_leaving_a_stream_ends_it_at_the_provider():
             return provider.open, provider.aborted
 
     assert virtual_run(main) == (0, 1)
+
+
+def test_losing_a_stream_ends_it_at_the_provider():
+    """A response that is dropped without being closed is ended as well, not left to its deadline."""
+    provider = FakeProvider([Step(text="a b c d e f", chunk_delay_s=1)])
+
+    async def main():
+        async with headway.async_client(handler=provider, **QUIET) as client:
+            body = {"model": MODEL, "input": "x", "stream": True}
+            response = await client.send(client.build_request("POST", HOME + "/responses", json=body), stream=True)
+            assert provider.open == 1
+            del response
+            gc.collect()
+            await asyncio.sleep(0.1)
+            return provider.open
+
+    assert virtual_run(main) == 0
 
 
 def test_cancelling_a_call_ends_it_at_the_provider():
@@ -323,6 +343,8 @@ def test_wrong_arguments_are_told_at_once():
         headway.client(family="requests")
     with pytest.raises(headway.ConfigError, match="not both"):
         headway.async_client(engine=headway.Engine(handler=FakeProvider(), **QUIET), cache=True)
+    with pytest.raises(headway.ConfigError, match="SyncEngine"):
+        headway.client(engine=headway.Engine(handler=FakeProvider(), **QUIET))
 
 
 def test_the_callers_read_timeout_bounds_silence():

@@ -20,7 +20,7 @@ WAYS = ["answer", "answer", "split", "chunks", "last", "surplus", "cut", "reset"
 PLANS = st.lists(st.tuples(st.sampled_from(WAYS), TIMES_S, st.integers(0, 80)), min_size=1, max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(callers=CALLERS, plans=PLANS, connections_max=st.integers(1, 3))
 def test_every_caller_gets_its_own_answer_or_a_typed_error(callers, plans, connections_max):
     """Whatever happens on the way: own bytes or an error, bounded connections, nothing held at the end."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
 from headway.errors import Closed, ConnectFailed, ConnectionLost, ProviderTimeout
 from headway.types import Timeouts
 
-from .helpers import JSON, Wire, always, ask, call, ok, run, stream_of
+from .helpers import JSON, ORIGIN, Wire, always, ask, call, ok, run, stream_of
 
 CHUNKED = b"HTTP/1.1 200 OK\r\n" + JSON + b"transfer-encoding: chunked\r\n\r\n"
 
@@ -68,6 +69,8 @@ def test_a_caller_that_leaves_the_line_takes_nothing_with_it():
             tasks = [asyncio.create_task(ask(upstream)) for _ in range(3)]
             await asyncio.sleep(at_s)
             tasks[1].cancel()
+            await asyncio.sleep(0)
+            assert upstream.waiting == (1 if at_s < 1 else 0)
             got = await asyncio.gather(*tasks, return_exceptions=True)
             return [type(each) for each in got], loop.time(), len(loop.connects)
 
@@ -262,6 +265,26 @@ def test_a_kept_connection_that_ends_after_a_byte_is_not_tried_again():
     assert connects == 1
 
 
+def test_two_kept_connections_that_end_under_one_request_are_an_error():
+    """Sent again, it got another kept one (it had to wait in line), which ended as well: no third time."""
+
+    async def serve(wire: Wire) -> None:
+        await wire.request()
+        await asyncio.sleep(1)
+        wire.send(ok())
+        await wire.request()
+        wire.end()
+
+    async def work(upstream, loop):
+        await ask(upstream)
+        first, second = await asyncio.gather(ask(upstream), ask(upstream))
+        return first, second, len(loop.connects)
+
+    first, second, connects = run(serve, work, connections_max=1)
+    assert isinstance(first, ConnectionLost)
+    assert (second, connects) == ((200, b"{}"), 2)
+
+
 @pytest.mark.parametrize("how", ["end", "reset"])
 def test_a_kept_connection_that_ends_while_it_is_idle_is_forgotten(how):
     """Nobody notices."""
@@ -274,6 +297,7 @@ def test_a_kept_connection_that_ends_while_it_is_idle_is_forgotten(how):
     async def work(upstream, loop):
         first = await ask(upstream)
         await asyncio.sleep(1)
+        assert upstream._ways[ORIGIN].endpoint.idle == []
         return first, upstream.idle, await ask(upstream), len(loop.connects)
 
     assert run(serve, work) == ((200, b"{}"), 0, (200, b"{}"), 2)
@@ -375,6 +399,20 @@ def test_connections_that_do_not_come_about():
     assert reply == (200, b"{}")
 
 
+def test_a_connection_that_fails_leaves_its_place_to_the_next_in_line():
+    """The second caller waits for the first one's connection, which never comes: it makes its own."""
+
+    async def work(upstream, loop):
+        loop.connect_s, loop.refusal = 1.0, OSError("no route")
+        tasks = [asyncio.create_task(ask(upstream)) for _ in range(2)]
+        await asyncio.sleep(1.5)
+        loop.refusal = None
+        first, second = await asyncio.gather(*tasks)
+        return type(first), second, loop.time()
+
+    assert run(always, work, connections_max=1) == (ConnectFailed, (200, b"{}"), 2.0)
+
+
 def test_times_are_noted_as_they_were():
     """Sent, connected, first byte; a kept connection has no time of connecting."""
 
@@ -455,7 +493,7 @@ def test_a_server_that_takes_no_more_of_a_request_has_the_idle_limit():
     assert (error.maybe_billed, at_s) == (False, 30.0)
 
 
-@pytest.mark.parametrize("how", ["answer", "end"])
+@pytest.mark.parametrize("how", ["answer", "stream", "end"])
 def test_a_server_that_answers_or_leaves_before_it_has_read_all(how):
     """An early answer counts, and the connection, in the middle of a request, does not carry another."""
 
@@ -463,21 +501,30 @@ def test_a_server_that_answers_or_leaves_before_it_has_read_all(how):
         await asyncio.sleep(1)
         if how == "answer":
             wire.send(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
+        elif how == "stream":
+            wire.send(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\n")
+            await asyncio.sleep(1)
+            wire.send(b"no")
         else:
             wire.end()
         await wire.gone()
 
     async def work(upstream, loop):
         loop.full = True
-        return await ask(upstream, call(body=b"x" * 300_000)), upstream.idle, loop.time()
+        try:
+            reply = await upstream(call(body=b"x" * 300_000))
+        except ConnectionLost as error:
+            return error, upstream.idle, loop.time()
+        at_s = loop.time()
+        return (reply.status, await reply.read()), upstream.idle, at_s
 
     got, idle, at_s = run(serve, work)
     assert (idle, at_s) == (0, 1.0)
-    if how == "answer":
-        assert got == (413, b"")
-    else:
+    if how == "end":
         assert isinstance(got, ConnectionLost)
         assert not got.maybe_billed
+    else:
+        assert got == (413, b"no" if how == "stream" else b"")
 
 
 def test_a_cancelled_upload_is_no_request():
@@ -496,3 +543,44 @@ def test_a_cancelled_upload_is_no_request():
         return upstream.busy, upstream.idle, loop.aborted
 
     assert run(serve, work) == (0, 0, 1)
+
+
+def test_a_cancelled_upload_whose_connection_breaks_leaves_no_complaint():
+    """Both at once: the error has nobody to go to, and the loop does not report it as lost."""
+    wires = []
+
+    async def serve(wire: Wire) -> None:
+        wires.append(wire)
+        await wire.gone()
+
+    async def work(upstream, loop):
+        loop.full = True
+        task = asyncio.create_task(upstream(call(body=b"x" * 300_000)))
+        await asyncio.sleep(1)
+        wires[0]._protocol.connection_lost(ConnectionResetError("reset"))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        del task
+        gc.collect()
+
+    run(serve, work)
+
+
+def test_an_end_that_comes_although_reading_is_paused_is_taken():
+    """Transports may hand on what they have decrypted already: the kept connection reads on."""
+
+    async def serve(wire: Wire) -> None:
+        await wire.request()
+        wire.send(CHUNKED + b"80000\r\n" + b"x" * 0x80000)
+        wire._protocol.data_received(b"\r\n0\r\n\r\n")
+        await wire.request()
+        wire.send(ok())
+
+    async def work(upstream, loop):
+        reply = await upstream(call(stream=True))
+        await asyncio.sleep(1)
+        assert (upstream.busy, upstream.idle) == (0, 1)
+        return len(await reply.read()), await ask(upstream), len(loop.connects)
+
+    assert run(serve, work) == (0x80000, (200, b"{}"), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headway.errors import ConfigError
-from headway.upstream.requests import endpoint_of
+from headway.upstream.requests import HEADS_MAX, LINES_MAX, endpoint_of, head_of
 
 from .helpers import Wire, always, ask, call, ok, run
 
@@ -61,6 +61,12 @@ def test_remembered_heads_are_bounded_and_never_another_calls():
     calls = [call(headers=(("x-n", str(n)),), path=f"/p{n % 3}") for n in range(300)]
     seen, _ = written(*calls)
     assert [line.split(b"x-n: ")[1].split(b"\r\n")[0] for line in seen] == [b"%d" % n for n in range(300)]
+    endpoint = endpoint_of("http://api.example")
+    assert endpoint is not None
+    for each in calls:
+        head_of(endpoint, each)
+        assert len(endpoint.heads) <= HEADS_MAX
+        assert len(endpoint.lines) <= LINES_MAX
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,35 @@ def test_broken_streams_have_no_aggregate() -> None:
     assert MESSAGES.aggregate(b"".join([START, *tool_block(0, '{"city":'), *end("tool_use")])) is None
 
 
+@pytest.mark.parametrize("events", [PLAIN, THOUGHT, TOOLS, SEARCHED], ids=["plain", "thinking", "tools", "search"])
+def test_a_message_can_be_streamed(events: list[bytes]) -> None:
+    """The events made of a stored message are judged like it, amount to it again, and the SDK accumulates it."""
+    whole = merged(events)
+    made = MESSAGES.synthesize(json.dumps(whole).encode())
+    assert made is not None
+    kinds, answer = follow(*made)
+    assert answer == follow(*events)[1]
+    assert kinds[-1] == "terminal"
+    assert merged(made) == whole
+    theirs = asyncio.run(sdk_message(b"".join(made))).to_dict()
+    assert theirs == asyncio.run(sdk_message(b"".join(events))).to_dict()
+
+
+def test_what_is_no_message_cannot_be_streamed() -> None:
+    """Errors, other shapes and broken bytes give no events."""
+    no_usage = {name: value for name, value in message(TEXT).items() if name != "usage"}
+    odd = [
+        no_usage,
+        message({"a": 1}),
+        message({"type": "text"}),
+        {"type": "error", "error": {}},
+        [],
+        {"type": "message"},
+    ]
+    for body in (b"", b"{", b"\xff", *(json.dumps(one).encode() for one in odd)):
+        assert MESSAGES.synthesize(body) is None
+
+
 async def sdk_message(sse: bytes) -> Message:
     """What the official client makes of a recorded stream."""
 

@@ -142,9 +142,12 @@ class Choice:
         if lane is None:
             lane = self.lanes[key] = Lane(self._settings.breaker)
             if len(self.lanes) > LANES_MAX:
-                idle = next((key for key, lane in self.lanes.items() if not lane.load.pending), None)
-                if idle is not None:
+                # The one that was not used for longest; with all of them busy the bound gives way to the work.
+                idle = next((old for old, other in self.lanes.items() if not other.load.pending), key)
+                if idle != key:
                     del self.lanes[idle]
+        else:
+            self.lanes.move_to_end(key)
         return Option(upstream, model, lane)
 
     # -- who can, and who should -----------------------------------------------------------------------------------

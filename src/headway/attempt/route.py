@@ -88,12 +88,13 @@ class Router:
 
         trace.on_end(ended)
         reply = await self._next(sent)
-        if upstream.key_env and reply.status >= 400 and await _refuses_us(sent, reply):
+        others = upstream.key_env or upstream.origin != call.origin  # not the client's own credential
+        if others and reply.status >= 400 and await _refuses_us(sent, reply):
             refused = True
             await reply.aclose()
             raise ConnectFailed(
-                f"upstream {upstream.name!r} refused the request with {reply.status}; check {upstream.key_env}, and "
-                f"that it serves model {chosen.model!r}"
+                f"upstream {upstream.name!r} refused the request with {reply.status}; check "
+                f"{upstream.key_env or 'whether it needs a key_env'}, and that it serves model {chosen.model!r}"
             )
         return reply
 

@@ -6,7 +6,6 @@ stands in for, and its credential goes to its own origin only. Source: FACTS sec
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +14,7 @@ from msgspec.structs import force_setattr, replace
 from headway.policy.fingerprint import tenant_of
 from headway.policy.limits import LimitSettings
 from headway.types import Call, Usage
+from headway.types.secret import Secret
 from headway.wire import model_in_path
 from headway.wire.endpoints import credential, endpoint_of
 from headway.wire.prices import Prices, Rates, Tier
@@ -32,14 +32,14 @@ _FLEX = b'"service_tier":"flex"'
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
-    """One `[[upstream]]` entry, checked. Its repr does not show the key."""
+    """One `[[upstream]]` entry, checked."""
 
     name: str
     base_url: str
     key_env: str = ""
     """The variable that holds its key. Without one the client's own credential goes along where the origin is the
     request's own, and none anywhere else."""
-    key: str = ""
+    key: Secret | None = None
     """What that variable holds."""
     stands_in_for: str = ""
     """The origin whose calls it may answer; its own where none is named."""
@@ -69,7 +69,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
         """Take the address apart once."""
         force_setattr(self, "origin", origin_of(self.base_url))
         force_setattr(self, "prefix", urlsplit(self.base_url).path.rstrip("/"))
-        force_setattr(self, "tenant", tenant_of((("authorization", self.key),)) if self.key else "")
+        force_setattr(self, "tenant", tenant_of((("authorization", self.key.reveal()),)) if self.key else "")
 
     def serves(self, call: Call) -> bool:
         """Whether it stands in for the call's origin and has its endpoint."""
@@ -93,13 +93,6 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
             return None
         input_, output = (self.input_usd or 0.0) / 1e6, (self.output_usd or 0.0) / 1e6
         return Rates(base=Tier(input=input_, cached=input_, cache_write=input_, output=output))
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Without the key."""
-        return [(name, getattr(self, name)) for name in self.__struct_fields__ if name != "key"]
-
-    def __repr__(self) -> str:
-        return f"Upstream({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
 class UpstreamPrices(Prices):
@@ -151,8 +144,8 @@ def to_upstream(call: Call, upstream: Upstream, model: str, *, flex: bool) -> Ca
         return replace(call, body=body, view=view)
     endpoint = endpoint_of(call.path)
     headers = tuple([pair for pair in call.headers if pair[0] in _CARRIED])
-    if upstream.key:
-        headers = (*headers, credential(endpoint, upstream.key))
+    if upstream.key is not None:
+        headers = (*headers, credential(endpoint, upstream.key.reveal()))
     return replace(
         call,
         origin=upstream.origin,

@@ -159,7 +159,7 @@ class Shared:
                 reply = await coming
                 await self._hand_on(lease, reply, call)
             except ProviderError as error:
-                failed = Failed(error.code, str(error), maybe_billed=error.maybe_billed)
+                failed = Failed(code=error.code, message=str(error), maybe_billed=error.maybe_billed)
                 await flights.publish(lease, [("failed", _encode(failed))])
             except HeadwayError:
                 await flights.publish(lease, [("gone", b"")])  # our own deadline, budget or end: not theirs

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from headway.cli.ask import ask
 from headway.cli.demo import demo
 from headway.cli.log import log
 from headway.cli.regions import regions
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run)
+app.command()(ask)
 app.command()(demo)
 app.command()(log)
 app.command()(regions)

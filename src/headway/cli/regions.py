@@ -23,8 +23,8 @@ _HELP = """
 Measure the upstreams of the configuration from here, and name the fastest.
 
 Sends short streamed requests (64 output tokens at most) to base_url and to
-every [[upstream]], in rounds, all at the same time within a round, after one
-request each that does not count. What it may cost is shown beforehand.
+every upstream entry, in rounds, all at the same time within a round, after
+one request each that does not count. What it may cost is shown beforehand.
 
 TTFT is the median time to the first token, +- its standard deviation.
 

@@ -11,32 +11,9 @@ from headway.attempt.upstreams import Upstream
 from headway.policy.content import ContentRule
 from headway.policy.limits import LimitSettings
 from headway.policy.presets import LIMIT_PRESETS
+from headway.types.secret import Secret
 
 __all__ = ["CacheSettings", "Secret", "Settings", "state_dir"]
-
-
-class Secret:
-    """A credential: its repr and str never show it; ask `reveal()`."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The credential itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-    __str__ = __repr__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
 
 
 class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):

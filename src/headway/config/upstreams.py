@@ -25,6 +25,7 @@ from headway.policy.content import ContentRule
 from headway.policy.limits import LimitSettings
 from headway.policy.objective import CLASSES
 from headway.policy.presets import LIMIT_PRESETS
+from headway.types.secret import Secret
 from headway.wire.endpoints import ENDPOINTS, PRESETS
 
 __all__ = ["read_rules", "read_upstreams", "with_keys"]
@@ -91,7 +92,7 @@ def with_keys(upstreams: tuple[Upstream, ...], environ: Mapping[str, str]) -> tu
 
 
 def _with_key(upstream: Upstream, environ: Mapping[str, str]) -> Upstream:
-    if not upstream.key_env or upstream.key:
+    if not upstream.key_env or upstream.key is not None:
         return upstream
     key = environ.get(upstream.key_env, "").strip()
     if not key:
@@ -101,7 +102,7 @@ def _with_key(upstream: Upstream, environ: Mapping[str, str]) -> Upstream:
         )
     if any(not 33 <= ord(char) <= 126 for char in key):
         raise ConfigError(f"environment variable {upstream.key_env} must be a printable text without white space")
-    return replace(upstream, key=key)
+    return replace(upstream, key=Secret(key))
 
 
 def _tables(value: Any, kind: str, where: str, most: int) -> list[Mapping[str, Any]]:

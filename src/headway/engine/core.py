@@ -16,6 +16,7 @@ from headway.attempt.route import target_of
 from headway.caller.cache import key_of
 from headway.config import load_settings
 from headway.engine.mapping import map_rows
+from headway.engine.prefetch import Prefetcher
 from headway.engine.stack import Stack, default_headers
 from headway.errors import Closed, ConfigError, HeadwayError
 from headway.policy.fingerprint import tenant_of
@@ -68,6 +69,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
+        self.prefetch = Prefetcher(self.send, lambda: self._open().idle)
 
     # -- one call --------------------------------------------------------------------------------------------------
 
@@ -82,6 +84,7 @@ class Engine:
         deadline_s: float | None = None,
         priority: int | Literal["low", "normal", "high"] = 0,
         tags: Tags | None = None,
+        namespace: str = "",
     ) -> Reply:
         """Make one call, streamed when the body says ``"stream": true``.
 
@@ -94,6 +97,7 @@ class Engine:
             deadline_s: Seconds from now; at most the engine's `timeout_s`.
             priority: Greater goes first; "low" is -1, "high" is 1.
             tags: Where the call belongs, for the call log.
+            namespace: The named cache to use, a table ``[caches.NAME]``.
 
         Returns:
             The reply, whatever its status. Streams stay alive until they are closed.
@@ -109,6 +113,9 @@ class Engine:
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         mode = cache or ("on" if stack.cache is not None else "off")
         call = self._call(path, data, headers, mode=mode, deadline_s=deadline_s, priority=priority, tags=tags)
+        if namespace:
+            stack.caches.space(namespace)  # an unknown one is an error, the cache on or off
+            call = replace(call, namespace=namespace)
         if key_body is not None and mode != "off" and stack.cache is not None:
             call = replace(call, key=key_of(call, key_body))
         return await stack.handle(call)
@@ -188,7 +195,7 @@ class Engine:
         tasks = list(self._background.values())
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self.prefetch.aclose(), return_exceptions=True)
         if self._stack is not None:
             await self._stack.aclose()
 

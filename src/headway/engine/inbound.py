@@ -151,7 +151,7 @@ def inbound(
         view=view,
         trace=trace,
         tenant=tenant,
-        cache_mode=control.cache or ("off" if settings.cache == "off" else "on"),
+        cache_mode=control.cache or ("on" if settings.cache != "off" or settings.caches else "off"),
         deadline_at_s=trace.started_at_s + min(control.deadline_s, settings.timeout_s),
         priority=control.priority,
         attempts_max=settings.attempts_max,

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from headway.engine.sentences import CUT, cut, failure, fault
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.types import Reply, Result, Tags, TaskLike, Trace, Usage
 from headway.wire import reader_for
@@ -191,8 +192,8 @@ async def _ask(engine: Sender, row: Row, task: TaskLike, tags: Tags, draft: _Dra
     """Send the row, and send its repairs, until an answer is accepted or there is no more to try."""
     try:
         body, key_body = task.body(row), task.key_body(row)
-    except FAULTS as fault:
-        raise InputError(_fault("body or key_body", fault)) from fault
+    except FAULTS as odd:
+        raise InputError(fault("body or key_body", odd)) from odd
     while True:
         # A repair asks about one bad answer: reusing another's would defeat it.
         cache: Literal["off"] | None = "off" if draft.repairs else None
@@ -207,20 +208,20 @@ async def _ask(engine: Sender, row: Row, task: TaskLike, tags: Tags, draft: _Dra
         assert trace is not None  # the engine's replies carry their caller's trace
         draft.taken.add(trace)
         if trace.outcome != "ok" or status >= 400:
-            draft.judge(trace.outcome or "bad_reply", _failure(task.path, status, data, trace), trace.error_code)
+            draft.judge(trace.outcome or "bad_reply", failure(task.path, status, data, trace), trace.error_code)
             return
         reader = reader_for(task.path)
         text = draft.text = reader.text(data) if reader is not None else data.decode("utf-8", "replace")
-        if trace.finish in _CUT and not task.bears_cutting:
+        if trace.finish in CUT and not task.bears_cutting:
             # Asking again would be cut again: the bound is what must change.
-            draft.judge("invalid_output", _cut(trace), "cut")
+            draft.judge("invalid_output", cut(trace), "cut")
             return
         try:
             draft.value = task.accept(text)
         except ValueError as problem:
             draft.judge("invalid_output", str(problem), "invalid_output")
-        except FAULTS as fault:
-            raise _InvalidOutput(_fault("accept", fault)) from fault
+        except FAULTS as odd:
+            raise _InvalidOutput(fault("accept", odd)) from odd
         else:
             draft.judge("ok")
             return
@@ -229,45 +230,14 @@ async def _ask(engine: Sender, row: Row, task: TaskLike, tags: Tags, draft: _Dra
         draft.repairs += 1
         try:
             body, key_body = task.repair(row, text, draft.error), None
-        except FAULTS as fault:
-            raise _InvalidOutput(_fault("repair", fault)) from fault
+        except FAULTS as odd:
+            raise _InvalidOutput(fault("repair", odd)) from odd
 
 
 class _InvalidOutput(HeadwayError):
     """An answer that the task's own code could not deal with."""
 
     code = "invalid_output"
-
-
-def _fault(method: str, fault: Exception) -> str:
-    said = f"{type(fault).__name__}: {str(fault)[:200]}"
-    return f"the task's {method} failed on this row ({said}); mend the row or the task"
-
-
-def _failure(path: str, status: int, data: bytes, trace: Trace) -> str:
-    """One sentence for an answer that is an error."""
-    reader = reader_for(path)
-    view = reader.read_answer(status, data).error if reader is not None else None
-    said = f": {view.message.rstrip('.')}" if view is not None and view.message else ""
-    model = f" for model {trace.model!r}" if trace.model else ""
-    hint = _HINTS.get(trace.outcome or "", "")
-    code = f" {trace.error_code}" if trace.error_code and trace.error_code != str(status) else ""
-    return f"{trace.upstream} answered {status}{code}{model}{said}{hint}"
-
-
-_CUT = frozenset({"length", "incomplete", "max_output_tokens"})
-
-
-def _cut(trace: Trace) -> str:
-    bound = f" of {trace.output_tokens_max} tokens" if trace.output_tokens_max else ""
-    return f"the answer was cut at its bound{bound}; raise max_output_tokens, or ask for less"
-
-
-_HINTS = {
-    "auth": "; check the API key (OPENAI_API_KEY or api_key)",
-    "billing": "; the account has no money or budget left: top it up, then run again",
-    "throttled": "; the limits were still exceeded after several tries: send less at once, or later",
-}
 
 
 def _sum(a: Usage, b: Usage) -> Usage:

@@ -16,7 +16,7 @@ import atexit
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
@@ -35,22 +35,28 @@ EXIT_S = 5.0
 class Plan:
     """What an engine is opened with: the arguments of `Engine`, checked now, used on every loop that needs one.
 
+    Two are equal when their engines would be.
+
     Raises:
         ConfigError: A setting is wrong.
     """
 
-    __slots__ = ("_config", "_given", "_handler", "key", "settings")
+    __slots__ = ("_config", "_given", "handler", "settings")
 
     def __init__(self, handler: Handler | None, config: str | Path | None, given: Mapping[str, Any]) -> None:
-        self._handler = handler
+        self.handler = handler
+        self.settings = load_settings(given, file=config)
         self._config = config
         self._given = dict(given)
-        self.settings = load_settings(given, file=config)
-        self.key = (self.settings, id(handler))  # the engine holds the handler, so its id stays its own
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plan) and other.handler is self.handler and other.settings == self.settings
+
+    __hash__ = None  # type: ignore[assignment]  # settings hold mappings
 
     def engine(self) -> Engine:
         """A new one."""
-        return Engine(handler=self._handler, config=self._config, **self._given)
+        return Engine(handler=self.handler, config=self._config, **self._given)
 
 
 class _Closable(Protocol):
@@ -115,7 +121,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._tables: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Shared]] = WeakKeyDictionary()
+        self._tables: WeakKeyDictionary[asyncio.AbstractEventLoop, list[tuple[Plan, Shared]]] = WeakKeyDictionary()
         self._background: BackgroundLoop | None = None
         self._left: list[Any] = []
         self.generation = 0
@@ -130,12 +136,15 @@ class Registry:
                 # A loop that was closed without its generators takes its engines with it here.
                 for other in [other for other in self._tables if other.is_closed()]:
                     del self._tables[other]
-                table = self._tables[loop] = {}
-        shared = table.get(plan.key)  # only its own loop's thread touches a table
-        if shared is None:
-            shared = table[plan.key] = Shared(plan.engine(), forget=partial(table.pop, plan.key, None))
-        else:
+                table = self._tables[loop] = []
+        # From here on only this loop's thread touches the table, which has as many entries as there are settings.
+        shared = next((shared for known, shared in table if known == plan), None)
+        if shared is not None:
             shared.users += 1
+            return shared
+        shared = Shared(plan.engine(), forget=lambda: table.remove(entry))
+        entry = (plan, shared)
+        table.append(entry)
         return shared
 
     def background(self) -> BackgroundLoop:

@@ -96,7 +96,7 @@ def targets_of(settings: Settings, model: str) -> list[Target]:
         ConfigError: There is nothing to compare.
     """
     origin = target_of(settings.base_url, "")[0]
-    key = settings.api_key.reveal() if settings.api_key is not None else ""
+    key = settings.api_key
     targets = []
     if not any(upstream.origin == origin and not upstream.key_env for upstream in settings.upstreams):
         targets.append(Target(upstream=Upstream(name="base_url", base_url=settings.base_url, key=key), model=model))

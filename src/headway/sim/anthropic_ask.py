@@ -115,7 +115,7 @@ def _ttl_s(holder: dict[str, Any]) -> int:
     control = holder.get("cache_control")
     if not isinstance(control, dict):
         return 0
-    ttl = control.get("ttl", "5m")
+    ttl = str(control.get("ttl", "5m"))
     if control.get("type") != "ephemeral" or ttl not in _TTL_S:
         raise invalid("cache_control: Input should be {'type': 'ephemeral'} with a ttl of '5m' or '1h'")
     return _TTL_S[ttl]

@@ -40,7 +40,7 @@ def read_contents(raw: bytes, deployment: str) -> Ask:
     system = _said(body.get("systemInstruction"))
     config = _camel(map_at(body, "generationConfig"))
     calling = _camel(map_at(_camel(map_at(body, "toolConfig")), "functionCallingConfig"))
-    allowed = calling.get("allowedFunctionNames")
+    allowed = _list(calling, "allowedFunctionNames")
     schema = config.get("responseJsonSchema") or config.get("responseSchema")
     return Ask(
         api="contents",
@@ -72,7 +72,7 @@ def _camel(message: Any) -> dict[str, Any]:
 def _turn(content: Any) -> Turn:
     if not isinstance(content, dict) or content.get("role", "user") not in ("user", "model", "function"):
         raise invalid("Please use a valid role: user, model.", "contents")
-    answered = any("functionResponse" in _camel(part) for part in content.get("parts") or ())
+    answered = any("functionResponse" in _camel(part) for part in _list(content, "parts"))
     role = "tool" if answered else "assistant" if content.get("role") == "model" else "user"
     return Turn(role, _said(content))
 
@@ -80,7 +80,7 @@ def _turn(content: Any) -> Turn:
 def _said(content: Any) -> str:
     """The text of a content's parts; a function's response is the JSON it is."""
     found = []
-    for part in map(_camel, content.get("parts") or () if isinstance(content, dict) else ()):
+    for part in map(_camel, _list(content, "parts")):
         if isinstance(part.get("text"), str):
             found.append(part["text"])
         elif isinstance(response := part.get("functionResponse"), dict):
@@ -88,9 +88,14 @@ def _said(content: Any) -> str:
     return "\n".join(found)
 
 
+def _list(holder: Any, key: str) -> list[Any]:
+    value = holder.get(key) if isinstance(holder, dict) else None
+    return value if isinstance(value, list) else []
+
+
 def _functions(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for tool in body.get("tools") or ():
-        for function in map(_camel, _camel(tool).get("functionDeclarations") or ()):
+    for tool in _list(body, "tools"):
+        for function in map(_camel, _list(_camel(tool), "functionDeclarations")):
             if isinstance(function.get("name"), str):
                 schema = function.get("parametersJsonSchema") or map_at(function, "parameters")
                 described = str(function.get("description") or "")

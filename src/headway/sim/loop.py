@@ -14,7 +14,7 @@ import contextvars
 import selectors
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sized
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -29,6 +29,10 @@ START_WALL_S: Final = 1_767_225_600.0
 """2026-01-01T00:00:00Z: where calendar time starts unless another start is asked for."""
 
 
+_ROUNDS_MAX: Final = 100
+"""Rounds of nothing but timers in one moment, until time moves on by its smallest step."""
+
+
 class VirtualDeadlock(RuntimeError):
     """Every task waits and no timer is set: nothing can ever happen again."""
 
@@ -40,6 +44,8 @@ class _Selector(selectors.SelectSelector):
         super().__init__()
         self.now_us = now_us
         self.deadlock: Callable[[], VirtualDeadlock] | None = None
+        self.ready: Sized = ()
+        self._rounds = 0
         self._own = True
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -57,6 +63,14 @@ class _Selector(selectors.SelectSelector):
             raise self.deadlock() if self.deadlock else VirtualDeadlock("nothing is due")
         if timeout > 0:
             self.now_us += max(1, round(timeout * 1_000_000))
+            self._rounds = 0
+        elif not self.ready:
+            # Nothing but timers that are due: one that rings a hair too early for whoever set it, by the sums of
+            # floats, and is set again for the same moment, would hold time for ever.
+            self._rounds += 1
+            if self._rounds > _ROUNDS_MAX:
+                self.now_us += 1
+                self._rounds = 0
         return []
 
 
@@ -78,6 +92,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._virtual = _Selector(0)
         super().__init__(self._virtual)
         self._virtual.deadlock = self._deadlock
+        self._virtual.ready = self._ready  # type: ignore[attr-defined]  # the loop's own queue of callbacks
         self._clock_resolution = 1e-6  # what lies within the clock's step is due
         self._start_wall_s = start_wall_s
         self._owner: int | None = None

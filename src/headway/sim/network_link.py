@@ -19,6 +19,7 @@ __all__ = ["WINDOW_BYTES", "Link"]
 WINDOW_BYTES: Final = 256 * 1024
 """What is on its way or waits for its reader at most, as the kernels' buffers do; more stays with the writer."""
 
+_STEP_S: Final = 5e-7  # the loop's clock goes in whole microseconds: what is due then may be a hair later by sums
 _READ_BYTES_MAX: Final = 256 * 1024  # asyncio's own: what one `data_received` gets
 
 
@@ -146,7 +147,7 @@ class Link:
     def _arrive(self) -> None:
         self._timer = None
         now_s = self._loop.time()
-        while self._wire and self._wire[0][0] <= now_s:
+        while self._wire and self._wire[0][0] <= now_s + _STEP_S:
             _, data = self._wire.popleft()
             self._wire_bytes -= len(data)
             if data:
@@ -163,7 +164,7 @@ class Link:
         if self._dead or self.target.deaf:
             return
         now_s = self._loop.time()
-        if now_s < self._next_at_s:
+        if now_s < self._next_at_s - _STEP_S:
             return  # a timer for it is set
         size = min(len(self._here), self._piece_bytes())
         if size:

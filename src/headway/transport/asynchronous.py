@@ -54,6 +54,8 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
     ) -> None:
         if engine is not None and (handler is not None or config is not None or settings):
             raise ConfigError("give a transport either an engine or settings for one, not both")
+        if engine is not None and not isinstance(engine, Engine):
+            raise ConfigError(f"an async transport takes a headway.Engine, not {type(engine).__name__}")
         self._door = Door(family_of(family))
         self._engine = engine
         self._handler = handler

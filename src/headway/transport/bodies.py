@@ -77,8 +77,13 @@ class AsyncBody:
 
 
 def _close(reply: Reply) -> None:
-    task = asyncio.ensure_future(reply.aclose())
-    task.add_done_callback(lambda _: task)  # held until it is done
+    asyncio.ensure_future(reply.aclose()).add_done_callback(_seen)
+
+
+def _seen(task: asyncio.Future[None]) -> None:
+    """Nobody waits for it: its error, if any, is not news."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Bridge:

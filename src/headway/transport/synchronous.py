@@ -52,6 +52,8 @@ class Transport(httpx2.BaseTransport):
     ) -> None:
         if engine is not None and (handler is not None or config is not None or settings):
             raise ConfigError("give a transport either an engine or settings for one, not both")
+        if engine is not None and not isinstance(engine, SyncEngine):
+            raise ConfigError(f"a sync transport takes a headway.SyncEngine, not {type(engine).__name__}")
         self._door = Door(family_of(family))
         self._engine = engine
         self._handler = handler

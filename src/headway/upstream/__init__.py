@@ -6,8 +6,9 @@
 when the first byte came, who is at fault when it fails.
 """
 
+from headway.types import Timeouts
 from headway.upstream.client import Upstream
 from headway.upstream.headers import end_to_end
 from headway.upstream.inprocess import InProcess
 
-__all__ = ["InProcess", "Upstream", "end_to_end"]
+__all__ = ["InProcess", "Timeouts", "Upstream", "end_to_end"]

@@ -30,7 +30,7 @@ class Endpoint:
         authority: What stands in the `host` header.
     """
 
-    __slots__ = ("authority", "heads", "host", "idle", "origin", "port", "tls")
+    __slots__ = ("authority", "heads", "host", "idle", "lines", "origin", "port", "tls")
 
     def __init__(self, origin: str, host: str, port: int, *, tls: bool, authority: bytes) -> None:
         self.origin = origin
@@ -42,6 +42,8 @@ class Endpoint:
         """The last one was used last."""
         self.heads: dict[tuple[int, str, str], tuple[Headers, bytes]] = {}
         """Encoded heads, by what they were made of; see `requests.head_of`."""
+        self.lines: dict[tuple[str, str], bytes] = {}
+        """Encoded headers."""
 
 
 class Pool:

@@ -15,6 +15,9 @@ __all__ = ["check", "endpoint_of", "head_of"]
 HEADS_MAX = 64
 """Heads kept for an endpoint; the calls of one client share theirs but for the length."""
 
+LINES_MAX, LINE_BYTES_MAX = 256, 2048
+"""Header lines kept for an endpoint: where each call has headers of its own, most of their lines are still the same."""
+
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _PATH = re.compile(r"/[\x21-\x7e]*")
@@ -46,13 +49,13 @@ def head_of(endpoint: Endpoint, call: Call) -> bytes:
     """The request's head, blank line included. Raises `ConfigError`, which names a bad header but not its value."""
     key = (id(call.headers), call.path, call.method)
     known = endpoint.heads.get(key)
-    if known is not None and known[0] is call.headers:
+    if known is not None:
         head = known[1]
     else:
         head = _encode(endpoint, call)
         if len(endpoint.heads) >= HEADS_MAX:
             endpoint.heads.clear()
-        endpoint.heads[key] = (call.headers, head)  # holds the tuple, so that its id stays its own
+        endpoint.heads[key] = (call.headers, head)  # it holds the tuple, so that no other gets its id
     length = len(call.body)
     if length or call.method in _WITH_BODY:
         return b"%bcontent-length: %d\r\n\r\n" % (head, length)
@@ -61,34 +64,52 @@ def head_of(endpoint: Endpoint, call: Call) -> bytes:
 
 def check(call: Call) -> None:
     """Raise `ConfigError` where the request would break out of its lines, as a line break in a header does."""
-    if not _TOKEN.fullmatch(call.method):
-        raise ConfigError(f"the method {call.method!r} is no HTTP method; use one like POST")
-    if _CONTROL.search(call.path):
-        raise ConfigError("the path holds a line break or a control character; percent-encode it")
-    for name, value in call.headers:
-        if not _TOKEN.fullmatch(name):
-            raise ConfigError(f"the header name {name!r} is not allowed in HTTP; use letters, digits and hyphens")
-        if not _VALUE.fullmatch(value):
-            raise ConfigError(
-                f"the value of the header {name!r} holds a line break, a control character or one outside Latin-1; "
-                "take it out"
-            )
+    _target(call)
+    for header in call.headers:
+        _line(header)
 
 
 def _encode(endpoint: Endpoint, call: Call) -> bytes:
-    check(call)
-    path = call.path
+    lines, known = [], endpoint.lines
+    for header in call.headers:
+        line = known.get(header)
+        if line is None:
+            line = _line(header)
+            if len(known) >= LINES_MAX:
+                known.clear()
+            if len(line) <= LINE_BYTES_MAX:
+                known[header] = line
+        lines.append(line)
+    if b"" in lines:  # there may be a `connection` among them: what that names is for one connection alone, too
+        options = [value.lower().split(",") for name, value in call.headers if name.lower() == "connection"]
+        named = {option.strip() for each in options for option in each}
+        pairs = zip(call.headers, lines, strict=True)
+        lines = [line for (name, _), line in pairs if name.lower() not in named]
+    # What is read must not be compressed.
+    return b"%bhost: %b\r\n%baccept-encoding: identity\r\n" % (_target(call), endpoint.authority, b"".join(lines))
+
+
+def _target(call: Call) -> bytes:
+    """The request line, with what it cannot hold percent-encoded and without a fragment."""
+    method, path = call.method, call.path
+    if not _TOKEN.fullmatch(method):
+        raise ConfigError(f"the method {method!r} is no HTTP method; use one like POST")
     if not _PATH.fullmatch(path) or "#" in path:
+        if _CONTROL.search(path):
+            raise ConfigError("the path holds a line break or a control character; percent-encode it")
         path = quote(path.partition("#")[0], safe=_ASCII)
         path = path if path.startswith("/") else f"/{path}"
-    named: set[str] = set()
-    for name, value in call.headers:
-        if name.lower() == "connection":  # what it names is for this connection alone, too
-            named.update(option.strip().lower() for option in value.split(","))
-    lines = [f"{call.method} {path} HTTP/1.1\r\nhost: ".encode("ascii"), endpoint.authority, b"\r\n"]
-    for name, value in call.headers:
-        lower = name.lower()
-        if lower not in HOP_BY_HOP and lower not in named:
-            lines.append(f"{name}: {value}\r\n".encode("latin-1"))
-    lines.append(b"accept-encoding: identity\r\n")  # what is read must not be compressed
-    return b"".join(lines)
+    return f"{method} {path} HTTP/1.1\r\n".encode("ascii")
+
+
+def _line(header: tuple[str, str]) -> bytes:
+    """A header's line; b"" for one that is not handed on."""
+    name, value = header
+    if not _TOKEN.fullmatch(name):
+        raise ConfigError(f"the header name {name!r} is not allowed in HTTP; use letters, digits and hyphens")
+    if not _VALUE.fullmatch(value):
+        raise ConfigError(
+            f"the value of the header {name!r} holds a line break, a control character or one outside Latin-1; "
+            "take it out"
+        )
+    return b"" if name.lower() in HOP_BY_HOP else f"{name}: {value}\r\n".encode("latin-1")

@@ -14,6 +14,7 @@ from headway.wire.anthropic_messages_body import ADMISSIBLE, blocks_ok, decode_b
 from headway.wire.anthropic_messages_merge import merge
 from headway.wire.anthropic_messages_request import read_prompt, strip_markers, tool_of_the_server
 from headway.wire.anthropic_messages_stream import MessagesStream
+from headway.wire.anthropic_messages_synthesize import message_events
 from headway.wire.base import StreamReader
 from headway.wire.decoding import count_or_none
 from headway.wire.json_reader import JsonReader
@@ -90,6 +91,10 @@ class AnthropicMessages(JsonReader):
     def aggregate(self, sse: bytes) -> bytes | None:
         """See `Reader.aggregate`: the deltas merged into a ``message``."""
         return merge(sse)
+
+    def synthesize(self, body: bytes, *, usage: bool = False) -> list[bytes] | None:
+        """See `Reader.synthesize`. Usage is always in these streams."""
+        return message_events(body)
 
     def _strip_markers(self, tree: dict[str, Any]) -> None:
         strip_markers(tree)
