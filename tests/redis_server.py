@@ -28,7 +28,9 @@ class RedisServer:
     def start(self) -> None:
         """Start it, empty; returns when it answers."""
         command = ["redis-server", "--port", "0", "--unixsocket", f"{self.home}/s", "--save", "", "--appendonly", "no"]
-        self._process = subprocess.Popen([*command, "--dir", str(self.home)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            [*command, "--dir", str(self.home)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         until_s = time.monotonic() + 10
         import redis
 

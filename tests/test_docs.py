@@ -28,6 +28,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 WRITE = "run: python tests/test_docs.py --write"
 COMMANDS = ("run", "demo", "log", "regions", "sim")
+GROUPS = ("cache",)
 GIVEN = {"simulator.md": ("openai",)}
 """Packages that a page's code takes as imported."""
 
@@ -215,13 +216,14 @@ def test_the_example_settings_file_is_accepted(tmp_path):
 def test_the_command_lines_help_is_current():
     """docs/cli.md holds the help of every command as it is printed."""
     text = (DOCS / "cli.md").read_text("utf-8")
-    assert [match[2] for match in _HELP.finditer(text)] == ["", *COMMANDS]
+    assert [match[2] for match in _HELP.finditer(text)] == ["", *COMMANDS, *GROUPS]
     assert text == cli_page(text), f"docs/cli.md is not current; {WRITE}"
 
 
 def test_every_command_has_its_section():
     """A command that is added to the app is missed in docs/cli.md."""
     assert tuple(command.callback.__name__ for command in app.registered_commands) == COMMANDS
+    assert tuple(group.name for group in app.registered_groups) == GROUPS
 
 
 # -- links and house rules ---------------------------------------------------------------------------------------------

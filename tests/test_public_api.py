@@ -33,6 +33,7 @@ PUBLIC = [
     "Transport",
     "Usage",
     "async_client",
+    "cached",
     "client",
 ]
 

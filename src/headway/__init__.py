@@ -28,6 +28,7 @@ from headway.errors import (
 if TYPE_CHECKING:
     from headway.config import Settings
     from headway.engine import Engine, SyncEngine
+    from headway.engine.memo import cached
     from headway.prompts.task import Task
     from headway.transport import AsyncTransport, Transport, async_client, client
     from headway.types import Call, Handler, Reply, Result, Tags, Usage
@@ -60,6 +61,7 @@ __all__ = [
     "Transport",
     "Usage",
     "async_client",
+    "cached",
     "client",
 ]
 
@@ -67,6 +69,7 @@ _HOME = {
     "Engine": "headway.engine",
     "SyncEngine": "headway.engine",
     "Settings": "headway.config",
+    "cached": "headway.engine.memo",
     "Task": "headway.prompts.task",
     **dict.fromkeys(("AsyncTransport", "Transport", "async_client", "client"), "headway.transport"),
     **dict.fromkeys(("Call", "Handler", "Reply", "Result", "Tags", "Usage"), "headway.types"),

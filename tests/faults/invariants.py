@@ -24,7 +24,15 @@ HALF_A_MOMENT_S = 1e-6
 
 def violations(record: Record) -> list[str]:
     """Every broken invariant of a run; [] if all is well."""
-    checks = (one_end_each, bytes_of_one_attempt, booked_as_seen, within_budgets, billed_as_said, nothing_too_late, rest)
+    checks = (
+        one_end_each,
+        bytes_of_one_attempt,
+        booked_as_seen,
+        within_budgets,
+        billed_as_said,
+        nothing_too_late,
+        rest,
+    )
     return list(chain.from_iterable(check(record) for check in checks))
 
 

@@ -155,7 +155,7 @@ class _World:
         """Refreshes in the background may take what a call may take."""
         until_s = self.loop.time() + self.scenario.engine["timeout_s"] + SETTLE_S
         await asyncio.sleep(SETTLE_S)
-        while engine._background and self.loop.time() < until_s:
+        while engine._background and self.loop.time() < until_s:  # noqa: ASYNC110 - virtual time costs nothing
             await asyncio.sleep(SETTLE_S)
 
     async def _call(self, engine: headway.Engine, got: Got) -> None:

@@ -2,7 +2,7 @@
 
 An environment holds the SDK, Headway and pytest at the versions of `constraints-<name>.txt`. It is built once, under
 `.venvs/`, and again when what it was built from changes. Without a package registry these tests are skipped, except
-under `make integration`. By hand: ``.venvs/openai-*/bin/python -m pytest --confcutdir tests/integration <file>``.
+under `make integration` and in CI. By hand: ``.venvs/openai-*/bin/python -m pytest --confcutdir tests/integration <file>``.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def test_sdk(name, runs):
     try:
         done = runs[name].result()
     except NoRegistry as why:
-        if os.environ.get("SDKS_REQUIRED"):
+        if os.environ.get("SDKS_REQUIRED") or os.environ.get("CI"):
             raise
         pytest.skip(str(why))
     assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]

@@ -89,7 +89,9 @@ def test_what_is_too_large_or_over_is_not_stored(redis_url):
         assert client.keys() == [b"hw:3:e:faq:" + b"good".hex().encode()]
 
 
-@pytest.mark.parametrize("value", [b"", b"\x00nonsense", b"\x01nonsense", b"\x09x", b"\x01" + b"\x28\xb5\x2f\xfd\xa0\xff\xff\xff\x7f"])
+@pytest.mark.parametrize(
+    "value", [b"", b"\x00nonsense", b"\x01nonsense", b"\x09x", b"\x01" + b"\x28\xb5\x2f\xfd\xa0\xff\xff\xff\x7f"]
+)
 def test_nonsense_in_redis_is_a_miss(redis_url, value):
     """Somebody else's bytes, or a frame that claims to be 2 GB, cost a miss and nothing else."""
     with redis.Redis.from_url(redis_url) as client:

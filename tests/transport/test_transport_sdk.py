@@ -316,6 +316,22 @@ def test_groq_takes_the_older_family():
     assert provider.seen[0].path == "/openai/v1/chat/completions"
 
 
+def test_transports_fit_clients_that_people_build_themselves():
+    """`AsyncTransport` and `Transport` are transports like any other, beside the client's own settings."""
+    provider = FakeProvider()
+    body = {"model": MODEL, "input": "x"}
+
+    async def main():
+        transport = headway.AsyncTransport(handler=provider, **QUIET)
+        async with httpx2.AsyncClient(transport=transport, base_url=HOME, timeout=None, headers={"x-a": "1"}) as client:
+            return (await client.post("/responses", json=body)).status_code
+
+    assert virtual_run(main) == 200
+    with httpx2.Client(transport=headway.Transport(handler=provider, **QUIET), base_url=HOME, timeout=None) as client:
+        assert client.post("/responses", json=body).status_code == 200
+    assert ("x-a", "1") in provider.seen[0].headers
+
+
 def test_an_engine_may_be_shared_explicitly():
     """`engine=` uses that engine, and leaves it open."""
     provider = FakeProvider()

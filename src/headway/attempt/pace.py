@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from math import inf
 
 from headway.errors import Overloaded
 from headway.policy.limits import Charge, Limits, LimitSettings
@@ -21,7 +22,7 @@ RETRY_BONUS = 0.5
 class _Waiter:
     __slots__ = ("booked", "charge", "entered_at_s", "future", "tokens")
 
-    def __init__(self, tokens: float, future: asyncio.Future[None], entered_at_s: float) -> None:
+    def __init__(self, tokens: Tokens, future: asyncio.Future[None], entered_at_s: float) -> None:
         self.tokens = tokens
         self.future = future
         self.entered_at_s = entered_at_s
@@ -40,13 +41,13 @@ class Lane:
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
 
-    def admit(self, tokens: float, now_s: float) -> Charge | None:
+    def admit(self, tokens: Tokens, now_s: float) -> Charge | None:
         """Be charged and go at once; None where there is a wait."""
-        if self.queue or self.limits.wait_s(tokens, now_s) > 0.0:
+        if self.queue or self.limits.wait_s(tokens[0], now_s, tokens[1], tokens[2]) > 0.0:
             return None
-        return self.limits.charge(tokens, now_s)
+        return self.limits.charge(tokens[0], now_s, tokens[1], tokens[2])
 
-    async def enter(self, tokens: float, priority: float, deadline_at_s: float, trace: Trace) -> Charge:
+    async def enter(self, tokens: Tokens, priority: float, deadline_at_s: float, trace: Trace) -> Charge:
         """Wait for a turn and be charged for it. Cancelled while waiting: the place or the charge is given back."""
         waiter = _Waiter(tokens, self._loop.create_future(), self._loop.time())
         if not self.queue.push(waiter, priority=priority, deadline_at_s=deadline_at_s):
@@ -97,12 +98,13 @@ class Lane:
             self._timer = None
         while (waiter := self.queue.peek()) is not None:
             now_s = self._loop.time()
-            wait_s = self.limits.wait_s(waiter.tokens, now_s)
+            whole, prompt, answer_max = waiter.tokens
+            wait_s = self.limits.wait_s(whole, now_s, prompt, answer_max)
             if wait_s > 0.0:
                 self._timer = self._loop.call_at(now_s + wait_s, self._pump)
                 return
             self.queue.pop()
-            waiter.charge = self.limits.charge(waiter.tokens, now_s)
+            waiter.charge = self.limits.charge(whole, now_s, prompt, answer_max)
             if not waiter.future.done():
                 waiter.future.set_result(None)
 
@@ -138,6 +140,9 @@ class Pace:
         def leave(trace: Trace) -> None:
             if trace.sent_at_s is None:
                 lane.limits.refund(charge, loop.time())
+            else:
+                lane.limits.ended(charge, trace.usage, trace.ended_at_s or loop.time())
+            if lane.queue:
                 lane.wake()
 
         trace.on_end(leave)
@@ -190,9 +195,14 @@ class Pace:
                 return
 
 
-def tokens_estimate(view: RequestView) -> float:
+Tokens = tuple[float, float, float]
+"""What a request may take: of one bucket for all tokens; and where they are apart, its prompt, and its answer at most."""
+
+
+def tokens_estimate(view: RequestView) -> Tokens:
     """What the provider charges before it knows: max(max_tokens, an estimate from the characters).
 
     Source: FACTS section 2 (OpenAI's pre-charge). What it really charges is learned from there.
     """
-    return float(max(view.output_tokens_max or 0, view.input_tokens, 1))
+    bound, prompt = view.output_tokens_max, view.input_tokens
+    return float(max(bound or 0, prompt, 1)), float(prompt), inf if bound is None else float(bound)

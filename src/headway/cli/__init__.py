@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from headway.cli.ask import ask
+from headway.cli.cache import cache
 from headway.cli.demo import demo
 from headway.cli.log import log
 from headway.cli.regions import regions
@@ -36,6 +37,7 @@ app.command()(demo)
 app.command()(log)
 app.command()(regions)
 app.command()(sim)
+app.add_typer(cache, name="cache")
 
 
 @app.callback(invoke_without_command=True)

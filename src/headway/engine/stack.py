@@ -77,8 +77,9 @@ class Stack:
         # -- attempt layers
         self._pace = Pace(self._upstream, settings.limit_settings(), settings.queue_max)
         attempt: Handler = priced(self._pace, settings, self._prices)
+        self._cap: SpendCap | None = None
         if settings.budget_usd is not None or settings.budget_tokens is not None:
-            cap = SpendCap(
+            cap = self._cap = SpendCap(
                 dollars_max=inf if settings.budget_usd is None else settings.budget_usd,
                 tokens_max=inf if settings.budget_tokens is None else settings.budget_tokens,
             )
@@ -99,6 +100,16 @@ class Stack:
     def new_trace(self, kind: Literal["call", "attempt"]) -> Trace:
         """A trace that starts now."""
         return Trace(kind, f"{self._rng.getrandbits(64):016x}", self._loop.time(), self._wall_s())
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is room for what nobody waits for: a cache, no queue, and half the budget left."""
+        cap = self._cap
+        spent = cap is not None and (
+            cap.dollars_spent + cap.dollars_reserved > cap.dollars_max / 2
+            or cap.tokens_spent + cap.tokens_reserved > cap.tokens_max / 2
+        )
+        return self.cache is not None and not spent and not any(len(lane.queue) for lane in self._pace.lanes.values())
 
     def snapshot(self) -> dict[str, Any]:
         """See `Engine.snapshot`."""

@@ -13,7 +13,8 @@ Source: FACTS section 2 (reset is the time to *full*; the arithmetic of the 429 
 from __future__ import annotations
 
 from math import inf, log
-from typing import NamedTuple
+
+import msgspec
 
 __all__ = ["Bucket", "Mark"]
 
@@ -23,7 +24,7 @@ _SAME_LIMIT = 0.02
 _SHARE_MIN, _SHARE_CUT, _SHARE_GAIN_PER_S, _CUT_GAP_S = 0.05, 0.9, 0.02, 0.25
 
 
-class Mark(NamedTuple):
+class Mark(msgspec.Struct, frozen=True, gc=False):
     """Where the bucket stood right after a charge; what came later is measured against it."""
 
     charged: float

@@ -86,6 +86,11 @@ class Limits:
         limit = self.requests.limit
         return None if limit is None else limit * 60.0 / self.requests.window_s
 
+    @property
+    def apart(self) -> bool:
+        """Whether this provider counts input and output apart, as far as it has said."""
+        return self.input_tokens.limit is not None or self.output_tokens.limit is not None
+
     def wait_s(
         self, tokens_estimate: float, now_s: float, input_tokens: float = 0.0, output_tokens_max: float = 0.0
     ) -> float:
@@ -95,9 +100,8 @@ class Limits:
             wait_s = max(wait_s, self.requests.wait_s(1.0, now_s))
         if self.tokens.limit is not None:
             wait_s = max(wait_s, self.tokens.wait_s(tokens_estimate * self.charge_ratio, now_s))
-        if self.input_tokens.limit is not None:
+        if self.apart:
             wait_s = max(wait_s, self.input_tokens.wait_s(input_tokens * self.input_ratio, now_s))
-        if self.output_tokens.limit is not None:
             wait_s = max(wait_s, self.output_tokens.wait_s(self._output(output_tokens_max), now_s))
         return wait_s
 
@@ -193,6 +197,8 @@ class Limits:
             self._learn_charge(charge, float(readings.tokens.remaining), now_s - age_s)
         _observe(self.requests, charge.request_mark, readings.requests, age_s, now_s)
         _observe(self.tokens, charge.token_mark, readings.tokens, age_s, now_s)
+        if readings.input_tokens is readings.output_tokens:
+            return  # neither: most providers have one bucket for both
         _observe(self.input_tokens, charge.input_mark, readings.input_tokens, age_s, now_s)
         # What is still to come of all answers under way is charged here, and not yet there.
         _observe(self.output_tokens, charge.output_mark, readings.output_tokens, age_s, now_s, less=max(0.0, self._due))

@@ -7,11 +7,10 @@ from typing import Any, Final
 import msgspec
 
 from headway.types import Usage
-from headway.wire.decoding import UNREADABLE, count_or_none
+from headway.wire.decoding import UNREADABLE
 
 __all__ = ["arguments_ok", "has_text", "text_of", "usage_of"]
 
-_NONE: Final[dict[str, Any]] = {}
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -19,18 +18,28 @@ def usage_of(usage: Any) -> Usage | None:
     """Usage by either format's field names (``prompt_tokens``, ``input_tokens``); None if it is no object."""
     if type(usage) is not dict:
         return None
-    chat = "prompt_tokens" in usage
-    read = usage.get("prompt_tokens_details" if chat else "input_tokens_details")
-    written = usage.get("completion_tokens_details" if chat else "output_tokens_details")
-    read = read if type(read) is dict else _NONE
-    written = written if type(written) is dict else _NONE
+    if "prompt_tokens" in usage:
+        read, written = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+        inputs, outputs = usage["prompt_tokens"], usage.get("completion_tokens")
+    else:
+        read, written = usage.get("input_tokens_details"), usage.get("output_tokens_details")
+        inputs, outputs = usage.get("input_tokens"), usage.get("output_tokens")
+    cached = cache_write = reasoning = 0
+    if type(read) is dict:
+        cached, cache_write = _count(read.get("cached_tokens")), _count(read.get("cache_write_tokens"))
+    if type(written) is dict:
+        reasoning = _count(written.get("reasoning_tokens"))
     return Usage(
-        input_tokens=count_or_none(usage.get("prompt_tokens" if chat else "input_tokens")) or 0,
-        cached_tokens=count_or_none(read.get("cached_tokens")) or 0,
-        cache_write_tokens=count_or_none(read.get("cache_write_tokens")) or 0,
-        output_tokens=count_or_none(usage.get("completion_tokens" if chat else "output_tokens")) or 0,
-        reasoning_tokens=count_or_none(written.get("reasoning_tokens")) or 0,
+        input_tokens=_count(inputs),
+        cached_tokens=cached,
+        cache_write_tokens=cache_write,
+        output_tokens=_count(outputs),
+        reasoning_tokens=reasoning,
     )
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int and value > 0 else 0
 
 
 def arguments_ok(arguments: Any) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 from math import isfinite
 from typing import Final
 
@@ -21,7 +22,7 @@ from headway.types import Headers
 __all__ = ["LimitReading", "RateSnapshot", "duration_s", "read_limits"]
 
 
-class LimitReading(msgspec.Struct, frozen=True, kw_only=True):
+class LimitReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One bucket as the provider last saw it; None where it did not say."""
 
     limit: int | None = None
@@ -145,6 +146,9 @@ def duration_s(text: str) -> float | None:
     return None if bare is None or bare < 0 else bare
 
 
+_short_duration_s = lru_cache(maxsize=1024)(duration_s)  # resets come back: most requests take about as much
+
+
 def _part_s(number: str, unit: str) -> float:
     return float(number) * (0.001 if unit == "ms" or unit.startswith("milli") else _UNIT_S[unit[0]])
 
@@ -152,9 +156,8 @@ def _part_s(number: str, unit: str) -> float:
 def _reading(limit: str | None, remaining: str | None, reset: str | None) -> LimitReading:
     if limit is None and remaining is None and reset is None:
         return _NOTHING
-    return LimitReading(
-        limit=_count(limit), remaining=_count(remaining), reset_s=None if reset is None else duration_s(reset)
-    )
+    reset_s = None if reset is None else _short_duration_s(reset) if len(reset) <= 32 else duration_s(reset)
+    return LimitReading(limit=_count(limit), remaining=_count(remaining), reset_s=reset_s)
 
 
 def _minute_reading(
@@ -173,9 +176,11 @@ def _minute_reading(
 
 
 def _number(text: str | None) -> float | None:
-    if text is None or not _NUMBER.fullmatch(text.strip()):
+    if text is None:
         return None
-    return float(text)
+    if text.isdecimal() and len(text) <= _DIGITS_MAX:
+        return float(text)
+    return float(text) if _NUMBER.fullmatch(text.strip()) else None
 
 
 def _count(text: str | None) -> int | None:

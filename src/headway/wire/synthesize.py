@@ -138,7 +138,5 @@ def _part_events(events: _Events, where: dict[str, Any], part: dict[str, Any]) -
     events.add(f"{name}.delta", **where, delta=text, **logprobs)
     events.add(f"{name}.done", **where, **{field: text}, **logprobs)
     for at, annotation in enumerate(part.get("annotations") or ()):
-        events.add(
-            "response.output_text.annotation.added", **where, annotation_index=at, annotation=annotation
-        )
+        events.add("response.output_text.annotation.added", **where, annotation_index=at, annotation=annotation)
     events.add("response.content_part.done", **where, part=part)
