@@ -101,7 +101,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def redis_url(redis_server: RedisServer) -> Iterator[str]:
+def redis_url(redis_server: RedisServer) -> str:
     """The address of an empty server."""
     redis_server.flush()
-    yield redis_server.url
+    return redis_server.url

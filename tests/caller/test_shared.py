@@ -200,7 +200,7 @@ def test_a_flight_that_nobody_wants_ends(redis_url):
         led = await leader.send(PATH, STREAM)
         await anext(led)
         await led.aclose()
-        while provider.open:
+        while provider.open:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         return leader.snapshot()["in_flight"]

@@ -65,7 +65,7 @@ def test_stats_are_per_namespace_and_outlive_the_engine(file):
 def test_list_shows_the_youngest_without_texts(file):
     """A line each; no body, in either form."""
     found = lines("list", "--limit", 2)
-    assert [line["model"] for line in found][0] in ("gpt-4o", "gpt-4o-mini")
+    assert found[0]["model"] in ("gpt-4o", "gpt-4o-mini")
     assert len(found) == 2
     assert all(len(line["key"]) == 64 and line["bytes"] > 0 for line in found)
     assert "content" not in invoke("list")

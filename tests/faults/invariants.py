@@ -16,7 +16,7 @@ from headway.store.rows import LogRow
 from .world import Got, Record, Sent, reached
 
 THROTTLED_MAX = 8
-ESTIMATE_TOKENS_OFF = 16
+ESTIMATE_TOKENS_OFF = 10
 """How far our estimate of these short prompts (characters / 4) lies below the simulator's count."""
 ESTIMATE_DOLLARS_OFF = ESTIMATE_TOKENS_OFF * 2.5e-6
 HALF_A_MOMENT_S = 1e-6

@@ -39,6 +39,9 @@ def at_rest(engine: headway.Engine, loop: VirtualLoop) -> Rest:
     for key, lane in stack._pace.lanes.items():
         if lane.queue:
             rest.held.append(f"{len(lane.queue)} waiters for {key[2]}")
+    for name in ("busy", "waiting"):  # connections in use, and calls in line for one
+        if count := getattr(stack._upstream, name, 0):
+            rest.held.append(f"{count} {name} in the pool")
     budget = _layer(stack, "Budget")
     if budget is not None:
         cap = budget._cap

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+from pathlib import Path
 
 import openai
 import pytest
 
 from headway.errors import ConfigError
-from headway.sim import Network, NetworkFault, SimSettings, Simulator, VirtualLoop, run_virtual
+from headway.sim import Network, NetworkFault, SimSettings, Simulator, VirtualLoop, network_faults, run_virtual
+from headway.sim.network_faults import NETWORK_FAULTS
 from headway.testing import virtual_network
 
 HOST = "server.example"
@@ -395,6 +398,14 @@ def test_an_unmodified_sdk_meets_the_networks_faults():
     assert 0 < turned_away < len(failed) < 40
     assert all("the number" in text for text in texts if text != "APIConnectionError")
     assert texts == _streams(5, (refused, reset))[0]
+
+
+def test_every_fault_of_the_network_is_explained():
+    """The page's table and the module's are the kinds there are."""
+    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text("utf-8")
+    table = page.split("<!-- network faults -->\n")[1].split("<!-- end -->")[0]
+    assert tuple(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == NETWORK_FAULTS
+    assert tuple(re.findall(r"^\| (\w+) \|", network_faults.__doc__, re.MULTILINE)) == ("kind", *NETWORK_FAULTS)
 
 
 def test_settings_out_of_range_name_themselves():

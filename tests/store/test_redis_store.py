@@ -8,14 +8,14 @@ import time
 
 import pytest
 import redis
+from tests.redis_server import RedisServer, redis_server, redis_url
 
 from headway.store.base import Entry
 from headway.store.redis_flights import Lease, RedisFlights
-from headway.store.redis_link import RedisDown, RedisLink
 from headway.store.redis_limits import SharedBucket, SharedLease, SharedLimits
+from headway.store.redis_link import RedisDown, RedisLink
 from headway.store.redis_store import RedisStore
 from headway.types import Usage
-from tests.redis_server import RedisServer, redis_server, redis_url
 
 __all__ = ["redis_server", "redis_url"]
 
@@ -116,7 +116,7 @@ def test_a_dead_server_costs_one_warning_and_comes_back(redis_server: RedisServe
             assert link.down
         finally:
             redis_server.start()
-        while link.down:
+        while link.down:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         store.put(b"k", entry())
         await store.flush()
@@ -170,7 +170,7 @@ def test_one_leads_until_its_lease_is_gone(redis_url):
         await flights.renew(first)
         await flights.renew(second)
         assert (first.lost, first.followed, second.lost) == (False, False, True)
-        while await flights.led("p", "one"):
+        while await flights.led("p", "one"):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         await link.ask(lambda client: client.set("entry", b"stored"))
         assert await flights.acquire(second, "entry") == (True, b"stored")
@@ -201,7 +201,7 @@ def test_a_log_is_read_in_order_while_it_grows(redis_url):
     got, _ = with_link(redis_url, work)
     assert got == [("head", b"h"), ("chunk", b"1"), ("end", b"")]
     with redis.Redis.from_url(redis_url) as client:
-        assert all(client.pttl(name) > 0 for name in client.keys())
+        assert all(client.pttl(name) > 0 for name in list(client.keys()))
 
 
 def test_processes_share_one_bucket(redis_url):

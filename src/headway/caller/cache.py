@@ -56,7 +56,7 @@ def key_of(call: Call, body: bytes | None = None) -> bytes | None:
 
 
 def _apart(call: Call) -> Headers:
-    """What keeps equal requests apart by their callers' wish; a client's own headers of these names are no part of it."""
+    """What keeps equal requests apart by their callers' wish; a client's own headers of these names are no part."""
     if not call.sample and not call.namespace:
         return ()
     return (("headway-namespace", call.namespace), ("headway-sample", call.sample))

@@ -68,10 +68,11 @@ class Record:
 class _Watched:
     """A stream whose end ends the caller's trace."""
 
-    __slots__ = ("_reply", "_trace")
+    __slots__ = ("_chunks", "_reply", "_trace")
 
     def __init__(self, reply: Reply, trace: Trace) -> None:
         self._reply = reply
+        self._chunks = reply.chunks()
         self._trace = trace
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -80,7 +81,7 @@ class _Watched:
     async def __anext__(self) -> bytes:
         trace = self._trace
         try:
-            chunk = await anext(self._reply)
+            chunk = await anext(self._chunks)
         except StopAsyncIteration:
             trace.settled = trace.settled or "ok"
             raise

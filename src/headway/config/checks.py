@@ -134,6 +134,10 @@ def _check_caches(value: Any) -> tuple[Any, str]:
     return tuple(found), ""
 
 
+def _check_prompt_cache(value: Any) -> tuple[Any, str]:
+    return value, "" if value in ("off", "auto") else '"off" or "auto"'
+
+
 def _check_replay(value: Any) -> tuple[Any, str]:
     return value, "" if value in ("instant", "paced") else '"instant" or "paced"'
 
@@ -189,6 +193,7 @@ _CHECKS: dict[str, Callable[[Any], tuple[Any, str]]] = {
     "log": _check_log,
     "log_level": _check_level,
     "objective": _check_objective,
+    "prompt_cache": _check_prompt_cache,
     "quality_min": _check_quality,
 }
 _TABLES: dict[str, Callable[[Any, str], Any]] = {"upstreams": read_upstreams, "rules": read_rules}

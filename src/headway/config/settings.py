@@ -87,6 +87,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What asking Redis may take before it is left alone for a while."""
     redis_flights: bool = True
     """With Redis: processes that ask the same at the same time share one answer."""
+    # the provider's prompt cache
+    prompt_cache: str = "off"
+    """"auto" arranges requests for it where that pays; see `attempt.prefix` and `engine.fan`."""
     # money
     budget_usd: float | None = None
     budget_tokens: int | None = None

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from headway.attempt.route import target_of
 from headway.caller.cache import key_of
 from headway.config import load_settings
+from headway.engine.fan import open_fan
 from headway.engine.mapping import map_rows
 from headway.engine.prefetch import Prefetcher
 from headway.engine.stack import Stack, default_headers
@@ -149,7 +150,8 @@ class Engine:
             concurrency: Rows in flight at once, > 0. Pacing is the limits' business, so it may be generous.
             tags: For the call log.
         """
-        return map_rows(self, rows, task, order=order, concurrency=concurrency, tags=tags or Tags())
+        fan = open_fan(self.settings, task, rows, concurrency)
+        return map_rows(self, rows, task, order=order, concurrency=concurrency, tags=tags or Tags(), fan=fan)
 
     def new_trace(self) -> Trace:
         """The trace of a call that is made elsewhere for `handle`; it starts now. See `engine.inbound`."""

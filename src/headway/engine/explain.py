@@ -74,8 +74,8 @@ def paths_that_differ(one: Any, other: Any, path: str = "") -> Iterable[tuple[st
             yield from paths_that_differ(one.get(name, _ABSENT), other.get(name, _ABSENT), where)
     elif isinstance(one, list) and isinstance(other, list):
         for at in range(max(len(one), len(other))):
-            pair = (side[at] if at < len(side) else _ABSENT for side in (one, other))
-            yield from paths_that_differ(*pair, f"{path}[{at}]")
+            first, second = (side[at] if at < len(side) else _ABSENT for side in (one, other))
+            yield from paths_that_differ(first, second, f"{path}[{at}]")
     elif type(one) is not type(other) or one != other:
         yield path, one, other
 

@@ -7,9 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, Literal, Protocol
 
-import msgspec
-
-from headway.engine.sentences import CUT, cut, failure, fault
+from headway.engine.fan import Fan
+from headway.engine.sentences import CUT, FAULTS, cut, failure, fault
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.types import Reply, Result, Tags, TaskLike, Trace, Usage
 from headway.wire import reader_for
@@ -17,12 +16,6 @@ from headway.wire import reader_for
 __all__ = ["Sender", "map_rows"]
 
 Row = Mapping[str, Any]
-
-FAULTS = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, msgspec.MsgspecError, OSError, RuntimeError,
-    StopIteration, TypeError, ValueError,
-)  # fmt: skip
-"""What a task's own methods may raise over one odd row or answer: that row fails, the others go on."""
 
 
 class Sender(Protocol):
@@ -49,6 +42,7 @@ async def map_rows(
     order: Literal["input", "completed"],
     concurrency: int,
     tags: Tags,
+    fan: Fan | None = None,
 ) -> AsyncGenerator[Result, None]:
     """See `Engine.map`."""
     if concurrency < 1:
@@ -64,7 +58,11 @@ async def map_rows(
             async with aclosing(_each(rows)) as source:
                 async for row in source:
                     await slots.acquire()
-                    job = asyncio.create_task(_one(engine, fed, row, task, tags))
+                    if fan is not None:
+                        await fan.admit(row)
+                    job = asyncio.create_task(_one(engine, fed, row, task, tags, fan))
+                    if fan is not None:
+                        fan.sent(job)
                     fed += 1
                     jobs.add(job)
                     if order == "input":
@@ -135,12 +133,12 @@ class _Taken:
             self.usage = trace.usage if self.usage is None else _sum(self.usage, trace.usage)
 
 
-async def _one(engine: Sender, index: int, row: Row, task: TaskLike, tags: Tags) -> Result:
+async def _one(engine: Sender, index: int, row: Row, task: TaskLike, tags: Tags, fan: Fan | None) -> Result:
     loop = asyncio.get_running_loop()
     started_s = loop.time()
     draft = _Draft()
     try:
-        await _ask(engine, row, task, tags, draft)
+        await _ask(engine, row, task, tags, draft, fan)
     except ConfigError:
         raise  # a mistake in the program, the same for every row
     except HeadwayError as problem:
@@ -188,7 +186,7 @@ class _Draft:
         self.outcome, self.error, self.error_code = outcome, error, error_code
 
 
-async def _ask(engine: Sender, row: Row, task: TaskLike, tags: Tags, draft: _Draft) -> None:
+async def _ask(engine: Sender, row: Row, task: TaskLike, tags: Tags, draft: _Draft, fan: Fan | None) -> None:
     """Send the row, and send its repairs, until an answer is accepted or there is no more to try."""
     try:
         body, key_body = task.body(row), task.key_body(row)
@@ -197,7 +195,10 @@ async def _ask(engine: Sender, row: Row, task: TaskLike, tags: Tags, draft: _Dra
     while True:
         # A repair asks about one bad answer: reusing another's would defeat it.
         cache: Literal["off"] | None = "off" if draft.repairs else None
-        reply = await engine.send(task.path, body, key_body=key_body, tags=tags, cache=cache)
+        sent = body if fan is None else fan.marked(body)
+        if sent is not body and key_body is None:
+            key_body = body  # a breakpoint changes the price, not the question
+        reply = await engine.send(task.path, sent, key_body=key_body, tags=tags, cache=cache)
         try:
             data = await reply.read()
         except HeadwayError as error:

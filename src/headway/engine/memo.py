@@ -12,8 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from functools import update_wrapper
-from hashlib import sha256
+from functools import WRAPPER_ASSIGNMENTS
 from random import Random
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, get_type_hints
 
@@ -22,6 +21,7 @@ import msgspec
 from headway.caller.spaces import Space
 from headway.engine.background import SyncEngine
 from headway.engine.core import Engine
+from headway.engine.memo_key import memo_key
 from headway.errors import ConfigError
 from headway.policy.freshness import Freshness
 from headway.store.base import Entry
@@ -33,8 +33,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 BYTES_MAX = 64 * 1024 * 1024
-_SCALARS = (type(None), bool, int, float, str, bytes)
-_encode = msgspec.msgpack.Encoder(order="sorted").encode
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class CacheInfo(NamedTuple):
@@ -82,7 +81,9 @@ class _Memo:
     """What both kinds share: keys, entries and counts."""
 
     def __init__(self, function: Callable[..., Any], ttl_s: float, namespace: str) -> None:
-        update_wrapper(self, function)
+        for name in WRAPPER_ASSIGNMENTS:
+            setattr(self, name, getattr(function, name))
+        self.__wrapped__ = function
         self.bypass = function
         self._name = f"{function.__module__}.{function.__qualname__}"
         self._namespace = namespace
@@ -100,18 +101,7 @@ class _Memo:
         return CacheInfo(self._hits, self._misses, self._joined)
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        digest = sha256(_encode(["cached", 1, self._name, self._namespace]))
-        for name, value in bound.arguments.items():
-            try:
-                digest.update(_encode([name, _tagged(value)]))
-            except (TypeError, ValueError, OverflowError, RecursionError):
-                raise TypeError(
-                    f"argument {name!r} of {self._name} is a {type(value).__qualname__}, which cannot be part of a "
-                    "cache key; pass plain data, a dataclass or a msgspec.Struct"
-                ) from None
-        return digest.digest()
+        return memo_key(self._name, self._namespace, self._signature.bind(*args, **kwargs))
 
     def _entry(self, result: Any) -> Entry:
         """The result, packed; it must come back as it is."""
@@ -279,23 +269,3 @@ async def _find(space: Space, key: bytes) -> Entry | None:
     if found is None and space.remote is not None:
         found = await space.fetch(key)
     return found[0] if found is not None else None
-
-
-def _tagged(value: Any) -> Any:
-    """Plain data that says of everything what it was; raises where it cannot."""
-    kind = type(value)
-    if kind in _SCALARS:
-        return value
-    if kind is list:
-        return [_tagged(item) for item in value]
-    if kind is dict:
-        return {"dict": [[_tagged(name), _tagged(item)] for name, item in sorted(value.items(), key=_by_key)]}
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if kind is tuple:
-        return {name: [_tagged(item) for item in value]}
-    plain = msgspec.to_builtins(value, order="sorted")
-    return {name: plain if type(plain) in _SCALARS else _tagged(plain)}
-
-
-def _by_key(item: tuple[Any, Any]) -> bytes:
-    return _encode(_tagged(item[0]))

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from headway.types import Trace
 from headway.wire import reader_for
 
-__all__ = ["CUT", "cut", "failure", "fault"]
+__all__ = ["CUT", "FAULTS", "cut", "failure", "fault"]
+
+FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, msgspec.MsgspecError, OSError, RuntimeError,
+    StopIteration, TypeError, ValueError,
+)  # fmt: skip
+"""What a task's own methods may raise over one odd row or answer: that row fails, the others go on."""
 
 CUT = frozenset({"length", "incomplete", "max_output_tokens", "max_tokens"})
 """Finish reasons of answers that ended at their token bound."""

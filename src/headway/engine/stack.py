@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from headway.attempt.attempt import Attempt, CommitSettings
 from headway.attempt.budget import Budget
 from headway.attempt.pace import Pace
+from headway.attempt.prefix import PrefixCaching
 from headway.caller.cache import Cache
 from headway.caller.join import Join
 from headway.caller.record import Record
@@ -84,6 +85,8 @@ class Stack:
                 tokens_max=inf if settings.budget_tokens is None else settings.budget_tokens,
             )
             attempt = Budget(attempt, cap, self._prices, queue_max=settings.queue_max)
+        if settings.prompt_cache != "off":
+            attempt = PrefixCaching(attempt, self._prices)
         self._attempt: Handler = open_route(attempt, settings, self._prices, rng)
 
         # -- caller layers

@@ -156,7 +156,8 @@ class Flight:
             slowest = self._readers.slowest(self.log.first)
             if slowest - self.log.first >= 32:
                 self.log.trim(slowest)
-        self._release()
+        if self._hold is not None:
+            self._release()
 
     # -- the task --------------------------------------------------------------------------------------------------
 
@@ -234,7 +235,8 @@ class Flight:
                 if chunk:
                     self.log.append(chunk)
                     self._readers.wake()
-                    self._drop_laggards()
+                    if len(self._readers) > 1:
+                        self._drop_laggards()
                     while self._must_hold():
                         self._hold = self.loop.create_future()
                         await self._hold
@@ -287,7 +289,7 @@ class Flight:
         return self._readers.least_lag_bytes(self.log) > self._settings.window_bytes
 
     def _drop_laggards(self) -> None:
-        if len(self._readers) > 1 and not self._keeps_log():
+        if not self._keeps_log():
             for cursor in self._readers.laggards(self.log, self._settings.flight_bytes_max):
                 cursor.wake()
                 self.detach(cursor)

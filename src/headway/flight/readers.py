@@ -30,11 +30,13 @@ class Readers(list[Cursor]):
 
     def slowest(self, default: int) -> int:
         """The place of the one that is furthest behind."""
+        if len(self) == 1:
+            return self[0].index
         return min((cursor.index for cursor in self), default=default)
 
     def least_lag_bytes(self, log: ChunkLog) -> int:
         """How far the fastest one is behind."""
-        return log.lag_bytes(max(cursor.index for cursor in self))
+        return log.lag_bytes(self[0].index if len(self) == 1 else max(cursor.index for cursor in self))
 
     def first_deadline_s(self) -> float:
         """The earliest of their deadlines."""

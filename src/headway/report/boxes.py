@@ -109,7 +109,12 @@ def _money(s: Summary) -> str:
         ("output", cost.output, f"{s.tokens.output:,} tokens"),
         ("tries that failed", cost.retries, ""),
     )
-    saved = (("not spent: cache hits", cost.saved_cache), ("not spent: joined calls", cost.saved_join))
+    prefix = cost.saved_prefix or 0.0
+    saved = (
+        ("not spent: cache hits", cost.saved_cache),
+        ("not spent: joined calls", cost.saved_join),
+        ("not spent: prompt caching, net", prefix if prefix > 0 else None),
+    )
     rows = [
         (f"{label}\n{what}", value, fmt.dollars(value), "a")
         for label, value, what in spent
@@ -117,6 +122,8 @@ def _money(s: Summary) -> str:
     ]
     rows += [(label, value, fmt.dollars(value), "b") for label, value in saved if value]
     told = "The cost is unknown: the price list does not know this model." if cost.total is None else ""
+    if prefix < 0:
+        told = f"Prompt caching lost {fmt.dollars(-prefix)}: more was written to the provider's cache than read from it."
     if cost.total is not None and cost.input is None and cost.total > 0:
         rows.insert(0, ("spent", cost.total, fmt.dollars(cost.total), "a"))
     sums = f"{fmt.dollars(cost.total)} in all" if cost.total is not None else "unknown in all"

@@ -66,6 +66,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     saved_cache: float | None = None
     saved_join: float | None = None
     """What the reused answers had cost when they were fetched; None when any of that is unknown."""
+    saved_prefix: float | None = None
+    """Net, by the provider's prompt cache: what reads saved less what writes cost more; below 0 a loss."""
 
 
 class Reuse(msgspec.Struct, frozen=True, kw_only=True):

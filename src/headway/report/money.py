@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from headway.policy.prefix_cache import net_dollars
 from headway.report.figures import Cost
 from headway.types import Result, Usage
 
@@ -40,6 +41,7 @@ class Money:
             ("input", "cached", "cache_write", "output", "retries"), 0.0
         )
         self._saved: dict[str, float | None] = {"hit": 0.0, "join": 0.0}
+        self._prefix = 0.0
 
     def add(self, result: Result, kind: Kind, rates: Rates | None) -> None:
         """Count one row."""
@@ -55,6 +57,7 @@ class Money:
         if rates is None or result.usage is None:
             self._parts = None  # a split of only some rows would not add up to the sum
             return
+        self._prefix += net_dollars(result.usage, rates)
         rest = result.dollars
         for name, value in _split(result.usage, rates).items():
             self._parts[name] += value
@@ -74,6 +77,7 @@ class Money:
             rows_unknown=self._unknown,
             saved_cache=self._saved["hit"],
             saved_join=self._saved["join"],
+            saved_prefix=self._prefix if parts else None,
             **parts,
         )
 

@@ -139,8 +139,17 @@ def cost_note(cost: Cost) -> str:
     return _join(
         "" if cost.per_1000_rows is None else f"{fmt.dollars(cost.per_1000_rows)} per 1,000 rows",
         f"saved {fmt.dollars(saved)}" if saved else "",
+        prefix_note(cost),
         unknown,
     )
+
+
+def prefix_note(cost: Cost) -> str:
+    """What the provider's prompt cache came to; "" when it was not used, or that is unknown."""
+    net = cost.saved_prefix
+    if not net:
+        return ""
+    return f"prompt caching saved {fmt.dollars(net)}" if net > 0 else f"prompt caching lost {fmt.dollars(-net)}"
 
 
 def _latencies(s: Summary) -> RenderableType | None:

@@ -75,7 +75,7 @@ class CacheFile:
         """The youngest entries that are selected, with their bodies, one at a time."""
         where, values = (selection or Selection()).where()
         for key, size, used, parts, codec, answer in self._connection.execute(
-            f"{_ROWS} WHERE {where} ORDER BY stored DESC, entries.id DESC LIMIT ?",  # noqa: S608
+            f"{_ROWS} WHERE {where} ORDER BY stored DESC, entries.id DESC LIMIT ?",
             [*values, limit],
         ):
             entry = self._codec.unpack(codec, answer)

@@ -102,6 +102,10 @@ class Reply:
         self._close = close
         self._closed = False
 
+    def chunks(self) -> AsyncIterator[bytes]:
+        """What it is read from; whoever reads that in its stead closes the reply in the end, whatever happened."""
+        return self if self._chunks is None else self._chunks
+
     @property
     def held(self) -> bool:
         """Whether closing it would give anything back."""

@@ -41,11 +41,11 @@ class EventSplitter:
             BadReply: An event is longer than `event_bytes_max`.
         """
         if not self._buffer and chunk.find(b"\n\n") == len(chunk) - 2 >= 0 and b"\r" not in chunk:
-            events = [chunk]  # most chunks are one event
-        else:
-            self._buffer += chunk
-            self._has_cr = self._has_cr or b"\r" in chunk
-            events = self._cut()
+            self._check(len(chunk))
+            return [chunk]  # most chunks are one event
+        self._buffer += chunk
+        self._has_cr = self._has_cr or b"\r" in chunk
+        events = self._cut()
         for event in events:
             self._check(len(event))
         self._check(len(self._buffer))

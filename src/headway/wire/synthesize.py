@@ -33,8 +33,8 @@ def chat_events(body: bytes, *, usage: bool) -> list[bytes] | None:
             if deltas is None:
                 return None
             own = {"index": choice.get("index", 0)}
-            for delta in deltas:
-                chunks.append(base | {"choices": [own | {"delta": delta, "logprobs": None, "finish_reason": None}]})
+            begun = {"logprobs": None, "finish_reason": None}
+            chunks += [base | {"choices": [own | {"delta": delta} | begun]} for delta in deltas]
             chunks[-1]["choices"][0]["logprobs"] = choice.get("logprobs")
             rest = {name: value for name, value in choice.items() if name not in ("index", "message", "logprobs")}
             chunks.append(base | {"choices": [own | {"delta": {}, "logprobs": None} | rest]})
@@ -52,9 +52,8 @@ def _deltas(message: dict[str, Any]) -> list[dict[str, Any]] | None:
     fields = {name: value for name, value in message.items() if value is not None and value != []}
     deltas: list[dict[str, Any]] = [{"role": fields.pop("role", "assistant"), "content": ""}]
     calls = fields.pop("tool_calls", [])
-    for name in sorted(fields, key=lambda name: not name.startswith("reasoning")):  # stable: else as they stood
-        if fields[name] != "":
-            deltas.append({name: fields[name]})
+    ordered = sorted(fields, key=lambda name: not name.startswith("reasoning"))  # stable: else as they stood
+    deltas += [{name: fields[name]} for name in ordered if fields[name] != ""]
     deltas += [{"tool_calls": [{"index": index, **call}]} for index, call in enumerate(calls)]
     if "content" not in fields:
         deltas[0] = {"role": deltas[0]["role"], "content": None}
@@ -78,8 +77,9 @@ def responses_events(body: bytes) -> list[bytes] | None:
         whole = _decode(body)
         if whole.get("status") != "completed":
             return None
-        # An aggregate is what `response.completed` holds, so it must hold the very bytes.
-        raw, events = msgspec.Raw(body.strip()), _Events()
+        # An aggregate is what `response.completed` holds: the stored bytes, but in one line, as an event's data must be.
+        one_line = msgspec.json.format(body, indent=-1) if b"\n" in body or b"\r" in body else body
+        raw, events = msgspec.Raw(one_line), _Events()
         begun = {name: value for name, value in whole.items() if name != "completed_at"}
         begun |= {"status": "in_progress", "output": [], "usage": None}
         events.add("response.created", response=begun)
