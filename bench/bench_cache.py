@@ -1,7 +1,7 @@
 """A cache hit through the engine, tier by tier, beside a bare GET of redis-py on the same server in the same run.
 
-Memory is bounded to one byte where a further tier is measured, so that every hit comes from that tier. The
-Redis tier and of the bare GET take turns, call by call: the ratio is what counts, for a loopback's round trip is this machine's.
+Memory is bounded to one byte where a further tier is measured, so that every hit comes from that tier. The Redis tier
+and the bare GET take turns, call by call: the ratio is what counts, for a round trip on loopback is this machine's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 
 from bench_overhead import body, provider
 from common import emit, own_state, spread
-
 from headway import Engine
 
 KEYS, ROUNDS, CALLS = 200, 7, 1000

@@ -180,7 +180,9 @@ def test_a_file_that_was_found_may_name_the_default_and_this_machine(tmp_path, m
 def test_named_caches_are_tables_of_their_own(tmp_path):
     """What a table does not say is as in the default cache; settings stay hashable, for engines are shared by them."""
     file = tmp_path / "headway.toml"
-    file.write_text('cache = "disk"\ncache_ttl_s = 9\n[caches.faq]\nttl_s = 60\n[caches.drafts]\ndisk_bytes_max = 1000\n')
+    file.write_text(
+        'cache = "disk"\ncache_ttl_s = 9\n[caches.faq]\nttl_s = 60\n[caches.drafts]\ndisk_bytes_max = 1000\n'
+    )
     settings = load_settings(file=file, environ={})
     faq, drafts = settings.cache_named("faq"), settings.cache_named("drafts")
     assert (faq.ttl_s, faq.disk_bytes_max) == (60.0, settings.cache_disk_bytes_max)

@@ -231,7 +231,10 @@ def test_a_cancelled_leader_leaves_no_lease(redis_url):
 _LEADER = """
     import asyncio, sys
     from headway import Engine
+    from headway.store.redis_flights import RedisFlights
     from headway.testing import FakeProvider, Step
+
+    RedisFlights.__init__.__kwdefaults__ = {"lease_s": 0.4}
 
     async def main():
         step = Step(text="one two three", delay_s=float(sys.argv[2]), chunk_delay_s=float(sys.argv[3]))
@@ -288,6 +291,22 @@ def test_a_leader_killed_in_the_middle_is_a_lost_connection(redis_url):
     with leading(redis_url, 0, 0.4, "hw:*:s:*") as child:
         assert run(main, process(provider, redis_url))
     assert provider.calls == 0
+
+
+def test_a_handlers_own_bug_is_nobody_elses(redis_url):
+    """The leader's callers get it; the follower takes over, and no lease is left."""
+    providers = [FakeProvider([Step(error=ValueError("a bug"), delay_s=0.1)]), FakeProvider()]
+
+    async def main(leader, follower):
+        led = asyncio.create_task(leader.send(PATH, CHAT))
+        await asyncio.sleep(0.05)
+        followed = await follower.send(PATH, CHAT)
+        with pytest.raises(ValueError, match="a bug"):
+            await led
+        return followed.status
+
+    assert run(main, *[process(provider, redis_url) for provider in providers]) == 200
+    assert left_in(redis_url) == []
 
 
 def test_without_redis_each_process_asks_for_itself(redis_server):

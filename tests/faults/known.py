@@ -12,10 +12,10 @@ __all__ = ["KNOWN", "unknown"]
 
 KNOWN: Final = {
     "an error event inside a 200 is booked as free": r"attempt \w+ \((overloaded|throttled|server_error), .*not billed",
-    "a replayed stream closed at its terminal event is 'abandoned'": r"ended \['done'\] with 200, but .*'abandoned'",
-    "who reads a landed answer when the engine closes has no row": (
-        r"has no row; it ended \['(done|left|connection_lost|provider_timeout|bad_reply|deadline)'\]|after its callers' end"
+    "a replayed stream closed at its terminal event is 'abandoned'": (
+        r"ended \['done'\] with 200, but its row says 'abandoned' \((memory|sqlite|stale|joined)\)"
     ),
+    "who reads a landed answer when the engine closes has no row": r"has no row; .* after the engine was closed",
 }
 """What is wrong, and the sentences by which fault runs tell it."""
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from headway.policy.backoff import Backoff
 from headway.policy.budget import RetryBudget, SpendCap
 from headway.policy.flight import FlightPolicy, RetrySettings, Try
+from headway.policy.hedge import Hedge, HedgeBudget, HedgeSettings
 
 
 def ended(outcome, now_s=0.0, *, retryable=True, retry_after_s=None):
@@ -102,3 +103,37 @@ def test_a_cap_is_never_passed_by_what_was_reserved(steps):
         cap.settle(d, t, dollars_actual=d * s, tokens_actual=int(t * s))
     assert abs(cap.dollars_reserved) < 1e-9
     assert cap.tokens_reserved == 0
+
+
+def test_a_retry_elsewhere_does_not_wait():
+    """Another upstream need not recover from anything; the same one again must be given time."""
+    p = FlightPolicy(RetrySettings(), RetryBudget(), 3, elsewhere=1)
+    decision = p.decide([ended("server_error", 5.0, retry_after_s=60.0)], inf, 5.0, Random(1))
+    assert (decision.do, decision.why) == ("start", "fallback")
+    assert p.decide([ended("server_error", 5.0), ended("server_error", 6.0)], inf, 6.0, Random(1)).do == "wait"
+
+
+def test_a_backup_is_one_of_the_tries():
+    """Retries and backups are counted together: a try of one has no backup, and there is one a flight."""
+    hedge = Hedge(HedgeSettings(ratio=0.5), HedgeBudget(HedgeSettings(ratio=0.5)))
+    for _ in range(100):
+        hedge.answered(1.0)
+        hedge.sent(1.0)
+    for attempts_max, expected in ((1, "wait"), (3, "start")):
+        p, late = FlightPolicy(RetrySettings(), RetryBudget(), attempts_max, hedge, 1.0), Try()
+        late.sent_at_s = 0.0
+        assert p.decide([late], inf, 0.5, Random(1)).do == "wait"
+        assert p.decide([late], inf, 5.0, Random(1)).do == expected
+        assert p.decide([late, Try()], inf, 50.0, Random(1)).do == "wait"
+
+
+def test_a_try_that_waits_for_its_turn_is_not_late():
+    """Our own queue is no reason to send more."""
+    hedge = Hedge(HedgeSettings(ratio=0.5), HedgeBudget(HedgeSettings(ratio=0.5)))
+    for _ in range(100):
+        hedge.answered(1.0)
+        hedge.sent(1.0)
+    p = FlightPolicy(RetrySettings(), RetryBudget(), 3, hedge, 1.0)
+    decision = p.decide([Try()], inf, 100.0, Random(1))
+    assert decision.do == "wait"
+    assert decision.at_s > 100.5

@@ -22,7 +22,15 @@ def completion(*messages: dict, finish: str = "stop", **more) -> dict:
         {"index": n, "message": {"role": "assistant", "refusal": None, **message}, "finish_reason": finish, "logprobs": None}
         for n, message in enumerate(messages)
     ]  # fmt: skip
-    return {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": choices, "usage": USAGE, **more}
+    return {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": choices,
+        "usage": USAGE,
+        **more,
+    }
 
 
 MESSAGES = [
@@ -59,7 +67,14 @@ def test_usage_comes_only_where_it_was_asked_for():
 
 
 def response(*output: dict, **more) -> bytes:
-    whole = {"id": "r", "object": "response", "created_at": 1, "status": "completed", "model": "m", "output": list(output)}
+    whole = {
+        "id": "r",
+        "object": "response",
+        "created_at": 1,
+        "status": "completed",
+        "model": "m",
+        "output": list(output),
+    }
     whole |= {"parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "usage": None}
     return msgspec.json.encode(whole | more)
 
@@ -91,7 +106,9 @@ def test_a_response_becomes_events_and_again_its_very_bytes(output):
     decoded = [msgspec.json.decode(data_of(event)) for event in events]
     assert [event["sequence_number"] for event in decoded] == list(range(len(events)))
     assert [decoded[0]["type"], decoded[-1]["type"]] == ["response.created", "response.completed"]
-    assert all(event.startswith(f"event: {fields['type']}\n".encode()) for event, fields in zip(events, decoded, strict=True))
+    assert all(
+        event.startswith(f"event: {fields['type']}\n".encode()) for event, fields in zip(events, decoded, strict=True)
+    )
     if output[0]["type"] != "item_of_tomorrow":
         adapter = TypeAdapter(ResponseStreamEvent)
         for fields in decoded:

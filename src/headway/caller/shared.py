@@ -146,6 +146,7 @@ class Shared:
         trace = Trace("call", call.trace.id, call.trace.started_at_s, call.trace.start_wall_s)
         theirs = replace(call, trace=trace)
         task = asyncio.get_running_loop().create_task(self._publish(lease, self._join(theirs), theirs))
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())  # our own callers have raised it
         self._leads[lease.place] = lease, theirs, task
         self._decided(lease.place, decided)
         if self._beating is None:
@@ -168,7 +169,7 @@ class Shared:
                 await remote.flush()  # who asks from now on finds the entry, not a free lease
         except RedisDown:
             pass
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or a handler's own bug
             self._later(self._give_up(lease))
             raise
         finally:

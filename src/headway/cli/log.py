@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["log"]
 
+_ASKED = ("", "off", "miss", "refresh")
+
 _HELP = """
 Show the last calls from the call log, and where each one's time went.
 
@@ -89,6 +91,32 @@ def _print(rows: list[tuple[LogRow, LatencyBreakdown | None]], path: Path, run: 
         return
     console.print(_table(rows))
     console.print("wait + conn + net+queue + process = TTFT; + gener = total (s); ~: estimated")
+    if told := _prefixes([call for call, _ in rows]):
+        console.print(told)
+
+
+def _prefixes(calls: list[LogRow]) -> str:
+    """What the provider's prompt cache came to over these calls; "" where it was not used."""
+    from headway.policy.prefix_cache import net_dollars
+    from headway.report import format as fmt
+    from headway.types import Usage
+    from headway.wire.prices import Prices
+
+    used = [call for call in calls if (call.cached_tokens or call.cache_write_tokens) and call.cache in _ASKED]
+    if not used:
+        return ""
+    prices, net, read = Prices(), 0.0, 0
+    for call in used:
+        usage = Usage(
+            input_tokens=call.input_tokens or 0,
+            cached_tokens=call.cached_tokens or 0,
+            cache_write_tokens=call.cache_write_tokens or 0,
+        )
+        rates = prices.rates(call.model)
+        net += net_dollars(usage, rates) if rates is not None else 0.0
+        read += usage.cached_tokens
+    verb = "saved" if net >= 0 else "lost"
+    return f"provider's prompt cache: {read:,} tokens read, {verb} {fmt.dollars(abs(net))}"
 
 
 def _table(rows: list[tuple[LogRow, LatencyBreakdown | None]]) -> Table:

@@ -22,7 +22,7 @@ from headway.engine.stack import Stack, default_headers
 from headway.errors import Closed, ConfigError, HeadwayError
 from headway.policy.fingerprint import tenant_of
 from headway.types import Call, Handler, Reply, RequestView, Result, Tags, TaskLike, Trace
-from headway.wire import reader_for
+from headway.wire import model_in_path, reader_for
 from headway.wire.base import Reader
 
 __all__ = ["Engine"]
@@ -221,6 +221,8 @@ class Engine:
             sent = (*(pair for pair in sent if pair[0] not in own), *own.items())
             tenant = tenant_of(sent)
         view = reader.read_request(data, sent) if reader is not None else RequestView()
+        if not view.model and reader is not None:
+            view = replace(view, model=model_in_path(target))
         trace = stack.new_trace("call")
         trace.path, trace.format, trace.model, trace.stream = target, view.format, view.model, view.stream
         trace.output_tokens_max, trace.tenant, trace.body_bytes = view.output_tokens_max, tenant[:16], len(data)

@@ -165,7 +165,7 @@ class CachedAsync(_Memo, Generic[P, R]):
         task, waiting = known
         waiting.append(None)
         try:
-            return await asyncio.shield(task)  # type: ignore[no-any-return]
+            return await asyncio.shield(task)
         finally:
             waiting.pop()
             if not waiting:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from headway.attempt.attempt import Attempt, CommitSettings
 from headway.attempt.budget import Budget
 from headway.attempt.pace import Pace
+from headway.attempt.route import Router
 from headway.attempt.prefix import PrefixCaching
 from headway.caller.cache import Cache
 from headway.caller.join import Join
@@ -88,6 +89,7 @@ class Stack:
         if settings.prompt_cache != "off":
             attempt = PrefixCaching(attempt, self._prices)
         self._attempt: Handler = open_route(attempt, settings, self._prices, rng)
+        self._router = self._attempt if isinstance(self._attempt, Router) else None
 
         # -- caller layers
         self._join = Join(self._new_flight, self._landed if self.caches.spaces else None)
@@ -150,7 +152,8 @@ class Stack:
 
     def _policy(self, call: Call) -> FlightPolicy:
         hedge, dollars = self._hedges.backup(call) if self._hedges is not None else (None, None)
-        return FlightPolicy(self._retry, self._retry_budget, call.attempts_max, hedge, dollars)
+        elsewhere = len(self._router.choice.options(call)) - 1 if self._router is not None else 0
+        return FlightPolicy(self._retry, self._retry_budget, call.attempts_max, hedge, dollars, elsewhere)
 
     def _new_attempt(self, call: Call, index: int, on_commit: Callable[[Attempt], None]) -> Attempt:
         trace, caller = self.new_trace("attempt"), call.trace

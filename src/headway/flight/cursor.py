@@ -55,7 +55,11 @@ class Cursor:
             body = flight.log.body()
             self.leave()
             return Reply(flight.status, flight.headers, body, trace=self.call.trace)
-        return Reply(flight.status, flight.headers, chunks=self, close=self.aclose, trace=self.call.trace)
+        trace = self.call.trace
+        if self.leader:  # known already, and wanted before the stream has ended
+            trace.attempts = len(flight.traces)
+            trace.wait_s = flight.backed_off_s + sum([attempt.wait_s for attempt in flight.traces])
+        return Reply(flight.status, flight.headers, chunks=self, close=self.aclose, trace=trace)
 
     def __aiter__(self) -> Cursor:
         return self

@@ -15,7 +15,7 @@ class ChunkLog:
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock
         self.times_s: list[float] = []
-        """When each chunk came, the trimmed ones included; empty without a clock."""
+        """When each chunk that is held came; empty without a clock."""
         self._chunks: list[bytes] = []
         self._ends: list[int] = []  # bytes up to and with each chunk, so that a lag is one subtraction
         self.bytes_logged = 0
@@ -48,7 +48,7 @@ class ChunkLog:
     def trim(self, place: int) -> None:
         """Let go of what lies before that place."""
         count = place - self.first
-        del self._chunks[:count], self._ends[:count]
+        del self._chunks[:count], self._ends[:count], self.times_s[:count]
         self.first = place
 
     def arrivals(self) -> list[tuple[int, float]]:

@@ -12,11 +12,10 @@ __all__ = ["Record", "Tokens", "record_of", "result_of"]
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, rename={"input": "in", "output": "out"}):
-    """Tokens of a row's answer; `cached` and `cache_write` are part of `input`, `reasoning` of `output`."""
+    """Tokens of a row's answer; `cached` is part of `input`, `reasoning` of `output`."""
 
     input: int = 0
     cached: int = 0
-    cache_write: int = 0
     output: int = 0
     reasoning: int = 0
 
@@ -56,7 +55,6 @@ def record_of(result: Result) -> Record:
         tokens=Tokens(
             input=usage.input_tokens,
             cached=usage.cached_tokens,
-            cache_write=usage.cache_write_tokens,
             output=usage.output_tokens,
             reasoning=usage.reasoning_tokens,
         )
@@ -85,7 +83,6 @@ def result_of(record: Record, index: int, row: dict[str, Any]) -> Result:
         usage=Usage(
             input_tokens=tokens.input,
             cached_tokens=tokens.cached,
-            cache_write_tokens=tokens.cache_write,
             output_tokens=tokens.output,
             reasoning_tokens=tokens.reasoning,
         )

@@ -91,9 +91,19 @@ class FlightPolicy:
         attempts_max: The call's own bound; the smaller one holds.
         hedge: When a try is late; None where there are no backups.
         hedge_dollars: What a backup may cost; None if nobody knows.
+        elsewhere: How many other upstreams there are: that many retries need not wait for the first one to recover.
     """
 
-    __slots__ = ("_attempts_max", "_broke", "_budget", "_hedge", "_hedge_dollars", "_retry_at_s", "_settings")
+    __slots__ = (
+        "_attempts_max",
+        "_broke",
+        "_budget",
+        "_elsewhere",
+        "_hedge",
+        "_hedge_dollars",
+        "_retry_at_s",
+        "_settings",
+    )
 
     def __init__(
         self,
@@ -102,6 +112,7 @@ class FlightPolicy:
         attempts_max: int,
         hedge: Hedge | None = None,
         hedge_dollars: float | None = None,
+        elsewhere: int = 0,
     ) -> None:
         self._settings = settings
         self._budget = budget
@@ -110,6 +121,7 @@ class FlightPolicy:
         self._hedge = hedge
         self._hedge_dollars = hedge_dollars
         self._broke = False
+        self._elsewhere = elsewhere
 
     @property
     def hedges(self) -> bool:
@@ -133,8 +145,11 @@ class FlightPolicy:
         last = tries[index]
         if not last.retryable or self._used_up(tries):
             return Decision("fail", index=index)
+        fallback = len(tries) <= self._elsewhere
         if self._retry_at_s is None:
-            delay_s = self._settings.backoff.delay_s(len(tries), rng, retry_after_s=last.retry_after_s)
+            delay_s = (
+                0.0 if fallback else self._settings.backoff.delay_s(len(tries), rng, retry_after_s=last.retry_after_s)
+            )
             at_s = last.ended_at_s + delay_s
             # A throttle is the provider's pace, not its failure: pacing spends it, the retry budget need not.
             if at_s >= deadline_at_s or (last.outcome != "throttled" and not self._budget.take(now_s)):
@@ -143,7 +158,7 @@ class FlightPolicy:
         if now_s < self._retry_at_s:
             return Decision("wait", at_s=self._retry_at_s)
         self._retry_at_s = None
-        return Decision("start", "retry")
+        return Decision("start", "fallback" if fallback else "retry")
 
     def _late(self, hedge: Hedge, tries: list[Try], running: Try, now_s: float) -> Decision:
         """Wait for a running try until it is late; then for its backup as well. A flight has one backup at most."""

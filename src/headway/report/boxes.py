@@ -123,7 +123,7 @@ def _money(s: Summary) -> str:
     rows += [(label, value, fmt.dollars(value), "b") for label, value in saved if value]
     told = "The cost is unknown: the price list does not know this model." if cost.total is None else ""
     if prefix < 0:
-        told = f"Prompt caching lost {fmt.dollars(-prefix)}: more was written to the provider's cache than read from it."
+        told = f"Prompt caching lost {fmt.dollars(-prefix)}: its writes cost more than its reads saved."
     if cost.total is not None and cost.input is None and cost.total > 0:
         rows.insert(0, ("spent", cost.total, fmt.dollars(cost.total), "a"))
     sums = f"{fmt.dollars(cost.total)} in all" if cost.total is not None else "unknown in all"

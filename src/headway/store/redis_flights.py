@@ -183,4 +183,7 @@ def _pieces(found: Any) -> list[Piece]:
     """XREAD's answer: [[log, [(id, fields)]]], or nothing."""
     if not found:
         return []
-    return [Piece(id_.decode(), fields[b"k"].decode(), fields[b"d"]) for id_, fields in found[0][1]]
+    return [
+        Piece(id_.decode(), fields.get(b"k", b"gone").decode("utf-8", "replace"), fields.get(b"d", b""))
+        for id_, fields in found[0][1]
+    ]

@@ -31,12 +31,14 @@ Outcome: TypeAlias = Literal[
 ]
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens of one answer, normalised. `estimated` marks counts that were not reported by the provider."""
 
     input_tokens: int = 0
     cached_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    """Of those, what is kept for an hour, which some providers charge more for."""
     output_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
@@ -95,7 +97,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     error: ErrorView | None = None
 
 
-class Tags(msgspec.Struct, frozen=True, kw_only=True):
+class Tags(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a call belongs, for later analysis; every field is free text and may be empty."""
 
     run: str = ""

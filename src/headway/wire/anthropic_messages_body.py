@@ -65,11 +65,18 @@ def usage_of(usage: Any) -> Usage | None:
         return None
     read = count_or_none(usage.get("cache_read_input_tokens")) or 0
     written = count_or_none(usage.get("cache_creation_input_tokens")) or 0
-    details = usage.get("output_tokens_details")
+    kinds, details = usage.get("cache_creation"), usage.get("output_tokens_details")
     return Usage(
         input_tokens=(count_or_none(usage.get("input_tokens")) or 0) + read + written,
         cached_tokens=read,
         cache_write_tokens=written,
+        cache_write_1h_tokens=_hour(kinds, written),
         output_tokens=count_or_none(usage.get("output_tokens")) or 0,
         reasoning_tokens=(count_or_none(details.get("thinking_tokens")) or 0) if type(details) is dict else 0,
     )
+
+
+def _hour(kinds: Any, written: int) -> int:
+    """Of what was written, what is kept for an hour; the wire says so in an object of its own."""
+    hour = count_or_none(kinds.get("ephemeral_1h_input_tokens")) if type(kinds) is dict else None
+    return min(hour or 0, written)

@@ -28,6 +28,7 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
     input: float
     cached: float
     cache_write: float
+    cache_write_1h: float
     output: float
 
 
@@ -54,13 +55,14 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
             + (fresh * tier.input if fresh > 0 else 0.0)
             + cached * tier.cached
             + usage.cache_write_tokens * tier.cache_write
+            + usage.cache_write_1h_tokens * (tier.cache_write_1h - tier.cache_write)
             + usage.output_tokens * tier.output
         )
 
     def worst_case(self, input_tokens: int, output_tokens_max: int) -> float:
         """The most that a request can cost: nothing cached, all written to the cache, all output used."""
         tier = self._tier(input_tokens)
-        dearest = max(tier.input, tier.cache_write)
+        dearest = max(tier.input, tier.cache_write, tier.cache_write_1h)
         return self.request + input_tokens * dearest + output_tokens_max * tier.output
 
     def _tier(self, input_tokens: int) -> Tier:
@@ -128,6 +130,7 @@ def _rates(found: PriceCalculation) -> Rates | None:
     if price.input_mtok is None:
         return None  # listed without a price
     columns = [price.input_mtok, price.cache_read_mtok, price.cache_write_mtok, price.output_mtok]
+    columns.append(getattr(price, "cache_write_1h_mtok", None))
     thresholds = {tier.start for column in columns for tier in getattr(column, "tiers", ())}
     return Rates(
         base=_tier(columns, -1),
@@ -139,7 +142,7 @@ def _rates(found: PriceCalculation) -> Rates | None:
 
 
 def _tier(columns: list[Any], start: int) -> Tier:
-    """The four rates just above `start` input tokens (-1: the base rates)."""
+    """The rates just above `start` input tokens (-1: the base rates)."""
     rates: list[float | None] = []
     for column in columns:
         rate = getattr(column, "base", column)
@@ -147,12 +150,14 @@ def _tier(columns: list[Any], start: int) -> Tier:
             if tier.start <= start:
                 rate = tier.price
         rates.append(None if rate is None else float(rate) / 1e6)
-    input_, cached, cache_write, output = rates
+    input_, cached, cache_write, output, cache_write_1h = rates
     input_ = input_ or 0.0
+    cache_write = input_ if cache_write is None else cache_write
     return Tier(
         above_tokens=max(start, 0),
         input=input_,
         cached=input_ if cached is None else cached,  # no rate of its own: it costs what input costs
-        cache_write=input_ if cache_write is None else cache_write,
+        cache_write=cache_write,
+        cache_write_1h=cache_write if cache_write_1h is None else cache_write_1h,
         output=output or 0.0,
     )

@@ -77,7 +77,7 @@ def responses_events(body: bytes) -> list[bytes] | None:
         whole = _decode(body)
         if whole.get("status") != "completed":
             return None
-        # An aggregate is what `response.completed` holds: the stored bytes, but in one line, as an event's data must be.
+        # An aggregate is what `response.completed` holds: the stored bytes, in one line as an event's data must be.
         one_line = msgspec.json.format(body, indent=-1) if b"\n" in body or b"\r" in body else body
         raw, events = msgspec.Raw(one_line), _Events()
         begun = {name: value for name, value in whole.items() if name != "completed_at"}
