@@ -126,9 +126,9 @@ def test_pairs_are_not_worth_a_write():
 
 @given(st.integers(0, 10_000), st.floats(0.0, 0.12))
 def test_low_reuse_stays_off(seed, again):
-    """Where fewer than 12 % come in time, all but a few of 300 requests go unmarked, and little is lost."""
+    """Where fewer than 12 % come in time, writes never come to lose more than 3 % of the prefixes."""
     dice = Random(seed)
-    unmarked, written, read = drive([10.0 if dice.random() < again else 1_000.0 for _ in range(300)])
+    _, written, read = drive([10.0 if dice.random() < again else 1_000.0 for _ in range(300)])
     assert 0.25 * written - 0.9 * read <= 0.03 * 300
 
 

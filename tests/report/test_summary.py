@@ -221,3 +221,31 @@ def test_wilson_known_value():
     """18 of 20: 69.9 % to 97.2 %, as published tables have it."""
     a = wilson(18, 20)
     assert (round(a.low, 3), round(a.high, 3)) == (0.699, 0.972)
+
+
+@pytest.mark.parametrize(
+    ("usage", "net", "told"),
+    [
+        (Usage(input_tokens=100, cached_tokens=80), 72.0, "prompt caching saved $72.00"),
+        (Usage(input_tokens=100, cache_write_tokens=80), -20.0, "prompt caching lost $20.00"),
+        (Usage(input_tokens=100), 0.0, ""),
+    ],
+)
+def test_prompt_caching_is_told_net(usage, net, told):
+    """What reads saved less what writes cost more; a loss is called one, in the table and on the page."""
+    builder = SummaryBuilder(rates=Flat())
+    builder.add(result(usage=usage))
+    summary = builder.build(wall_s=1.0)
+    assert summary.cost.saved_prefix == pytest.approx(net)
+    assert told in cost_note(summary.cost)
+    assert ("prompt caching" in cost_note(summary.cost)) == bool(told)
+    page = render_report(summary)
+    assert ("not spent: prompt caching, net" in page, "Prompt caching lost $20.00" in page) == (net > 0, net < 0)
+
+
+def test_what_caching_came_to_is_unknown_with_the_split():
+    """Where a row's tokens are not known, no part of the sum is told."""
+    builder = SummaryBuilder(rates=Flat())
+    builder.add(result(usage=Usage(input_tokens=100, cached_tokens=80)))
+    builder.add(result(1, usage=None, dollars=5.0))
+    assert builder.build(wall_s=1.0).cost.saved_prefix is None

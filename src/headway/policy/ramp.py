@@ -16,6 +16,9 @@ from math import inf
 
 __all__ = ["Ramp"]
 
+LONE_PER_S = 5.0
+AGAIN_S = 30.0
+"""A refusal that follows another within that time is no chance."""
 RATE_FREE_PER_S = 20_000.0
 """Past this the ramp is out of the way: no single process sends faster."""
 
@@ -97,10 +100,14 @@ class Ramp:
             sent_per_s: The rate at which requests went out lately; where steering starts.
         """
         if self.state != "steered":
-            # Switched off, it has no rate of its own any more: only what was sent tells.
-            self.rate_per_s = max(0.05, min(self.rate_per_s, sent_per_s) if self.state == "growing" else sent_per_s)
+            # Switched off, it has no rate of its own any more: only what was sent tells. And who sends next to nothing
+            # is not told much by one refusal: it takes a second one to be slowed down below `LONE_PER_S`.
+            sent_per_s = max(LONE_PER_S, sent_per_s)
+            self.rate_per_s = min(self.rate_per_s, sent_per_s) if self.state == "growing" else sent_per_s
             self.state = "steered"
             self._tokens, self._at_s = min(self._tokens, 0.0), now_s
+        elif now_s - self._cut_at_s < AGAIN_S:
+            self.rate_per_s = min(self.rate_per_s, max(0.05, sent_per_s))
         if now_s - self._cut_at_s >= 0.25:
             self._cut_at_s = now_s
             self.rate_per_s = max(0.05, self.rate_per_s * self.decrease)
