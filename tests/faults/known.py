@@ -15,6 +15,9 @@ KNOWN: Final = {
     "a replayed stream closed at its terminal event is 'abandoned'": (
         r"ended \['done'\] with 200, but its row says 'abandoned' \((memory|sqlite|stale|joined)\)"
     ),
+    "a reader's deadline is booked as how its flight's try ended": (
+        r"ended \['deadline'\] with 200, but its row says '\w+' \((miss|joined)\)"
+    ),
     "who reads a landed answer when the engine closes has no row": r"has no row; .* after the engine was closed",
 }
 """What is wrong, and the sentences by which fault runs tell it."""

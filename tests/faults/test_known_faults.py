@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 import headway
+from headway.errors import ConnectionLost, DeadlineExceeded
 from headway.sim import SimSettings, Simulator
 from headway.store.call_reader import CallLogReader
-from headway.testing import virtual_run
+from headway.testing import FakeProvider, Step, virtual_run
 
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Write 20 words."}], "max_tokens": 60}
 STREAM = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
@@ -84,3 +85,32 @@ def test_who_still_reads_a_landed_answer_when_the_engine_closes_has_a_row(tmp_pa
     calls, attempts = _rows(tmp_path / "log")
     assert len(attempts) == 1
     assert [row.flight_id for row in calls] == [attempts[0].flight_id]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="caller/join: fill overwrites how the reader ended with how its flight's try did"
+)
+def test_a_joined_reader_whose_deadline_passed_is_booked_as_that(tmp_path):
+    """Seed 2027: two read one stream; one's deadline passes, then the stream breaks: its row says "deadline"."""
+
+    async def main():
+        content = b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}\n\n'
+        lost = ConnectionLost("broken", maybe_billed=True)
+        step = Step(chunks=(content, content), chunk_delay_s=0.3, error=lost)
+        async with headway.Engine(
+            handler=FakeProvider([step]), api_key="k", cache="memory", log=str(tmp_path / "log"), log_level="off"
+        ) as engine:
+            first, second = await asyncio.gather(
+                engine.send("/v1/chat/completions", STREAM),
+                engine.send("/v1/chat/completions", STREAM, deadline_s=0.4),
+            )
+            await anext(second)
+            with pytest.raises(ConnectionLost):
+                await first.read()
+            await asyncio.sleep(2)
+            with pytest.raises(DeadlineExceeded):
+                await second.read()
+
+    virtual_run(main)
+    joined = next(row for row in _rows(tmp_path / "log")[0] if row.cache == "joined")
+    assert (joined.error_code, joined.outcome) == ("deadline", "deadline")
