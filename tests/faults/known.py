@@ -10,16 +10,7 @@ from typing import Final
 
 __all__ = ["KNOWN", "unknown"]
 
-KNOWN: Final = {
-    "an error event inside a 200 is booked as free": r"attempt \w+ \((overloaded|throttled|server_error), .*not billed",
-    "a replayed stream closed at its terminal event is 'abandoned'": (
-        r"ended \['done'\] with 200, but its row says 'abandoned' \((memory|sqlite|stale|joined)\)"
-    ),
-    "a reader's deadline is booked as how its flight's try ended": (
-        r"ended \['deadline'\] with 200, but its row says '\w+' \((miss|joined)\)"
-    ),
-    "who reads a landed answer when the engine closes has no row": r"has no row; .* after the engine was closed",
-}
+KNOWN: Final[dict[str, str]] = {}
 """What is wrong, and the sentences by which fault runs tell it."""
 
 

@@ -1,4 +1,4 @@
-"""What fault runs have found, each in its smallest form. Those marked are not mended yet; `known` lists them, too."""
+"""What fault runs have found, each in its smallest form."""
 
 from __future__ import annotations
 
@@ -21,9 +21,6 @@ def _rows(path):
         return reader.calls(), reader.attempts()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="attempt/billing: an error event is not among the outcomes that cut an answer short"
-)
 def test_an_error_event_after_content_may_have_been_billed(tmp_path):
     """Seed 24: a 200 that ends in an error event has generated tokens; the attempt must say so, not that it was free."""
 
@@ -42,9 +39,6 @@ def test_an_error_event_after_content_may_have_been_billed(tmp_path):
     assert attempt.maybe_billed or attempt.usage_estimated
 
 
-@pytest.mark.xfail(
-    strict=True, reason="caller/record: a replay that was read to its last event, and then closed, is 'abandoned'"
-)
 def test_a_replayed_stream_that_is_closed_at_its_terminal_event_is_ok(tmp_path):
     """Seed 37: the SDKs close a stream when they have seen its terminal event; a cached one is whole by then as well."""
 
@@ -66,9 +60,6 @@ def test_a_replayed_stream_that_is_closed_at_its_terminal_event_is_ok(tmp_path):
     assert (second.cache, second.outcome) == ("memory", "ok")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="engine/stack: closing ends the flights under way, not the readers of landed ones"
-)
 def test_who_still_reads_a_landed_answer_when_the_engine_closes_has_a_row(tmp_path):
     """Seed 24: an answer has come whole, its reader has not read it all yet, the engine closes: a row is written."""
 
@@ -87,9 +78,6 @@ def test_who_still_reads_a_landed_answer_when_the_engine_closes_has_a_row(tmp_pa
     assert [row.flight_id for row in calls] == [attempts[0].flight_id]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="caller/join: fill overwrites how the reader ended with how its flight's try did"
-)
 def test_a_joined_reader_whose_deadline_passed_is_booked_as_that(tmp_path):
     """Seed 2027: two read one stream; one's deadline passes, then the stream breaks: its row says "deadline"."""
 

@@ -18,7 +18,8 @@ def bill(call: Call, answer: Answer, outcome: Outcome, prices: Prices, *, conten
     `content_bytes` that came, and the trace says so. One that was never sent, or was refused, cost nothing.
     """
     trace, usage = call.trace, answer.usage
-    cut = outcome in _CUT_SHORT and trace.sent_at_s is not None
+    # An error inside a stream that had begun ends an answer that was being generated, whatever the error is.
+    cut = trace.sent_at_s is not None and (outcome in _CUT_SHORT or (outcome != "ok" and content_bytes > 0))
     if usage is None and (outcome == "ok" or cut):
         output = estimate_tokens(content_bytes)
         usage = Usage(input_tokens=call.view.input_tokens, output_tokens=output, estimated=True)

@@ -116,7 +116,7 @@ def fill(cursor: Cursor) -> None:
         if cursor.index >= flight.log.end:
             trace.settled = trace.settled or "ok"  # it had everything: many clients close at the terminal event
     elif last.outcome is not None:
-        trace.settled = last.outcome
+        trace.settled = trace.settled or last.outcome  # a reader may have come to an end of its own before
         trace.error_code = trace.error_code or last.error_code
     if late:
         trace.dollars, trace.saved_dollars = 0.0, last.dollars

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 from headway.caller.deadline import bounded
-from headway.errors import DeadlineExceeded, HeadwayError
+from headway.errors import Closed, DeadlineExceeded, HeadwayError
 from headway.types import Call, Handler, Outcome, Reply, Trace
 
 __all__ = ["Record", "outcome_of"]
@@ -23,7 +23,7 @@ class Record:
     With `texts`, the request and the answer (its first `TEXT_BYTES_MAX`) are in the trace as well.
     """
 
-    __slots__ = ("_finished", "_loop", "_next", "_texts", "_timeout_s")
+    __slots__ = ("_finished", "_loop", "_next", "_open", "_texts", "_timeout_s")
 
     def __init__(
         self, next_: Handler, finished: Callable[[Trace], None], *, timeout_s: float, texts: bool = False
@@ -33,6 +33,7 @@ class Record:
         self._finished = finished
         self._texts = texts
         self._timeout_s = timeout_s
+        self._open: dict[_Watched, None] = {}
 
     async def __call__(self, call: Call) -> Reply:
         trace = call.trace
@@ -61,16 +62,24 @@ class Record:
                 trace.answer = body[:TEXT_BYTES_MAX]
             trace.end(trace.settled or "ok", loop.time())
             return reply
-        stream = _Watched(reply, trace)
+        stream = _Watched(reply, trace, self._open)
+        self._open[stream] = None
         return Reply(reply.status, reply.headers, chunks=stream, close=stream.aclose, trace=trace)
+
+    async def aclose(self) -> None:
+        """End the streams that are still being read, for the log is about to close: their readers get `Closed`."""
+        for stream in list(self._open):
+            await stream.end()
 
 
 class _Watched:
     """A stream whose end ends the caller's trace."""
 
-    __slots__ = ("_chunks", "_reply", "_trace")
+    __slots__ = ("_chunks", "_ended", "_open", "_reply", "_trace")
 
-    def __init__(self, reply: Reply, trace: Trace) -> None:
+    def __init__(self, reply: Reply, trace: Trace, open_: dict[_Watched, None]) -> None:
+        self._open = open_
+        self._ended = False
         self._reply = reply
         self._chunks = reply.chunks()
         self._trace = trace
@@ -80,6 +89,8 @@ class _Watched:
 
     async def __anext__(self) -> bytes:
         trace = self._trace
+        if self._ended:
+            raise Closed("the engine was closed while this answer was being read; read it before that")
         try:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
@@ -94,7 +105,14 @@ class _Watched:
             trace.answer += chunk
         return chunk
 
+    async def end(self) -> None:
+        """The engine closes: that is how it ended, unless that is known already."""
+        self._ended = True
+        self._trace.settled = self._trace.settled or "closed"
+        await self.aclose()
+
     async def aclose(self) -> None:
+        self._open.pop(self, None)
         # Leaving the flight first lets it fill in what it knows: tokens, dollars, times.
         await self._reply.aclose()
         self._trace.end(self._trace.settled or "abandoned", asyncio.get_running_loop().time())

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from headway.store.base import Entry
-from headway.types import Call, Reply
+from headway.types import Call, Reply, Trace
 from headway.wire import reader_for
 from headway.wire.sse import EventSplitter
 
@@ -39,7 +39,7 @@ def replay(entry: Entry, call: Call, age_s: float, *, paced: bool = False) -> Re
             events.insert(len(events) - 1, entry.usage_event)  # before the terminal event, where it stood
             if gaps_ms:
                 gaps_ms.insert(len(gaps_ms) - 1, 0)
-        return Reply(entry.status, headers, chunks=_Replay(events, gaps_ms), trace=call.trace)
+        return Reply(entry.status, headers, chunks=_Replay(events, gaps_ms, call.trace), trace=call.trace)
     if entry.streamed == wants_stream:
         return Reply(entry.status, headers, entry.body, trace=call.trace)
     reader = reader_for(call.path)
@@ -48,7 +48,9 @@ def replay(entry: Entry, call: Call, age_s: float, *, paced: bool = False) -> Re
     kept = [pair for pair in headers if pair[0] != "content-type"]
     if wants_stream:
         made = reader.synthesize(entry.body, usage=call.view.wants_usage)
-        return Reply(entry.status, (_SSE, *kept), chunks=_Replay(made, []), trace=call.trace) if made else None
+        return (
+            Reply(entry.status, (_SSE, *kept), chunks=_Replay(made, [], call.trace), trace=call.trace) if made else None
+        )
     whole = reader.aggregate(entry.usage_event + entry.body)
     return Reply(entry.status, (_JSON, *kept), whole, trace=call.trace) if whole is not None else None
 
@@ -96,11 +98,12 @@ def _events(body: bytes) -> list[bytes]:
 class _Replay:
     """A stream, event by event as it came: consumers render while they read."""
 
-    __slots__ = ("_at", "_due_s", "_events", "_gaps_ms")
+    __slots__ = ("_at", "_due_s", "_events", "_gaps_ms", "_trace")
 
-    def __init__(self, events: list[bytes], gaps_ms: list[int]) -> None:
+    def __init__(self, events: list[bytes], gaps_ms: list[int], trace: Trace) -> None:
         self._events = events
         self._gaps_ms = gaps_ms
+        self._trace = trace
         self._at = 0
         self._due_s: float | None = None
 
@@ -118,4 +121,6 @@ class _Replay:
             if self._due_s > now_s:
                 await asyncio.sleep(self._due_s - now_s)
         self._at = at + 1
+        if self._at == len(self._events):
+            self._trace.settled = "ok"  # it had everything: many clients close at the terminal event
         return self._events[at]

@@ -97,9 +97,8 @@ class Stack:
         self.cache: Cache | None = None
         if self.caches.spaces:
             handle = self.cache = self.caches.layer(self._join, rng=rng, refresh=refresh)
-        self.handle: Handler = Record(
-            handle, self._recorder.finished, timeout_s=settings.timeout_s, texts=settings.log_prompts
-        )
+        self._record = Record(handle, self._recorder.finished, timeout_s=settings.timeout_s, texts=settings.log_prompts)
+        self.handle: Handler = self._record
         """Sends a call through every layer."""
 
     def new_trace(self, kind: Literal["call", "attempt"]) -> Trace:
@@ -134,6 +133,7 @@ class Stack:
         """End what is under way, write what is pending, close connections."""
         self.handle = _closed
         await asyncio.gather(*self._join.close(), return_exceptions=True)
+        await self._record.aclose()
         await self.caches.aclose()
         self._pace.close()
         await self._upstream.aclose()

@@ -233,14 +233,14 @@ class Pool:
 
     def _sweep(self) -> None:
         """Close what has been idle for too long; come again when the next one will have been."""
-        until_s = self._loop.time() - IDLE_S
+        now_s = self._loop.time()
         self._sweeper = None
         oldest_s: float | None = None
         for connection in list(self._connections):
             since_s = connection.idle_since_s
             if since_s is None:
                 continue
-            if since_s <= until_s:
+            if since_s + IDLE_S <= now_s:  # the very sum that the timer was set to
                 connection.abort()
             elif oldest_s is None or since_s < oldest_s:
                 oldest_s = since_s
