@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 from typer.testing import CliRunner
 
@@ -88,6 +86,8 @@ def stream(check: Check) -> None:
 
 def async_client(check: Check) -> None:
     """The official SDK, streamed where the format streams."""
+    import anthropic  # here, for they take seconds to import: where all is skipped, nobody waits for them
+    import openai
 
     async def main() -> None:
         async with headway.Engine(config=check.config) as engine, headway.async_client(engine=engine) as http:
@@ -115,6 +115,9 @@ def async_client(check: Check) -> None:
 
 def client(check: Check) -> None:
     """The official SDK's sync client, a whole answer."""
+    import anthropic
+    import openai
+
     with headway.SyncEngine(config=check.config) as engine, headway.client(engine=engine) as http:
         try:
             if check.kind == "messages":

@@ -70,17 +70,18 @@ def test_the_key_tells_neither_credential_nor_prompt():
 
 
 @pytest.mark.parametrize(
-    ("origin", "takes"),
+    ("origin", "path", "takes"),
     [
-        ("https://api.openai.com", True),
-        ("https://mine.openai.azure.com", True),
-        ("http://127.0.0.1:8181", True),
-        ("http://localhost:8000", True),
-        ("https://api.mistral.ai", False),  # refuses fields that it does not know
-        ("https://api.openai.com.evil.test", False),
-        ("", False),
+        ("https://api.openai.com", "/v1/responses", True),
+        ("https://mine.openai.azure.com", "/openai/v1/responses", True),
+        ("https://mine.openai.azure.com", "/openai/deployments/d/chat/completions?api-version=2024-10-21", False),
+        ("http://127.0.0.1:8181", "/v1/responses", True),
+        ("http://localhost:8000", "/v1/responses", True),
+        ("https://api.mistral.ai", "/v1/chat/completions", False),  # refuses fields that it does not know
+        ("https://api.openai.com.evil.test", "/v1/responses", False),
+        ("", "/v1/responses", False),
     ],
 )
-def test_only_servers_that_know_the_field_get_it(origin, takes):
+def test_only_servers_that_know_the_field_get_it(origin, path, takes):
     """An unknown field is an error at some of them."""
-    assert takes_cache_key(origin) is takes
+    assert takes_cache_key(origin, path) is takes

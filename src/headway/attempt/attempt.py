@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import cast
 
-import msgspec
+from msgspec.structs import replace
 
 from headway.attempt.billing import bill
+from headway.attempt.commit import CommitSettings
 from headway.attempt.following import Following
 from headway.errors import BadReply, ConnectionLost, HeadwayError, ProviderError
 from headway.policy.flight import Try
@@ -21,18 +22,10 @@ from headway.upstream import end_to_end
 from headway.wire.base import Reader
 from headway.wire.prices import Prices
 
-__all__ = ["Attempt", "CommitSettings"]
+__all__ = ["Attempt"]
 
 _OUTCOME_OF_STATUS: dict[int, Outcome] = {401: "auth", 402: "billing", 403: "auth", 429: "throttled"}
 _OWN: dict[str, Outcome] = {"budget": "budget", "queue_full": "queue_full", "deadline": "deadline"}
-
-
-class CommitSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """When a stream is handed on although it has said nothing yet, and how large an event may be."""
-
-    commit_bytes: int = 64 * 1024
-    commit_s: float = 10.0
-    event_bytes_max: int = 16 * 1024 * 1024
 
 
 class Attempt:
@@ -64,7 +57,7 @@ class Attempt:
         if reader is not None and call.view.stream and not call.view.wants_usage:
             asked = reader.ask_usage(call.body)
             if asked is not None:
-                call = msgspec.structs.replace(call, body=asked)
+                call = replace(call, body=asked)
                 self._strip = True
         self._call = call
         self.trace: Trace = call.trace

@@ -126,6 +126,10 @@ class Pace:
         """The lanes by (origin, tenant digest, model), for live figures."""
         return self._lanes
 
+    def limits(self, call: Call) -> Limits:
+        """What is known of the quota that a call counts towards."""
+        return self._lane(call).limits
+
     async def __call__(self, call: Call) -> Reply:
         lane = self._lane(call)
         trace = call.trace
@@ -196,7 +200,7 @@ class Pace:
 
 
 Tokens = tuple[float, float, float]
-"""What a request may take: of one bucket for all tokens; and where they are apart, its prompt, and its answer at most."""
+"""What a request may take: of one bucket for all tokens; where they are apart, its prompt, and its answer at most."""
 
 
 def tokens_estimate(view: RequestView) -> Tokens:

@@ -60,7 +60,7 @@ class PrefixCaching:
 
     def _keyed(self, call: Call, head: Head) -> bytes | None:
         """With a key that is the same for all requests of this head and credential; None where it may not be."""
-        if not takes_cache_key(call.origin):
+        if not takes_cache_key(call.origin, call.path):
             return None
         return with_prompt_cache_key(call.body, cache_key(call.tenant, head))
 

@@ -92,7 +92,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
         if self.input_usd is None and self.output_usd is None:
             return None
         input_, output = (self.input_usd or 0.0) / 1e6, (self.output_usd or 0.0) / 1e6
-        return Rates(base=Tier(input=input_, cached=input_, cache_write=input_, output=output))
+        return Rates(base=Tier(input=input_, cached=input_, cache_write=input_, cache_write_1h=input_, output=output))
 
 
 class UpstreamPrices(Prices):

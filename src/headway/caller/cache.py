@@ -21,6 +21,7 @@ from headway.errors import ConfigError
 from headway.flight import Flight
 from headway.policy.fingerprint import fingerprint, version_headers_of
 from headway.policy.freshness import Verdict
+from headway.policy.objective import alias_of
 from headway.store.base import Entry
 from headway.types import Call, Handler, Headers, Reply
 from headway.wire import reader_for
@@ -37,8 +38,14 @@ _KEPT_HEADERS = frozenset({"content-type", "x-request-id", "openai-model", "open
 _STALE_TRY_S = 2.0
 
 
-def key_of(call: Call, body: bytes | None = None) -> bytes | None:
-    """The call's 32-byte key; None when it may not be reused. `body` stands in for the call's own, when given."""
+def key_of(call: Call, body: bytes | None = None, *, route: str = "") -> bytes | None:
+    """The call's 32-byte key; None when it may not be reused.
+
+    Args:
+        call: Whose key it is.
+        body: Stands in for the call's own, when given.
+        route: Digest of what a latency class in the model's place stands for: it may answer otherwise tomorrow.
+    """
     if not call.view.reusable:
         return None
     reader = reader_for(call.path)
@@ -50,16 +57,17 @@ def key_of(call: Call, body: bytes | None = None) -> bytes | None:
         tenant=call.tenant,
         endpoint=call.path,
         origin=call.origin,
-        version_headers=(*version_headers_of(call.headers), *_apart(call)),
+        version_headers=(*version_headers_of(call.headers), *_apart(call, route)),
         canonical=canonical,
     )
 
 
-def _apart(call: Call) -> Headers:
+def _apart(call: Call, route: str) -> Headers:
     """What keeps equal requests apart by their callers' wish; a client's own headers of these names are no part."""
+    aliased = (("headway-route", route),) if route and alias_of(call.view.model) is not None else ()
     if not call.sample and not call.namespace:
-        return ()
-    return (("headway-namespace", call.namespace), ("headway-sample", call.sample))
+        return aliased
+    return (*aliased, ("headway-namespace", call.namespace), ("headway-sample", call.sample))
 
 
 class Cache:
@@ -72,9 +80,10 @@ class Cache:
         rng: Dice for jitter and early refreshes.
         refresh: Starts a background call that fetches the answer anew; None when too many are under way.
         paced: Play stored streams at the pace they came in, and note it for later ones.
+        route: See `key_of`.
     """
 
-    __slots__ = ("_next", "_paced", "_refresh", "_rng", "_spaces", "_wall_s")
+    __slots__ = ("_next", "_paced", "_refresh", "_rng", "_spaces", "_wall_s", "route")
 
     def __init__(
         self,
@@ -85,7 +94,9 @@ class Cache:
         rng: Random,
         refresh: Callable[[Call], asyncio.Task[Reply | None] | None],
         paced: bool = False,
+        route: str = "",
     ) -> None:
+        self.route = route
         self._next = next_
         self._spaces = spaces
         self._wall_s = wall_s
@@ -100,7 +111,7 @@ class Cache:
             why = "off" if call.cache_mode == "off" else call.view.why_not_reusable
             return _noted(await self._next(replace(call, key=None)), f"headway; fwd=bypass; detail={_token(why)}")
         if call.key is None:
-            call = replace(call, key=key_of(call))
+            call = replace(call, key=key_of(call, route=self.route))
         if call.key is None or call.cache_mode == "refresh":
             trace.cache = "refresh" if call.key is not None else "off"
             return _noted(await self._next(call), "headway; fwd=request")

@@ -45,10 +45,10 @@ class Join:
 
     def readers(self, call: Call) -> int:
         """How many read the flight that this call would join."""
-        known = (
-            self._joinable.get((call.key, call.view.stream, call.view.wants_usage)) if call.key is not None else None
-        )
-        return known.readers if known is not None else 0
+        if call.key is None:
+            return 0
+        known = self._joinable.get((call.key, call.view.stream, call.view.wants_usage))
+        return len(known.readers) if known is not None else 0
 
     def close(self) -> list[asyncio.Task[None]]:
         """End every flight; their tasks, to be waited for."""

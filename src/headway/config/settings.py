@@ -87,6 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What asking Redis may take before it is left alone for a while."""
     redis_flights: bool = True
     """With Redis: processes that ask the same at the same time share one answer."""
+    redis_limits: bool = True
+    """Share the provider's limits with the other processes on that Redis: together they keep within them."""
     # the provider's prompt cache
     prompt_cache: str = "off"
     """"auto" arranges requests for it where that pays; see `attempt.prefix` and `engine.fan`."""

@@ -12,13 +12,16 @@ from headway.caller.cache import KEY_SCHEMA, Cache, unknown_namespace
 from headway.caller.join import Join
 from headway.caller.spaces import Space
 from headway.config import CacheSettings, Settings
+from headway.engine.routing import route_digest
 from headway.errors import ConfigError
 from headway.policy.freshness import Freshness
+from headway.policy.limits import Limits
 from headway.store.base import RemoteStore, Store
 from headway.store.memory import MemoryStore
 from headway.types import Call, Handler, Reply
 
 if TYPE_CHECKING:
+    from headway.attempt.shared_pace import SharedPace
     from headway.caller.shared import Shared
     from headway.store.redis_link import RedisLink
 
@@ -71,10 +74,20 @@ class Caches:
 
             next_ = self._shared = Shared(join, RedisFlights(self.redis, self._prefix()), self.spaces)
         paced = self._settings.cache_replay == "paced"
-        cache = Cache(next_, self.spaces, wall_s=self._wall_s, rng=rng, refresh=refresh, paced=paced)
+        route = route_digest(self._settings)
+        cache = Cache(next_, self.spaces, wall_s=self._wall_s, rng=rng, refresh=refresh, paced=paced, route=route)
         if self._shared is not None:
             self._shared.arrived = cache.arrived
         return cache
+
+    def shared_pace(self, upstream: Handler, limits: Callable[[Call], Limits]) -> SharedPace | None:
+        """The layer that shares limits with other processes; None where Redis is off, or they are not to be shared."""
+        if self.redis is None or not self._settings.redis_limits:
+            return None
+        from headway.attempt.shared_pace import SharedPace
+        from headway.store.redis_limits import SharedLimits
+
+        return SharedPace(upstream, SharedLimits(self.redis, self._prefix()), limits)
 
     def space(self, namespace: str) -> Space:
         """A cache by its name.

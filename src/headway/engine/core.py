@@ -118,7 +118,7 @@ class Engine:
             stack.caches.space(namespace)  # an unknown one is an error, the cache on or off
             call = replace(call, namespace=namespace)
         if key_body is not None and mode != "off" and stack.cache is not None:
-            call = replace(call, key=key_of(call, key_body))
+            call = replace(call, key=key_of(call, key_body, route=stack.cache.route))
         return await stack.handle(call)
 
     async def handle(self, call: Call) -> Reply:

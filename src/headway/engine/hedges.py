@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headway.policy.hedge import Hedge, HedgeBudget, HedgeSettings, hedgeable
+from headway.policy.objective import alias_of
 from headway.types import Call
 from headway.wire.prices import Prices
 
@@ -35,10 +36,10 @@ class Hedges:
         if not hedgeable(view):
             return None, None
         rates = self._prices.rates(view.model, call.origin)
-        if rates is None:
+        if rates is None and alias_of(view.model) is None:
             return None, None
         dollars = WORST_OF_MEANS * self._budget.mean
-        if view.output_tokens_max is not None:
+        if rates is not None and view.output_tokens_max is not None:
             dollars = min(dollars, rates.worst_case(view.input_tokens, view.output_tokens_max))
         # A whole answer takes as long as all of its tokens, a stream's first content does not.
         place = (call.origin, view.model, view.stream)

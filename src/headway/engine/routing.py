@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from hashlib import sha256
 from random import Random
 
 from headway.attempt.choice import Choice, RouteSettings
@@ -15,7 +16,7 @@ from headway.policy.objective import read_objective
 from headway.types import Handler
 from headway.wire.prices import Prices
 
-__all__ = ["open_prices", "open_route", "priced"]
+__all__ = ["open_prices", "open_route", "priced", "route_digest"]
 
 
 def open_prices(settings: Settings) -> Prices:
@@ -46,3 +47,12 @@ def open_route(next_: Handler, settings: Settings, prices: Prices, rng: Random) 
         quality_min=settings.quality_min,
     )
     return Router(next_, Choice(settings.upstreams, route, prices, rng))
+
+
+def route_digest(settings: Settings) -> str:
+    """Tells configurations apart by what they let a latency class stand for; "" where nothing is configured."""
+    if not settings.upstreams:
+        return ""
+    offers = [(up.name, up.origin, sorted(up.models.items()), up.tier, up.quality) for up in settings.upstreams]
+    chosen = repr((offers, settings.rules, settings.objective, settings.quality_min))
+    return sha256(chosen.encode("utf-8", "replace")).hexdigest()[:16]

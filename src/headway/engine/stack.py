@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from headway.attempt.attempt import Attempt, CommitSettings
+from headway.attempt.attempt import Attempt
 from headway.attempt.budget import Budget
+from headway.attempt.commit import CommitSettings
 from headway.attempt.pace import Pace
-from headway.attempt.route import Router
 from headway.attempt.prefix import PrefixCaching
+from headway.attempt.route import Router
 from headway.caller.cache import Cache
 from headway.caller.join import Join
 from headway.caller.record import Record
@@ -77,7 +78,8 @@ class Stack:
             threading.Thread(target=load_prices, daemon=True).start()
 
         # -- attempt layers
-        self._pace = Pace(self._upstream, settings.limit_settings(), settings.queue_max)
+        self._shared = self.caches.shared_pace(self._upstream, lambda call: self._pace.limits(call))  # noqa: PLW0108 - it is made below
+        self._pace = Pace(self._shared or self._upstream, settings.limit_settings(), settings.queue_max)
         attempt: Handler = priced(self._pace, settings, self._prices)
         self._cap: SpendCap | None = None
         if settings.budget_usd is not None or settings.budget_tokens is not None:
@@ -134,6 +136,8 @@ class Stack:
         self.handle = _closed
         await asyncio.gather(*self._join.close(), return_exceptions=True)
         await self._record.aclose()
+        if self._shared is not None:
+            await self._shared.aclose()
         await self.caches.aclose()
         self._pace.close()
         await self._upstream.aclose()

@@ -32,11 +32,6 @@ class Cursor:
         self.on_leave: Callable[[Cursor], None] | None = None
         """Called once, when the cursor leaves: what the flight knows by then belongs in its caller's trace."""
 
-    @property
-    def alone(self) -> bool:
-        """Whether nobody else reads this flight."""
-        return self.flight.readers == 1
-
     async def reply(self) -> Reply:
         """Wait until the flight has something to hand on; leave it when cancelled while waiting."""
         flight = self.flight

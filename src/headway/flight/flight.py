@@ -62,9 +62,7 @@ class Flight:
         self.status = 0
         self.headers: Headers = ()
         self.error: Exception | None = None
-        self.committed = False
-        self.done = False
-        self.streaming = False
+        self.committed = self.done = self.streaming = False
         self.complete = False
         """The whole answer is in the log, and may be kept."""
         self.usage_event = b""
@@ -80,34 +78,30 @@ class Flight:
         self._rng = rng
         self._landed = landed
         self._deadlines = deadlines
-        self._readers = Readers()
+        self.readers = Readers()
+        """Those who read it now."""
         self._hold: asyncio.Future[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._attempts: list[Attempt] = []
         self._race: Race | None = None
 
-    @property
-    def readers(self) -> int:
-        """How many read it now."""
-        return len(self._readers)
-
     def start(self) -> Cursor:
         """Take off; the leader's cursor."""
         cursor = Cursor(self, self.call, leader=True)
-        self._readers.append(cursor)
+        self.readers.append(cursor)
         self._deadlines.note(self.call.deadline_at_s)
         self._task = start(self.loop, self._run())
         return cursor
 
     def join(self, call: Call) -> Cursor | None:
         """A cursor for one more reader, from the first byte; None when it is too late, too large or too weak for it."""
-        if self.done or self.log.first or not self._keeps_log() or not self._readers:
+        if self.done or self.log.first or not self._keeps_log() or not self.readers:
             return None
         if call.attempts_max > self.call.attempts_max:
             return None
         cursor = Cursor(self, call, leader=False)
-        self._readers.append(cursor)
+        self.readers.append(cursor)
         self._deadline_at_s = max(self._deadline_at_s, call.deadline_at_s)
         # It ends with the last reader's deadline, but waits in the queue by the first one's.
         priority, sooner_s = max(self.call.priority, call.priority), min(self.call.deadline_at_s, call.deadline_at_s)
@@ -121,12 +115,12 @@ class Flight:
 
     def detach(self, cursor: Cursor, outcome: Outcome = "abandoned") -> None:
         """A reader leaves; the cost passes to the next one. The last one ends the flight."""
-        if cursor not in self._readers:
+        if cursor not in self.readers:
             return
-        self._readers.remove(cursor)
-        if self._readers:
+        self.readers.remove(cursor)
+        if self.readers:
             if cursor.leader and not self.done:
-                cursor.leader, self._readers[0].leader = False, True
+                cursor.leader, self.readers[0].leader = False, True
             self._release()
         elif not self.done and self._task is not None:
             for attempt in self._attempts:
@@ -147,15 +141,13 @@ class Flight:
             self._finish(Closed("the engine was closed while this call was under way; open a new engine"))
             self._task.cancel()
             if self.committed:
-                self._readers.close(self.error, self.loop.time())
+                self.readers.close(self.error, self.loop.time())
         return self._task
 
     def consumed(self) -> None:
         """A reader went on: drop what nobody needs any more, and let the provider go on."""
         if not self._keeps_log():
-            slowest = self._readers.slowest(self.log.first)
-            if slowest - self.log.first >= 32:
-                self.log.trim(slowest)
+            self.log.trim(self.readers.slowest(self.log.first))
         if self._hold is not None:
             self._release()
 
@@ -234,8 +226,8 @@ class Flight:
             while (chunk := await attempt.next_chunk()) is not None:
                 if chunk:
                     self.log.append(chunk)
-                    self._readers.wake()
-                    if len(self._readers) > 1:
+                    self.readers.wake()
+                    if len(self.readers) > 1:
                         self._drop_laggards()
                     while self._must_hold():
                         self._hold = self.loop.create_future()
@@ -258,7 +250,7 @@ class Flight:
         attempt.chunks.clear()
         if not whole:
             self.committed = True
-            self._readers.wake()
+            self.readers.wake()
 
     def _whole(self, attempt: Attempt) -> None:
         self.complete = attempt.admissible and not self.log.first
@@ -273,7 +265,7 @@ class Flight:
             self._linger.cancel()
         if error is None:
             self.committed = True
-        self._readers.wake()
+        self.readers.wake()
         self._attempts = []  # they know us: the circle would be left to the garbage collector
         self._landed(self)
 
@@ -284,13 +276,13 @@ class Flight:
         return self.call.key is not None and self.log.bytes_logged <= self._settings.flight_bytes_max
 
     def _must_hold(self) -> bool:
-        if not self._readers or (len(self._readers) > 1 and self._keeps_log()):
+        if not self.readers or (len(self.readers) > 1 and self._keeps_log()):
             return False
-        return self._readers.least_lag_bytes(self.log) > self._settings.window_bytes
+        return self.readers.least_lag_bytes(self.log) > self._settings.window_bytes
 
     def _drop_laggards(self) -> None:
         if not self._keeps_log():
-            for cursor in self._readers.laggards(self.log, self._settings.flight_bytes_max):
+            for cursor in self.readers.laggards(self.log, self._settings.flight_bytes_max):
                 cursor.wake()
                 self.detach(cursor)
 
@@ -301,7 +293,7 @@ class Flight:
     def expire(self, now_s: float) -> float:
         """Tell those whose deadline has passed; the next deadline."""
         sent = any(trace.sent_at_s is not None for trace in self.traces)
-        for cursor in self._readers.late(now_s, sent=sent):
+        for cursor in self.readers.late(now_s, sent=sent):
             cursor.wake()
             self.detach(cursor, "deadline")
-        return self._readers.first_deadline_s()
+        return self.readers.first_deadline_s()

@@ -7,6 +7,10 @@ from collections.abc import Callable
 __all__ = ["ChunkLog"]
 
 
+TRIM_CHUNKS = 32
+"""Fewer are not worth moving the rest for."""
+
+
 class ChunkLog:
     """Append-only at the end, trimmed at the front; places are counted from the first chunk ever."""
 
@@ -46,8 +50,10 @@ class ChunkLog:
         return self.bytes_logged - (self._ends[index - 1] if index > 0 else self._start())
 
     def trim(self, place: int) -> None:
-        """Let go of what lies before that place."""
+        """Let go of what lies before that place, now and then."""
         count = place - self.first
+        if count < TRIM_CHUNKS:
+            return
         del self._chunks[:count], self._ends[:count], self.times_s[:count]
         self.first = place
 

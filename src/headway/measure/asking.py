@@ -17,6 +17,7 @@ from headway.engine.sentences import CUT, failure
 from headway.errors import HeadwayError
 from headway.types import Reply, Trace, Usage
 from headway.wire import reader_for
+from headway.wire.base import Reader
 from headway.wire.event_text import event_text
 from headway.wire.sse import EventSplitter
 
@@ -142,15 +143,23 @@ async def _listen(
     loop = asyncio.get_running_loop()
     reader = reader_for(question.path)
     assert reader is not None  # both paths have one
+    parts: list[str] = []
 
     def take(text: str) -> None:
         if text:
             if asked.ttft_s is None:
                 asked.ttft_s = loop.time() - started_s
-            asked.text += text
+            parts.append(text)
             if on_text is not None:
                 on_text(text)
 
+    try:
+        await _read(reader, reply, asked, take)
+    finally:
+        asked.text = "".join(parts)
+
+
+async def _read(reader: Reader, reply: Reply, asked: Asked, take: Callable[[str], None]) -> None:
     if not reply.header("content-type").startswith("text/event-stream"):
         take(reader.text(await reply.read()))  # a server that does not stream
         return

@@ -16,7 +16,8 @@ __all__ = ["Head", "cache_key", "head_of", "takes_cache_key"]
 
 TEXT_CHARS_MAX: Final = 16_384
 _ABSENT: Final = (b"", b"null")
-_KEY_HOSTS: Final = ("api.openai.com", ".openai.azure.com")
+_OPENAI: Final = "api.openai.com"
+_AZURE: Final = ".openai.azure.com"
 
 
 class Head(NamedTuple):
@@ -83,13 +84,15 @@ def cache_key(tenant: str, head: Head) -> str:
     return "hw-" + blake2b(head.digest, key=tenant.encode()[:64], digest_size=16).hexdigest()
 
 
-def takes_cache_key(origin: str) -> bool:
+def takes_cache_key(origin: str, path: str) -> bool:
     """Whether the server is known to take `prompt_cache_key`: some compatible ones refuse fields they do not know.
 
-    A server on this machine is taken to be lenient, as the usual ones are.
+    So do the dated versions of Azure's API. A server on this machine is taken to be lenient, as the usual ones are.
     """
     host = urlsplit(origin).hostname or ""
-    if host == "localhost" or host == _KEY_HOSTS[0] or host.endswith(_KEY_HOSTS[1]):
+    if host.endswith(_AZURE):
+        return path.startswith("/openai/v1/")
+    if host in ("localhost", _OPENAI):
         return True
     try:
         return ip_address(host).is_loopback

@@ -1,0 +1,135 @@
+"""Limits that several processes share: below the pace of this process, a turn in the bucket that all of them use.
+
+Each process learns and paces as it would alone; what it has learned it tells the others, and no request goes before the
+shared bucket has granted it. In a process one request of a scope asks at a time, so that its order is kept and a
+crowd that waits does not ask in chorus. Without Redis everything is granted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from hashlib import sha256
+
+from headway.attempt.pace import tokens_estimate
+from headway.policy.limits import Limits
+from headway.store.redis_limits import SharedBucket, SharedLease, SharedLimits
+from headway.types import Call, Handler, Reply, Trace
+from headway.wire.rate_headers import RateSnapshot, read_limits
+
+__all__ = ["SharedPace"]
+
+SCOPES_MAX = 1024
+PUBLISH_S = 0.25
+"""What is left of the limits is told at most that often; new limits at once."""
+
+
+class _Scope:
+    """One quota as this process sees it."""
+
+    __slots__ = ("bucket", "name", "published_at_s", "turn")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.turn = asyncio.Lock()
+        self.bucket: SharedBucket | None = None
+        self.published_at_s = float("-inf")
+
+
+class SharedPace:
+    """See the module.
+
+    Args:
+        next_: The upstream.
+        shared: The buckets in Redis.
+        limits: What this process knows of a call's quota.
+    """
+
+    def __init__(self, next_: Handler, shared: SharedLimits, limits: Callable[[Call], Limits]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._next = next_
+        self._shared = shared
+        self._limits = limits
+        self._scopes: OrderedDict[str, _Scope] = OrderedDict()
+        self._work: set[asyncio.Task[object]] = set()
+
+    async def __call__(self, call: Call) -> Reply:
+        scope, limits = self._scope(call), self._limits(call)
+        lease = await self._granted(scope, tokens_estimate(call.view)[0] * limits.charge_ratio, call.trace)
+
+        def leave(trace: Trace) -> None:
+            if trace.sent_at_s is None:
+                self._later(self._shared.refund(lease))
+
+        call.trace.on_end(leave)
+        reply = await self._next(call)
+        readings = read_limits(reply.headers, call.trace.start_wall_s)
+        if readings is not None:
+            self._tell(scope, limits, readings)
+        return reply
+
+    async def aclose(self) -> None:
+        """Wait for what is being told; it is short, for Redis has its time-out."""
+        if self._work:
+            await asyncio.wait(self._work)
+
+    async def _granted(self, scope: _Scope, tokens: float, trace: Trace) -> SharedLease:
+        entered_at_s: float | None = self._loop.time()
+
+        def book(trace: Trace) -> None:
+            nonlocal entered_at_s
+            if entered_at_s is not None:
+                trace.wait_s += self._loop.time() - entered_at_s
+                entered_at_s = None
+
+        trace.on_end(book)  # a call may be ended (by its deadline) while it still waits here
+        try:
+            async with scope.turn:
+                while True:
+                    granted = await self._shared.acquire(scope.name, tokens)
+                    if isinstance(granted, SharedLease):
+                        return granted
+                    await asyncio.sleep(granted)
+        finally:
+            book(trace)
+
+    def _tell(self, scope: _Scope, limits: Limits, readings: RateSnapshot) -> None:
+        requests, tokens = limits.requests, limits.tokens
+        if requests.limit is None and tokens.limit is None:
+            return
+        binding = requests if requests.limit is not None else tokens
+        bucket = SharedBucket(
+            requests_per_min=requests.limit and requests.limit * 60.0 / requests.window_s,
+            tokens_per_min=tokens.limit and tokens.limit * 60.0 / tokens.window_s,
+            capacity_s=binding.capacity / (binding.limit or 1.0) * binding.window_s,
+        )
+        now_s = self._loop.time()
+        if bucket == scope.bucket and now_s - scope.published_at_s < PUBLISH_S:
+            return
+        scope.bucket, scope.published_at_s = bucket, now_s
+        left = readings.requests.remaining, readings.tokens.remaining
+        self._later(
+            self._shared.publish(
+                scope.name,
+                bucket,
+                requests_left=None if left[0] is None else max(0.0, left[0] - requests.hidden),
+                tokens_left=None if left[1] is None else max(0.0, left[1] - tokens.hidden),
+            )
+        )
+
+    def _later(self, work: Coroutine[object, object, object]) -> None:
+        task: asyncio.Task[object] = self._loop.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    def _scope(self, call: Call) -> _Scope:
+        name = sha256(f"{call.origin}\n{call.tenant}\n{call.view.model}".encode("utf-8", "replace")).hexdigest()[:32]
+        scope = self._scopes.get(name)
+        if scope is None:
+            scope = self._scopes[name] = _Scope(name)
+            if len(self._scopes) > SCOPES_MAX:
+                idle = next((old for old, other in self._scopes.items() if not other.turn.locked()), name)
+                if idle != name:
+                    del self._scopes[idle]
+        return scope
