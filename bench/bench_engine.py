@@ -1,8 +1,8 @@
 """`engine.send` over real connections, without an SDK: calls a second with 32 at once on one core.
 
-The provider is a minimal server in a process of its own that answers at once, pinned to another core where the system
-lets us. Headway is measured as it comes (its call log on), with everything on (cache, caps, log; every call a miss), and
-beside it what else is installed: litellm's `acompletion` and TensorZero's embedded client, over the same server.
+The provider is a minimal server in a process of its own that answers at once. Headway is measured as it comes (its call
+log on), with everything on (cache, caps, log; every call a miss), and beside it what else is installed, over the same
+server: litellm's `acompletion`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from headway import Engine
 from zero import upstream
 
 ROUNDS, CALLS, AT_ONCE = 7, 6400, 32
+STREAMS, CHUNKS = 1000, 100
 
 
 async def rate(one: Callable[[int], Awaitable[object]], start: int, calls: int = CALLS) -> float:
@@ -57,6 +58,21 @@ async def headway(base: str, **settings: Any) -> dict[str, float]:
     return spread(rates)
 
 
+async def streams(base: str) -> tuple[int, float]:
+    """A thousand streams of a hundred chunks at once: how many came whole, and CPU microseconds a chunk."""
+    async with Engine(base_url=base, api_key="sk-bench") as engine:
+
+        async def one(n: int) -> int:
+            reply = await engine.send("/v1/chat/completions", body(n)[:-1] + b',"stream":true}')
+            return (await reply.read()).count(b"data: ")
+
+        await asyncio.gather(*[one(-1 - n) for n in range(32)])
+        start_s = time.process_time()
+        found = await asyncio.gather(*[one(n) for n in range(STREAMS)], return_exceptions=True)
+        took_s = time.process_time() - start_s
+    return sum(n == CHUNKS + 2 for n in found), took_s / (STREAMS * CHUNKS) * 1e6
+
+
 async def litellm(base: str) -> dict[str, float]:
     from litellm import acompletion
 
@@ -71,13 +87,17 @@ async def litellm(base: str) -> dict[str, float]:
 
 
 async def main() -> None:
-    with upstream() as base:
+    with upstream(CHUNKS) as base:
         if hasattr(os, "sched_setaffinity") and len(cores := sorted(os.sched_getaffinity(0))) > 1:
             os.sched_setaffinity(0, cores[:1])
         found = await headway(base)
         emit("engine.send over HTTP, 32 at once, one core", ">= 12,000 calls/s", found, reached=found["median"] >= 12e3)
         everything = {"cache": "disk", "budget_usd": 1e9, "budget_tokens": 10**12}
         emit("the same, everything on, all misses", "-", await headway(base, **everything), reached=None)
+        whole, chunk_us = await streams(base)
+        emit(
+            "1,000 streams of 100 chunks at once", "all whole", whole, reached=whole == STREAMS, cpu_us_a_chunk=chunk_us
+        )
         if importlib.util.find_spec("litellm"):
             other = await litellm(base)
             emit("litellm acompletion, same server", "-", other, reached=None)

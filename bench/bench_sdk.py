@@ -10,91 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from statistics import median
 
-import httptools
 import openai
 
 import headway
 from common import emit, own_state, spread
+from zero import upstream
 
 EVERYTHING = {"cache": "disk", "budget_usd": 1e9, "budget_tokens": 10**12}
 TURNS, CALLS, STREAMS, CHUNKS, WARM_S = 21, 64, 2, 400, 3.0
-
-ANSWER = (
-    b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-5.4-mini","choices":[{"index":0,"message":'
-    b'{"role":"assistant","content":"card_arrival"},"finish_reason":"stop"}],"usage":{"prompt_tokens":70,'
-    b'"completion_tokens":4,"total_tokens":74}}'
-)
-HEAD = (
-    b"HTTP/1.1 200 OK\r\nx-ratelimit-limit-requests: 30000000\r\nx-ratelimit-remaining-requests: 29999000\r\n"
-    b"x-ratelimit-reset-requests: 2ms\r\nopenai-processing-ms: 1\r\nx-request-id: req_0123456789\r\n"
-)
-WHOLE = HEAD + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER) + ANSWER
-CHUNK = (
-    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"gpt-5.4-mini",'
-    b'"choices":[{"index":0,"delta":%b,"finish_reason":%b}]}\n\n'
-)
-LAST = CHUNK % (b"{}", b'"stop"') + b"data: [DONE]\n\n"
-
-
-# -- the upstream ------------------------------------------------------------------------------------------------------
-
-
-class Zero(asyncio.Protocol):
-    """Answers any request as soon as it is whole; streams 400 chunks, in writes of their own, to those who ask."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.parser = httptools.HttpRequestParser(self)
-        self.streamed = False
-
-    def data_received(self, data: bytes) -> None:
-        self.parser.feed_data(data)
-
-    def on_body(self, body: bytes) -> None:
-        self.streamed = self.streamed or b'"stream":true' in body
-
-    def on_message_complete(self) -> None:
-        if not self.streamed:
-            self.transport.write(WHOLE)
-            return
-        self.streamed = False
-        self.transport.write(HEAD + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-        asyncio.get_running_loop().call_soon(self.send, CHUNKS)
-
-    def send(self, left: int) -> None:
-        event = CHUNK % (b'{"content":"word "}', b"null") if left else LAST
-        self.transport.write(b"%x\r\n%b\r\n" % (len(event), event) + (b"" if left else b"0\r\n\r\n"))
-        if left:
-            asyncio.get_running_loop().call_soon(self.send, left - 1)
-
-
-async def serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Zero, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-
-
-@contextmanager
-def upstream() -> Iterator[str]:
-    """Its base URL."""
-    child = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    try:
-        yield f"http://127.0.0.1:{child.stdout.readline().strip()}/v1"
-    finally:
-        child.kill()
-        child.wait()
-        child.stdout.close()
-
-
-# -- the measurements --------------------------------------------------------------------------------------------------
 
 
 def chat(n: int, *, stream: bool = False) -> dict:
@@ -217,10 +143,7 @@ def measure_sync(url: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--serve"]:
-        asyncio.run(serve())
-    else:
-        own_state()
-        with upstream() as base_url:
-            asyncio.run(measure_async(base_url))
-            measure_sync(base_url)
+    own_state()
+    with upstream(CHUNKS) as base_url:
+        asyncio.run(measure_async(base_url))
+        measure_sync(base_url)

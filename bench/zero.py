@@ -10,8 +10,6 @@ from contextlib import contextmanager
 
 import httptools
 
-CHUNKS = 400
-
 ANSWER = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-5.4-mini","choices":[{"index":0,"message":'
     b'{"role":"assistant","content":"card_arrival"},"finish_reason":"stop"}],"usage":{"prompt_tokens":70,'
@@ -30,7 +28,10 @@ LAST = CHUNK % (b"{}", b'"stop"') + b"data: [DONE]\n\n"
 
 
 class Zero(asyncio.Protocol):
-    """Answers any request as soon as it is whole; streams 400 chunks, in writes of their own, to those who ask."""
+    """Answers any request as soon as it is whole; streams chunks, in writes of their own, to those who ask."""
+
+    def __init__(self, chunks: int) -> None:
+        self.chunks = chunks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -49,7 +50,7 @@ class Zero(asyncio.Protocol):
             return
         self.streamed = False
         self.transport.write(HEAD + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-        asyncio.get_running_loop().call_soon(self.send, CHUNKS)
+        asyncio.get_running_loop().call_soon(self.send, self.chunks)
 
     def send(self, left: int) -> None:
         event = CHUNK % (b'{"content":"word "}', b"null") if left else LAST
@@ -58,16 +59,16 @@ class Zero(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self.send, left - 1)
 
 
-async def serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Zero, "127.0.0.1", 0)
+async def serve(chunks: int) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: Zero(chunks), "127.0.0.1", 0, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 @contextmanager
-def upstream() -> Iterator[str]:
-    """Its base URL."""
-    child = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
+def upstream(chunks: int = 400) -> Iterator[str]:
+    """Its base URL; streams are of that many chunks."""
+    child = subprocess.Popen([sys.executable, __file__, str(chunks)], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     try:
         yield f"http://127.0.0.1:{child.stdout.readline().strip()}/v1"
@@ -78,4 +79,4 @@ def upstream() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(int(sys.argv[1])))

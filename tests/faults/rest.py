@@ -7,9 +7,13 @@ import gc
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 import headway
 from headway.sim import Network, VirtualLoop
 
+HEDGE_SAMPLES_MIN = 4
+"""Answers after which a backup may be sent: as few callers as there are here would else never see one."""
 THEIRS = ("headway.sim", "uvicorn", "tests.")
 """Modules whose tasks and timers belong to the provider's side, the network's, or the test's."""
 IDLE = ("headway.upstream", "headway.flight.deadlines", "httpcore2", "httpx2", "anyio")
@@ -25,11 +29,20 @@ class Rest:
     timers: list[str] = field(default_factory=list)
 
 
+def hedge_early(engine: headway.Engine) -> None:
+    """Open the engine, and have its hedges learn from fewer answers than they would."""
+    hedges = engine._open()._hedges
+    if hedges is not None:
+        hedges._settings = replace(hedges._settings, samples_min=HEDGE_SAMPLES_MIN)
+
+
 def at_rest(engine: headway.Engine, loop: VirtualLoop) -> Rest:
     """What the engine holds although no call is under way."""
     rest = Rest(tasks=_tasks(loop), timers=_timers(loop))
     if engine._background:
         rest.held.append(f"{len(engine._background)} refreshes")
+    if engine.prefetch._tasks:
+        rest.held.append(f"{len(engine.prefetch._tasks)} prefetches")
     stack = engine._stack
     assert stack is not None
     if stack._join._flights:
@@ -42,6 +55,10 @@ def at_rest(engine: headway.Engine, loop: VirtualLoop) -> Rest:
     for name in ("busy", "waiting"):  # connections in use, and calls in line for one
         if count := getattr(stack._upstream, name, 0):
             rest.held.append(f"{count} {name} in the pool")
+    if stack._router is not None:
+        for (name, _, model), way in stack._router.choice.lanes.items():
+            if way.load.pending:
+                rest.held.append(f"{way.load.pending} tries under way for {model} at {name}")
     budget = _layer(stack, "Budget")
     if budget is not None:
         cap = budget._cap

@@ -6,12 +6,12 @@ from math import inf
 from random import Random
 from typing import Any
 
-import msgspec
-
 from headway.sim import Fault, NetworkFault, SimSettings
 
+from .plans import CLIENT_KEY, HOST, Plan, Scenario
+from .widen import widened
+
 RETRY_AFTER = ("0", "1", "121", "date", "soon", "-5", "1e9", "")
-HOST = "api.example.com"
 
 SIM_KINDS = (
     "429", "500", "503", "529", "quota", "billing", "html", "html200", "reset", "stall", "pings", "truncated",
@@ -20,56 +20,12 @@ SIM_KINDS = (
 NETWORK_KINDS = ("refused", "black_hole", "reset", "cut", "stall", "split", "slow", "stale")
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """One caller. Times in seconds of virtual time."""
-
-    number: int
-    group: int
-    """Callers of one group ask the same."""
-    arrive_s: float
-    path: str
-    body: dict[str, Any]
-    cache: str | None
-    deadline_s: float | None
-    priority: int
-    leave_s: float | None
-    """Cancelled so long after it came."""
-    leave_chunks: int | None
-    """Closes its reply after so many chunks."""
-    leave_at_end: bool
-    """Closes its stream at the terminal event, as the SDKs do."""
-    dawdle_s: float
-    """What it takes to read a chunk."""
-
-    @property
-    def stream(self) -> bool:
-        return bool(self.body.get("stream"))
-
-    @property
-    def wants_usage(self) -> bool:
-        return bool(self.body.get("stream_options"))
-
-
-class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a run depends on."""
-
-    seed: int
-    engine: dict[str, Any]
-    sim: SimSettings
-    keep_alive_s: int
-    latency_s: float
-    network: tuple[NetworkFault, ...]
-    callers: tuple[Plan, ...]
-    close_s: float | None
-    """The engine is closed then, whoever still waits."""
-
-
 def scenario_of(seed: int) -> Scenario:
     """The same for the same seed, in every process."""
     rng = Random(f"faults/{seed}")
     span_s = rng.choice((0.0, 0.5, 5.0, 30.0))
     callers = tuple(_plan(number, span_s, rng) for number in range(rng.randint(8, 36)))
-    return Scenario(
+    plain = Scenario(
         seed=seed,
         engine=_engine(seed, rng),
         sim=_sim(seed, span_s, rng),
@@ -79,12 +35,13 @@ def scenario_of(seed: int) -> Scenario:
         callers=callers,
         close_s=_spread(0.001, span_s + 10, rng) if rng.random() < 0.1 else None,
     )
+    return widened(plain)
 
 
 def _engine(seed: int, rng: Random) -> dict[str, Any]:
     return {
         "base_url": f"http://{HOST}/v1",
-        "api_key": "sk-test",
+        "api_key": CLIENT_KEY,
         "seed": seed,
         "log_level": "off",
         "cache": rng.choice(("off", "memory", "memory", "disk")),

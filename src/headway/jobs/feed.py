@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import Any
 
 from headway.errors import InputError
 from headway.jobs.source import Source, SourceRow
 
-__all__ = ["rows_of"]
+__all__ = ["Counted", "rows_of"]
 
 _AHEAD_MAX = 256
 _PAUSE_ROWS = 512
+
+
+class Counted:
+    """Rows with their number: `Engine.map` weighs by it whether one of them goes ahead of the others."""
+
+    def __init__(self, rows: AsyncGenerator[Mapping[str, Any], None], count: int) -> None:
+        self._rows = rows
+        self._count = count
+
+    def __aiter__(self) -> AsyncGenerator[Mapping[str, Any], None]:
+        return self._rows
+
+    def __len__(self) -> int:
+        return self._count
 
 
 async def rows_of(source: Source) -> AsyncGenerator[SourceRow, None]:

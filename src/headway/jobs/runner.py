@@ -14,7 +14,7 @@ import msgspec
 
 from headway.errors import ConfigError, InputError
 from headway.jobs.detect import Format
-from headway.jobs.feed import rows_of
+from headway.jobs.feed import Counted, rows_of
 from headway.jobs.journal import Header, Journal, Line
 from headway.jobs.record import record_of, result_of
 from headway.jobs.source import Source, SourceRow, open_source
@@ -157,7 +157,14 @@ class _Run:
         try:
             async with (
                 aclosing(self._owed()) as owed,
-                aclosing(engine.map(owed, task, order="completed", concurrency=concurrency)) as results,
+                aclosing(
+                    engine.map(
+                        owed if self.tally.total is None else Counted(owed, self.tally.total),
+                        task,
+                        order="completed",
+                        concurrency=concurrency,
+                    )
+                ) as results,
             ):
                 async for result in results:
                     self._take(result)

@@ -169,7 +169,7 @@ def _write_row(line: bytes) -> None:
 
 def _told(settings: Any) -> dict[str, Any]:
     """The engine's settings that are worth telling; never the key."""
-    names = ("base_url", "cache", "limits", "requests_per_min", "tokens_per_min", "budget_usd")
+    names = ("base_url", "cache", "prompt_cache", "limits", "requests_per_min", "tokens_per_min", "budget_usd")
     return {name: getattr(settings, name) for name in names if getattr(settings, name) not in (None, "")}
 
 

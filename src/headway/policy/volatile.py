@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import AnyStr, Final, NamedTuple
 
-__all__ = ["Volatile", "common_length", "find_volatile", "volatile_between", "warning"]
+__all__ = ["Volatile", "common_length", "volatile_between", "warning"]
 
 _KINDS: Final = (
     ("a timestamp", r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"),
@@ -28,7 +28,6 @@ _KINDS: Final = (
 _PATTERN: Final = re.compile(
     r"(?<![0-9A-Za-z])(?:" + "|".join(f"(?P<k{i}>{text})" for i, (_, text) in enumerate(_KINDS)) + r")(?![0-9A-Za-z])"
 )
-_FOUND_MAX: Final = 16
 
 
 class Volatile(NamedTuple):
@@ -37,21 +36,6 @@ class Volatile(NamedTuple):
     what: str
     start: int
     end: int
-
-
-def find_volatile(text: str) -> list[Volatile]:
-    """Timestamps, dates, UUIDs, ids and Unix times in a text, the first 16, in order.
-
-    Plain numbers are left out: of one text alone nobody can tell a counter from a constant.
-    """
-    found = []
-    for match in _PATTERN.finditer(text):
-        what = _what(match)
-        if what != "a counter":
-            found.append(Volatile(what, match.start(), match.end()))
-            if len(found) == _FOUND_MAX:
-                break
-    return found
 
 
 def volatile_between(before: str, after: str) -> Volatile | None:
