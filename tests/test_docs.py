@@ -9,6 +9,7 @@ import ast
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,7 +106,8 @@ def simulator():
 
 @pytest.fixture
 def surroundings(simulator, tmp_path, monkeypatch):
-    """What the documents tell a reader to have: an address, a key, a directory to work in."""
+    """What the documents tell a reader to have: an address, a key, a directory to work in, with the tickets in it."""
+    shutil.copy(ROOT / "examples" / "tickets.csv", tmp_path)
     monkeypatch.setenv("OPENAI_BASE_URL", simulator)
     monkeypatch.setenv("OPENAI_API_KEY", "sim")
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -88,9 +89,6 @@ def _tags(plan: Plan) -> Tags:
 
 
 async def _send(engine: headway.Engine, plan: Plan) -> Reply:
-    if plan.prefetch_s is not None:
-        engine.prefetch(plan.path, plan.body)
-        await asyncio.sleep(plan.prefetch_s)
     return await engine.send(
         plan.path, plan.body, cache=plan.cache, deadline_s=plan.deadline_s, priority=plan.priority,
         tags=_tags(plan), namespace=plan.namespace,
@@ -199,9 +197,11 @@ async def _through(client: Any, got: Got, say: Say) -> None:
     resource = _resource(client, plan.path)
     if not plan.stream:
         raw = await resource.with_raw_response.create(**plan.body, **extra)
-        got.status, got.body[:] = raw.status_code, raw.content
+        got.status, got.body[:] = raw.status_code, raw.http_response.content
         _note_headers(got, raw.headers)
-        raw.parse()
+        parsed = raw.parse()
+        if inspect.isawaitable(parsed):
+            await parsed
         return
     stream = await resource.create(**plan.body, **extra)
     got.status, got.text = stream.response.status_code, ""

@@ -13,7 +13,10 @@ import msgspec
 from headway.sim.ledger import Row
 from headway.store.rows import LogRow
 
-from .world import Got, Record, Sent, reached
+from .doors import Got
+from .sides import backups, billed_usd, once_each, own_kind, own_origin, silence, side_by_side
+from .wire import Sent, reached
+from .world import Record
 
 THROTTLED_MAX = 8
 ESTIMATE_TOKENS_OFF = 10
@@ -32,6 +35,11 @@ def violations(record: Record) -> list[str]:
         within_budgets,
         billed_as_said,
         nothing_too_late,
+        silence,
+        own_origin,
+        own_kind,
+        side_by_side,
+        once_each,
         rest,
     )
     return list(chain.from_iterable(check(record) for check in checks))
@@ -46,31 +54,53 @@ def one_end_each(record: Record) -> Iterator[str]:
             yield f"the row of caller {row.step} has no end"
     for got in record.got:
         number = got.plan.number
+        yield from (f"caller {number}: {wrong}" for wrong in got.wrong)
         if len(got.ends) != 1:
             yield f"caller {number} ended {len(got.ends)} times: {got.ends}"
         own = [row for row in rows.pop(str(number), []) if row.body_bytes]  # the others are refreshes behind its back
         if len(own) > 1:
             yield f"caller {number} has {len(own)} rows"
         if not own:
-            closed_s = record.scenario.close_s
-            after = closed_s is not None and (got.ended_s or 0.0) >= closed_s
-            if not (after and got.ends == ["closed"] and got.started_s >= (closed_s or 0.0)):
+            if not _came_too_late(got, record):
+                after = record.scenario.close_s is not None and (got.ended_s or 0.0) >= record.scenario.close_s
                 yield f"caller {number} has no row; it ended {got.ends}{' after the engine was closed' * after}"
-        elif not _says_so(got, own[0]):
+        elif not _says_so(got, own[0], record):
             yield f"caller {number} ended {got.ends} with {got.status}, but its row says {own[0].outcome!r} ({own[0].cache})"
+    if any(plan.prefetch_s is not None for plan in record.scenario.callers):
+        rows.pop("", None)
     for step in rows:
         yield f"there is a row for caller {step!r}, who never was"
 
 
-def _says_so(got: Got, row: LogRow) -> bool:
+def _came_too_late(got: Got, record: Record) -> bool:
+    """To an engine that was closed: nothing is written of such a caller."""
+    closed_s = record.scenario.close_s
+    if closed_s is None or got.started_s < closed_s:
+        return False
+    if got.plan.retries and (got.ends == ["left"] or _told_of_another(got, got.ends[0], record)):
+        return True  # between its SDK's tries
+    return got.ends == ["closed"]
+
+
+def _says_so(got: Got, row: LogRow, record: Record) -> bool:
     end = got.ends[0] if got.ends else ""
     if end == "left":
         return True  # it may have had everything, or have left a failure behind
+    if end == "garbled":
+        return any(fault.kind == "malformed" for fault in record.scenario.faults)
+    if end == "event":
+        return row.outcome in ("server_error", "overloaded", "throttled")
     if end != "done":
-        return row.outcome == end
+        return row.outcome == end or _told_of_another(got, end, record)
     if got.status >= 400:
         return row.outcome not in ("ok", "abandoned")
     return row.outcome == "ok" or (got.plan.stream and row.outcome in ("server_error", "overloaded", "throttled"))
+
+
+def _told_of_another(got: Got, end: str, record: Record) -> bool:
+    """An SDK's retry of a call that failed is told of the latest failure of that request, whoever asked it."""
+    alike = (row for row in record.calls if row.run == str(got.plan.group) and row.path == got.plan.path)
+    return got.plan.retries > 0 and any(row.outcome == end for row in alike)
 
 
 def bytes_of_one_attempt(record: Record) -> Iterator[str]:
@@ -79,19 +109,28 @@ def bytes_of_one_attempt(record: Record) -> Iterator[str]:
     for sent in record.sent:
         by_id[sent.request_id].append(sent)
     for got in record.got:
-        if not got.body:
+        if not got.body and not got.text:
             continue
         number = got.plan.number
-        found = by_id.get(got.request_id, []) if got.request_id else []
+        found = by_id.get(got.request_id, []) if got.request_id else _nameless(got, record)
         if not found:
             yield f"caller {number} got {len(got.body)} bytes of {got.request_id!r}, which nobody sent"
         elif not any(_same(got, sent) for sent in found):
             yield f"caller {number} ({got.ends}) got bytes that are not those of {got.request_id}"
 
 
+def _nameless(got: Got, record: Record) -> list[Sent]:
+    """Stored answers of Messages have lost their request id: whatever was sent at their path may be theirs."""
+    stored = got.plan.path.endswith("/messages") and got.cache_status
+    return [sent for sent in record.sent if sent.path.endswith("/messages")] if stored else []
+
+
 def _same(got: Got, sent: Sent) -> bool:
     body, brought, whole = bytes(got.body), bytes(sent.body), got.ends == ["done"]
     streamed = _is_stream(brought)
+    if got.text is not None:  # an SDK's stream, which shows no bytes
+        said = _text(brought)
+        return got.text == said or (said.startswith(got.text) and not whole)
     if got.status == 200 and got.plan.stream != streamed:  # stored in one form, wanted in the other
         return not whole or _text(body) == _text(brought)
     if streamed and got.plan.path.endswith("completions") and not got.plan.wants_usage:
@@ -115,12 +154,19 @@ def _text(body: bytes) -> str:
     for line in body.split(b"\n") if _is_stream(body) else (b"data: " + body,):
         if not line.startswith(b"data: {"):
             continue
-        event = msgspec.json.decode(line[6:])
+        try:
+            event = msgspec.json.decode(line[6:])
+        except msgspec.DecodeError:
+            continue
         if event.get("choices"):
             choice = event["choices"][0]
             found.append((choice.get("delta") or choice.get("message") or {}).get("content") or "")
         elif event.get("type") == "response.output_text.delta":
             found.append(event["delta"])
+        elif event.get("type") == "content_block_delta":
+            found.append(event["delta"].get("text", ""))
+        elif event.get("type") == "message":
+            found += [part.get("text", "") for part in event["content"]]
         elif event.get("object") == "response":
             found += [part["text"] for item in event["output"] for part in item.get("content", ())]
     return "".join(found)
@@ -156,7 +202,7 @@ def within_budgets(record: Record) -> Iterator[str]:
     for flight, rows in flights.items():
         throttled = sum(row.outcome == "throttled" for row in rows)
         tried = len(rows) - throttled
-        retries += max(0, tried - 1)
+        retries += max(0, tried - 1 - len(backups(rows)))
         if tried > most or throttled > THROTTLED_MAX + 1:
             yield f"flight {flight} made {tried} tries of {most}, and was throttled {throttled} times"
     good = sum(row.outcome == "ok" for row in record.attempts)
@@ -164,10 +210,10 @@ def within_budgets(record: Record) -> Iterator[str]:
     if retries > allowed:
         yield f"{retries} retries were made; the retry budget gives {allowed:.1f}"
     cap_usd, cap_tokens = record.scenario.engine["budget_usd"], record.scenario.engine["budget_tokens"]
-    billed_usd = sum(row.dollars or 0.0 for row in record.ledger)
+    usd = sum(billed_usd(record, row) or 0.0 for row in record.ledger)
     billed_tokens = sum(row.input_tokens + row.output_tokens for row in record.ledger)
-    if cap_usd is not None and billed_usd > cap_usd + ESTIMATE_DOLLARS_OFF * len(record.ledger):
-        yield f"${billed_usd:.6f} were billed under a cap of ${cap_usd}"
+    if cap_usd is not None and usd > cap_usd + ESTIMATE_DOLLARS_OFF * len(record.ledger):
+        yield f"${usd:.6f} were billed under a cap of ${cap_usd}"
     if cap_tokens is not None and billed_tokens > cap_tokens + ESTIMATE_TOKENS_OFF * len(record.ledger):
         yield f"{billed_tokens} tokens were billed under a cap of {cap_tokens}"
 
@@ -189,7 +235,7 @@ def billed_as_said(record: Record) -> Iterator[str]:
         if not rows and billed:
             contents[line.content] += 1
         for row in rows:
-            yield from _agrees(line, row)
+            yield from _agrees(line, row, billed_usd(record, line))
     if sum(contents.values()) > sum(silent.values()):
         yield (
             f"{sum(contents.values())} billed answers never came through, but only {sum(silent.values())} attempts say"
@@ -201,14 +247,14 @@ def billed_as_said(record: Record) -> Iterator[str]:
             yield f"attempt {row.id} names {row.request_id}, which the ledger does not know"
 
 
-def _agrees(line: Row, row: LogRow) -> Iterator[str]:
+def _agrees(line: Row, row: LogRow, usd: float | None) -> Iterator[str]:
     billed = line.input_tokens + line.output_tokens
     if row.input_tokens is not None and not row.usage_estimated:
         said = (row.input_tokens, row.cached_tokens, row.output_tokens, row.reasoning_tokens)
         if said != (line.input_tokens, line.cached_tokens, line.output_tokens, line.reasoning_tokens):
             yield f"attempt {row.id} ({row.outcome}) reports {said}, the ledger has {line}"
-        elif line.dollars is not None and not isclose(row.dollars or 0.0, line.dollars, abs_tol=1e-12):
-            yield f"attempt {row.id} reports ${row.dollars}, the ledger ${line.dollars}"
+        elif usd is not None and not isclose(row.dollars or 0.0, usd, abs_tol=1e-12):
+            yield f"attempt {row.id} reports ${row.dollars}, the ledger ${usd}"
     elif billed and not row.maybe_billed and not row.usage_estimated:
         yield f"attempt {row.id} ({row.outcome}, {row.error_code}) says it was not billed; the ledger has {line}"
 

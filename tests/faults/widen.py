@@ -23,18 +23,20 @@ def widened(plain: Scenario) -> Scenario:
     rng = Random(f"faults/{plain.seed}/wide")
     if rng.random() < 0.3:
         return plain
+    hedging, mild = rng.random() < 0.3, rng.random() < 0.4
+    if hedging or mild:
+        plain = _milder(plain, rng)
+    if hedging:
+        plain = _hedging(plain, rng)
     engine, callers, others = dict(plain.engine), plain.callers, ()
     if rng.random() < 0.35:
         callers = _formats(plain.seed, callers)
-    if rng.random() < 0.35:
-        engine["hedge_ratio"] = rng.choice((0.05, 0.3, 1.0))
-        engine["attempts_max"] = max(2, engine["attempts_max"])
     if rng.random() < 0.35:
         others = tuple(_stand_in(name, plain.seed, rng) for name in NAMES[: rng.choice((1, 2))])
         engine["upstreams"] = [entry for other in others for entry in other.entries()]
     if rng.random() < 0.3:
         engine["cache_replay"] = "paced"
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 and engine["cache"] != "off":
         engine["caches"] = {name: {"ttl_s": rng.choice((2.0, 600.0))} for name in SPACES if name}
         callers = tuple(replace(plan, namespace=rng.choice(SPACES)) for plan in callers)
     if rng.random() < 0.3:
@@ -45,6 +47,50 @@ def widened(plain: Scenario) -> Scenario:
     if 0.2 < doors < 0.75:
         callers = tuple(_elsewhere(plan, "sdk", rng) if rng.random() < 0.7 else plan for plan in callers)
     return replace(plain, engine=engine, callers=callers, others=others)
+
+
+def _milder(plain: Scenario, rng: Random) -> Scenario:
+    """Faults are the exception, and nothing else is short: what needs answers to work on gets them."""
+    most = rng.choice((0.05, 0.2))
+    sim = replace(
+        plain.sim,
+        latency_scale=max(0.2, plain.sim.latency_scale),
+        faults=tuple(replace(fault, rate=min(most, fault.rate)) for fault in plain.sim.faults),
+    )
+    return replace(
+        plain,
+        engine=plain.engine | {"budget_usd": None, "budget_tokens": None, "queue_max": 100_000},
+        sim=sim,
+        network=tuple(replace(fault, rate=min(most, fault.rate)) for fault in plain.network),
+    )
+
+
+def _hedging(plain: Scenario, rng: Random) -> Scenario:
+    """Calls are late now and then; and more callers of one kind than there were, for what is late is learned."""
+    first = plain.callers[0]
+    more = [
+        replace(
+            plain.callers[index % len(plain.callers)],
+            number=len(plain.callers) + index,
+            group=1_000 + index,
+            path="/v1/chat/completions",
+            body={
+                "model": "gpt-4o",
+                "messages": [{"role": "user", "content": f"Question {1_000 + index}: write 12 words."}],
+                "max_tokens": rng.choice((20, 40)),
+                **({"stream": True} if first.stream else {}),
+            },
+        )
+        for index in range(24)
+    ]
+    late = Fault(kind=rng.choice(("slow", "slow", "stall")), rate=rng.choice((0.1, 0.3)))
+    settings = {"hedge_ratio": rng.choice((0.05, 0.3, 1.0)), "attempts_max": max(2, plain.engine["attempts_max"])}
+    return replace(
+        plain,
+        engine=plain.engine | settings,
+        sim=replace(plain.sim, faults=(late, *plain.sim.faults)),
+        callers=(*plain.callers, *more),
+    )
 
 
 def _formats(seed: int, callers: tuple[Plan, ...]) -> tuple[Plan, ...]:

@@ -169,6 +169,9 @@ class _World:
     async def _call(self, engine: headway.Engine, got: Got) -> None:
         plan = got.plan
         await asyncio.sleep(plan.arrive_s)
+        if plan.prefetch_s is not None:
+            engine.prefetch(plan.path, plan.body)
+            await asyncio.sleep(plan.prefetch_s)
         got.started_s = self.loop.time()
         task = self.loop.create_task(self._ask(engine, got))
         leave = None if plan.leave_s is None else self.loop.call_later(plan.leave_s, task.cancel)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from headway.types import Answer
 from headway.wire.base import Reader
+from headway.wire.event_text import event_text
 from headway.wire.sse import EventSplitter
 
 __all__ = ["Following"]
+
+
+FRAME_SAMPLES = 3
+TOKEN_BYTES = 4
 
 
 class Following:
@@ -20,6 +25,8 @@ class Following:
 
     __slots__ = (
         "_follower",
+        "_frame_bytes",
+        "_sampled",
         "_splitter",
         "_strip",
         "content_bytes",
@@ -33,7 +40,10 @@ class Following:
         self._follower = reader.open_stream()
         self._splitter = EventSplitter(event_bytes_max)
         self._strip = strip
+        self._frame_bytes = 0
+        self._sampled = 0
         self.content_bytes = 0
+        """About as much as the answer says: events less what stands around their text."""
         self.content_seen = False
         self.terminal = False
         self.failed = False
@@ -63,7 +73,7 @@ class Following:
         kind = self._follower.feed(event)
         if kind == "content":
             self.content_seen = True
-            self.content_bytes += len(event)
+            self._count(event)
         elif kind == "usage":
             self.usage_event = event
         elif kind == "terminal":
@@ -71,3 +81,15 @@ class Following:
         elif kind == "error":
             self.failed = True
         return kind != "usage"
+
+    def _count(self, event: bytes) -> None:
+        """Of a stream that is cut short nobody tells the tokens. What stands around the text is much, and stays the same.
+
+        It is measured on the first few events; an event says a token at least, whatever it is.
+        """
+        size_bytes = len(event)
+        if self._sampled < FRAME_SAMPLES:
+            frame_bytes = size_bytes - len(event_text(event))
+            self._frame_bytes = frame_bytes if not self._sampled else min(self._frame_bytes, frame_bytes)
+            self._sampled += 1
+        self.content_bytes += max(TOKEN_BYTES, size_bytes - self._frame_bytes)

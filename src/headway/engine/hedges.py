@@ -10,7 +10,7 @@ from headway.wire.prices import Prices
 __all__ = ["Hedges"]
 
 HEDGES_MAX = 256
-WORST_OF_MEANS = 4.0
+WORST_OF_MEANS = 2.0
 """A backup is taken to cost at most that many times the mean call: bounds on answers are far above what comes."""
 
 
