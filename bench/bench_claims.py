@@ -120,10 +120,16 @@ def regions() -> list[Claim]:
 
     alone = {places[name]: ttft_s((name,)) for name in names}
     routed_s, nearest_s, farthest_s = ttft_s(names), min(alone.values()), max(alone.values())
+    by_hand_holds = 0.2 <= 1 - nearest_s / farthest_s <= 0.5
     by_hand = f"{less(farthest_s, nearest_s)} ({farthest_s * 1e3:.0f} -> {nearest_s * 1e3:.0f} ms)"
     by_router = ", ".join(f"{less(own_s, routed_s)} against {region}" for region, own_s in alone.items())
     return [
-        Claim("the nearest region for the farthest, first token of `gpt-4o`", "20-50 % sooner", by_hand, holds=True),
+        Claim(
+            "the nearest region for the farthest, first token of `gpt-4o`",
+            "20-50 % sooner",
+            by_hand,
+            holds=by_hand_holds,
+        ),
         Claim("the router over all three, without being told which", "20-50 % sooner", by_router, holds=None),
     ]
 
@@ -178,7 +184,7 @@ def threads() -> list[Claim]:
         client.close()
     measured = f"{one_by_one_s:.1f} -> {pooled_s:.1f} s ({one_by_one_s / pooled_s:.0f}x)"
     holds = one_by_one_s / pooled_s > 5
-    return [Claim("sync program: 20 calls from a pool of 20 threads", "many times sooner", measured, holds=holds)]
+    return [Claim("sync program: 20 calls from a pool of 20 threads", "sooner; no number given", measured, holds=holds)]
 
 
 # -- sooner seen, not asked --------------------------------------------------------------------------------------------
@@ -202,14 +208,16 @@ def streaming() -> list[Claim]:
 
     rows = []
     claims = (
-        ("gpt-4-turbo", "0.8-1.2 s of 8-12"),
-        ("gpt-4o", "0.2-0.4 s of 4-6"),
-        ("gpt-3.5-turbo", "0.15-0.3 s of 2-4"),
+        ("gpt-4-turbo", (0.8, 1.2), (8, 12)),
+        ("gpt-4o", (0.2, 0.4), (4, 6)),
+        ("gpt-3.5-turbo", (0.15, 0.3), (2, 4)),
     )
-    for model, claimed in claims:
+    for model, (least_s, most_s), (short_s, long_s) in claims:
         first_s, whole_s = virtual_run(lambda model=model: main(model))
         measured = f"{first_s:.2f} s of {whole_s:.2f} ({whole_s / first_s:.0f}x sooner)"
-        rows.append(Claim(f"streamed: first token of 500, `{model}`", claimed, measured, holds=True))
+        claimed = f"{least_s}-{most_s} s of {short_s}-{long_s}"
+        holds = least_s <= first_s <= most_s and short_s <= whole_s <= long_s
+        rows.append(Claim(f"streamed: first token of 500, `{model}`", claimed, measured, holds=holds))
     return rows
 
 
@@ -234,8 +242,10 @@ def cached() -> list[Claim]:
     first = f"{off_s:.1f} -> {on_s:.1f} s ({less(off_s, on_s)})"
     again = f"{off_again_s:.1f} -> {on_again_s:.1f} s; dollars of both rounds {less(off_usd, on_usd)}"
     return [
-        Claim("cached: 20 tickets, 6 of them repeated", "repeats cost nothing", first, holds=on_s < off_s),
-        Claim("cached: the same 20 once more", "instant", again, holds=on_again_s < 0.01),
+        Claim(
+            "cached: 20 tickets, 6 of them repeated", "sooner and cheaper; no number given", first, holds=on_s < off_s
+        ),
+        Claim("cached: the same 20 once more", "the same", again, holds=on_again_s < 0.01),
     ]
 
 

@@ -7,22 +7,22 @@
 Where the connection itself matters, or an SDK is under test, `virtual_network` puts the simulator behind real HTTP/1.1
 bytes on in-memory connections, still on virtual time.
 
-`FakeProvider` answers like a provider of the format it is asked in, instantly or after a virtual delay. It is a fake,
-not a mock: nothing is patched, the engine runs as it is.
+`FakeProvider` answers like a provider of the format it is asked in (Responses, Chat Completions, Messages, Embeddings),
+instantly or after a virtual delay. It is a fake, not a mock: nothing is patched, the engine runs as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import msgspec
 
 from headway.errors import ConfigError
 from headway.sim import Network, NetworkFault, Simulator, VirtualLoop, serve_on
 from headway.sim.loop import run_virtual as virtual_run
-from headway.types import Call, Headers, Reply
+from headway.sim.scripted import scripted_events, scripted_whole
+from headway.types import Call, Headers, Reply, Usage
 
 __all__ = ["FakeProvider", "Step", "virtual_network", "virtual_run"]
 
@@ -83,9 +83,9 @@ class FakeProvider:
         if step.error is not None and step.chunks is None:
             raise step.error
         if step.status < 400 and (call.view.stream or step.chunks is not None):
-            stream = _Stream(self, step, step.chunks if step.chunks is not None else _stream(call, step))
+            stream = _Stream(self, step, step.chunks if step.chunks is not None else _events(call, step))
             return Reply(step.status, (*_SSE, *step.headers), chunks=stream, close=stream.aclose, trace=call.trace)
-        body = step.body if step.body is not None else _body(call, step)
+        body = step.body if step.body is not None else scripted_whole(call, step.status, step.text, _usage(step))
         return Reply(step.status, (*_JSON, *step.headers), body, trace=call.trace)
 
 
@@ -154,76 +154,9 @@ def _step(item: int | Exception | Step) -> Step:
     return Step(error=item) if isinstance(item, Exception) else Step(status=item)
 
 
-def _error(step: Step) -> dict[str, Any]:
-    code = {
-        401: "invalid_api_key",
-        404: "model_not_found",
-        429: "rate_limit_exceeded",
-        529: "overloaded_error",
-    }
-    return {"error": {"message": step.text, "type": "error", "param": None, "code": code.get(step.status)}}
+def _events(call: Call, step: Step) -> list[bytes]:
+    return scripted_events(call, step.text, _usage(step))
 
 
-def _body(call: Call, step: Step) -> bytes:
-    if step.status >= 400:
-        return msgspec.json.encode(_error(step))
-    if call.path.partition("?")[0].endswith("/chat/completions"):
-        return msgspec.json.encode(_chat(call, step))
-    return msgspec.json.encode(_response(call, step))
-
-
-def _chat(call: Call, step: Step) -> dict[str, Any]:
-    return {
-        "id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": call.view.model,
-        "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": step.text}, "finish_reason": "stop"}
-        ],
-        "usage": {
-            "prompt_tokens": step.input_tokens, "completion_tokens": step.output_tokens,
-            "total_tokens": step.input_tokens + step.output_tokens,
-        },
-    }  # fmt: skip
-
-
-def _response(call: Call, step: Step) -> dict[str, Any]:
-    part = {"type": "output_text", "text": step.text, "annotations": []}
-    message = {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "status": "completed",
-        "content": [part],
-    }
-    return {
-        "id": "resp_1", "object": "response", "created_at": 0, "status": "completed", "model": call.view.model,
-        "output": [message],
-        "usage": {
-            "input_tokens": step.input_tokens, "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": step.output_tokens, "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": step.input_tokens + step.output_tokens,
-        },
-    }  # fmt: skip
-
-
-def _stream(call: Call, step: Step) -> list[bytes]:
-    """One chunk a word, as a provider would."""
-    words = [word + " " for word in step.text.split(" ")]
-    words[-1] = words[-1][:-1]
-    if call.path.partition("?")[0].endswith("/chat/completions"):
-        base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": call.view.model}
-        deltas: list[dict[str, Any]] = [
-            {"role": "assistant", "content": ""},
-            *({"content": w} for w in words),
-        ]
-        events = [base | {"choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas]
-        events.append(base | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-        if b'"include_usage":true' in call.body:
-            events.append(base | {"choices": [], "usage": _chat(call, step)["usage"]})
-        return [b"data: " + msgspec.json.encode(event) + b"\n\n" for event in events] + [b"data: [DONE]\n\n"]
-    whole = _response(call, step)
-    started: dict[str, Any] = {"type": "response.created", "response": whole | {"status": "in_progress", "output": []}}
-    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
-    events = [started]
-    events += [{"type": "response.output_text.delta", **place, "delta": word} for word in words]
-    events.append({"type": "response.completed", "response": whole})
-    return [f"event: {event['type']}\n".encode() + b"data: " + msgspec.json.encode(event) + b"\n\n" for event in events]
+def _usage(step: Step) -> Usage:
+    return Usage(input_tokens=step.input_tokens, output_tokens=step.output_tokens)

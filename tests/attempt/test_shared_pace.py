@@ -45,7 +45,6 @@ def test_two_processes_keep_within_one_quota(redis_url):
         assert statuses == [200] * 80
         refused.append(more)
     assert refused[0] < refused[1]
-    assert refused[0] <= 6
 
 
 def test_a_dead_redis_grants_everything(redis_server):

@@ -14,7 +14,7 @@ from headway.sim.ledger import Row
 from headway.store.rows import LogRow
 
 from .doors import Got
-from .sides import backups, billed_usd, once_each, own_kind, own_origin, silence, side_by_side
+from .sides import backups, billed_usd, once_each, own_kind, own_origin, side_by_side, silence
 from .wire import Sent, reached
 from .world import Record
 

@@ -10,7 +10,11 @@ from typing import Final
 
 __all__ = ["KNOWN", "unknown"]
 
-KNOWN: Final[dict[str, str]] = {}
+KNOWN: Final[dict[str, str]] = {
+    "who closes a shared stream at its terminal event is booked as abandoned": (
+        r"caller \d+ ended \['done'\] with 200, but its row says 'abandoned'"
+    ),
+}
 """What is wrong, and the sentences by which fault runs tell it."""
 
 

@@ -42,8 +42,8 @@ def billed_usd(record: Record, line: Row) -> float | None:
 
 def silence(record: Record) -> Iterator[str]:
     """Nobody waits for a first byte longer than the leader's own timeouts, or else the engine's, allow."""
-    if any(fault.kind in PIECEMEAL for fault in record.scenario.network):
-        return  # a byte now and then is no silence
+    if record.wire.unanswered or any(fault.kind in PIECEMEAL for fault in record.scenario.network):
+        return  # what is sent once more waits for a connection first; and a byte now and then is no silence
     plans = _plans(record)
     for row in record.attempts:
         if row.sent_s is None or row.body_bytes > UPLOAD_BYTES:
@@ -112,10 +112,15 @@ def side_by_side(record: Record) -> Iterator[str]:
         flights[row.flight_id].append(row)
         if row.outcome is None or row.end_s is None:
             yield f"attempt {row.id} has no end"
-    hedging = record.scenario.engine.get("hedge_ratio", 0.0) > 0
+    ratio = record.scenario.engine.get("hedge_ratio", 0.0)
+    beside = [row for rows in flights.values() for row in backups(rows)]
+    usd = sum(row.dollars or 0.0 for row in beside)
+    others_usd = sum(row.dollars or 0.0 for row in record.attempts) - usd
+    if usd > ratio * others_usd + 1e-12:
+        yield f"backups cost ${usd:.9f}, the share of ${others_usd:.9f} is {ratio:g}"
     for flight, rows in flights.items():
         late = backups(rows)
-        if len(late) > hedging:
+        if len(late) > (ratio > 0):
             yield f"flight {flight} had {len(late)} tries beside another"
         spent = [row.dollars for row in rows]
         told = [row.dollars for row in callers[flight]]

@@ -127,7 +127,9 @@ def _stand_in(name: str, seed: int, rng: Random) -> StandIn:
     state = rng.choice(STATES)
     faults: tuple[Fault, ...] = ()
     if state == "erring":
-        faults = (Fault(kind=rng.choice(("500", "503", "429", "quota", "reset", "event")), rate=rng.choice((0.5, 1.0))),)
+        faults = (
+            Fault(kind=rng.choice(("500", "503", "429", "quota", "reset", "event")), rate=rng.choice((0.5, 1.0))),
+        )
     return StandIn(
         name=name,
         state=state,

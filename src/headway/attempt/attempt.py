@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from headway.attempt.billing import bill
 from headway.attempt.commit import CommitSettings
 from headway.attempt.following import Following
+from headway.attempt.mute import Mute
 from headway.errors import BadReply, ConnectionLost, HeadwayError, ProviderError
 from headway.policy.flight import Try
 from headway.types import Answer, Call, Handler, Headers, Outcome, Reply, Trace
@@ -35,6 +36,7 @@ class Attempt:
         call: With a trace of its own.
         handler: The outermost attempt layer.
         reader: Of the call's format; without one the bytes pass unread.
+        mute: Origins whose streams are not asked for their usage, because they refuse to be.
         on_commit: Told when a stream passes its commit point by time alone, while `fly` still waits for bytes.
     """
 
@@ -46,6 +48,7 @@ class Attempt:
         reader: Reader | None,
         prices: Prices,
         settings: CommitSettings,
+        mute: Mute,
         on_commit: Callable[[Attempt], None] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -54,7 +57,8 @@ class Attempt:
         self._prices = prices
         self._settings = settings
         self._strip = False
-        if reader is not None and call.view.stream and not call.view.wants_usage:
+        self._mute = mute
+        if reader is not None and call.view.stream and not call.view.wants_usage and call.origin not in mute:
             asked = reader.ask_usage(call.body)
             if asked is not None:
                 call = replace(call, body=asked)
@@ -168,7 +172,8 @@ class Attempt:
                 error = answer.error
                 trace.error_code = error.code or str(status)
                 wait_s = error.retry_after_s if trace.retry_after_s is None else trace.retry_after_s
-                self._settle(error.outcome, retryable=error.retryable, retry_after_s=wait_s)
+                again = self._strip and status in (400, 422) and self._mute.named_in(body, self._call.origin)
+                self._settle(error.outcome, retryable=error.retryable or again, retry_after_s=wait_s)
                 return
             if not answer.complete:
                 raise BadReply(

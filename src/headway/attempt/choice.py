@@ -45,13 +45,15 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How to choose.
 
     `rules` choose the class of "auto"; `objective` is two of speed, quality and cost, or empty; `quality_min` (0-10)
-    holds for every latency class that names no minimum of its own.
+    holds for every latency class that names no minimum of its own. `priced`: only upstreams whose prices are known, for
+    a cap in dollars cannot be kept anywhere else.
     """
 
     rules: tuple[ContentRule, ...] = ()
     objective: frozenset[str] = frozenset()
     quality_min: float = 0.0
     breaker: BreakerSettings = BreakerSettings()
+    priced: bool = False
 
 
 class Lane:
@@ -114,7 +116,12 @@ class Choice:
         options = [self._option(up, name, call) for up in serving if (name := up.model_for(model))]
         if not any(up.origin == call.origin and not up.key_env for up in serving):
             options.insert(0, self._option(own, model, call))  # no entry describes it
-        return options or [self._option(own, model, call)]
+        return self._affordable(options) or [self._option(own, model, call)]
+
+    def _affordable(self, options: list[Option]) -> list[Option]:
+        if not self._settings.priced:
+            return options
+        return [option for option in options if self._prices.rates(option.model, option.upstream.origin) is not None]
 
     def _own_of(self, origin: str) -> Upstream:
         own = self._own.get(origin)
@@ -134,7 +141,8 @@ class Choice:
                 f"no upstream for {call.origin} answers for {call.view.model!r}: none lists models with a tier and a "
                 f"quality of at least {wanted.quality_min:g}; add one to [[upstream]], or ask for less"
             )
-        return [self._option(listed[index], listed[index].alias_model, call) for index in able]
+        options = [self._option(listed[index], listed[index].alias_model, call) for index in able]
+        return self._affordable(options) or options
 
     def _option(self, upstream: Upstream, model: str, call: Call) -> Option:
         key = upstream.name, "" if upstream.key_env else call.tenant, model

@@ -113,8 +113,8 @@ class Priced:
 
     async def __call__(self, call: Call) -> Reply:
         def priced(trace: Trace) -> None:
-            if trace.usage is not None and (dollars := self._prices.dollars(call, trace.usage)) is not None:
-                trace.dollars = dollars
+            if trace.usage is not None:
+                trace.dollars = self._prices.dollars(call, trace.usage)
 
         call.trace.on_end(priced)
         return await self._next(call)

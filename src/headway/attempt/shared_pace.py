@@ -1,8 +1,8 @@
 """Limits that several processes share: below the pace of this process, a turn in the bucket that all of them use.
 
 Each process learns and paces as it would alone; what it has learned it tells the others, and no request goes before the
-shared bucket has granted it. In a process one request of a scope asks at a time, so that its order is kept and a
-crowd that waits does not ask in chorus. Without Redis everything is granted.
+shared bucket has granted it. In a process only the first in line of a scope asks, by the same order as in `pace`, so
+that a crowd that waits does not ask in chorus. Without Redis everything is granted.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from hashlib import sha256
 
-from headway.attempt.pace import tokens_estimate
+from headway.attempt.pace import RETRY_BONUS, tokens_estimate
+from headway.errors import Overloaded
 from headway.policy.limits import Limits
+from headway.policy.queue import FairQueue
 from headway.store.redis_limits import SharedBucket, SharedLease, SharedLimits
 from headway.types import Call, Handler, Reply, Trace
 from headway.wire.rate_headers import RateSnapshot, read_limits
@@ -25,14 +27,23 @@ PUBLISH_S = 0.25
 """What is left of the limits is told at most that often; new limits at once."""
 
 
+class _Waiter:
+    __slots__ = ("future", "tokens")
+
+    def __init__(self, tokens: float, future: asyncio.Future[SharedLease]) -> None:
+        self.tokens = tokens
+        self.future = future
+
+
 class _Scope:
     """One quota as this process sees it."""
 
-    __slots__ = ("bucket", "name", "published_at_s", "turn")
+    __slots__ = ("asking", "bucket", "name", "published_at_s", "queue")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, queue_max: int) -> None:
         self.name = name
-        self.turn = asyncio.Lock()
+        self.queue: FairQueue[_Waiter] = FairQueue(queue_max)
+        self.asking: asyncio.Task[None] | None = None
         self.bucket: SharedBucket | None = None
         self.published_at_s = float("-inf")
 
@@ -44,9 +55,13 @@ class SharedPace:
         next_: The upstream.
         shared: The buckets in Redis.
         limits: What this process knows of a call's quota.
+        queue_max: Who may wait; one more is `Overloaded`.
     """
 
-    def __init__(self, next_: Handler, shared: SharedLimits, limits: Callable[[Call], Limits]) -> None:
+    def __init__(
+        self, next_: Handler, shared: SharedLimits, limits: Callable[[Call], Limits], *, queue_max: int
+    ) -> None:
+        self._queue_max = queue_max
         self._loop = asyncio.get_running_loop()
         self._next = next_
         self._shared = shared
@@ -56,7 +71,7 @@ class SharedPace:
 
     async def __call__(self, call: Call) -> Reply:
         scope, limits = self._scope(call), self._limits(call)
-        lease = await self._granted(scope, tokens_estimate(call.view)[0] * limits.charge_ratio, call.trace)
+        lease = await self._granted(scope, tokens_estimate(call.view)[0] * limits.charge_ratio, call)
 
         def leave(trace: Trace) -> None:
             if trace.sent_at_s is None:
@@ -69,30 +84,62 @@ class SharedPace:
             self._tell(scope, limits, readings)
         return reply
 
+    @property
+    def queued(self) -> int:
+        """How many wait for their turn."""
+        return sum(len(scope.queue) for scope in self._scopes.values())
+
     async def aclose(self) -> None:
         """Wait for what is being told; it is short, for Redis has its time-out."""
+        for scope in self._scopes.values():
+            if scope.asking is not None:
+                scope.asking.cancel()
         if self._work:
             await asyncio.wait(self._work)
 
-    async def _granted(self, scope: _Scope, tokens: float, trace: Trace) -> SharedLease:
-        entered_at_s: float | None = self._loop.time()
+    async def _granted(self, scope: _Scope, tokens: float, call: Call) -> SharedLease:
+        trace, entered_at_s = call.trace, self._loop.time()
+        waiter = _Waiter(tokens, self._loop.create_future())
+        priority = call.priority + (RETRY_BONUS if trace.attempt_index else 0.0)
+        if not scope.queue.push(waiter, priority=priority, deadline_at_s=call.deadline_at_s):
+            raise Overloaded(
+                f"{len(scope.queue)} requests already wait for this provider's shared limits; "
+                "send fewer at once, or raise queue_max"
+            )
+        booked = False
 
         def book(trace: Trace) -> None:
-            nonlocal entered_at_s
-            if entered_at_s is not None:
+            nonlocal booked
+            if not booked:
+                booked = True
                 trace.wait_s += self._loop.time() - entered_at_s
-                entered_at_s = None
 
         trace.on_end(book)  # a call may be ended (by its deadline) while it still waits here
+        if scope.asking is None:
+            scope.asking = self._loop.create_task(self._ask(scope))
         try:
-            async with scope.turn:
-                while True:
-                    granted = await self._shared.acquire(scope.name, tokens)
-                    if isinstance(granted, SharedLease):
-                        return granted
-                    await asyncio.sleep(granted)
+            return await waiter.future
+        except asyncio.CancelledError:
+            scope.queue.remove(waiter)
+            if waiter.future.done() and not waiter.future.cancelled():
+                self._later(self._shared.refund(waiter.future.result()))
+            raise
         finally:
             book(trace)
+
+    async def _ask(self, scope: _Scope) -> None:
+        """Ask for whoever is first in line, until nobody is left."""
+        try:
+            while (first := scope.queue.peek()) is not None:
+                granted = await self._shared.acquire(scope.name, first.tokens)
+                if not isinstance(granted, SharedLease):
+                    await asyncio.sleep(granted)
+                elif scope.queue.remove(first):
+                    first.future.set_result(granted)
+                else:
+                    await self._shared.refund(granted)  # it left while we asked
+        finally:
+            scope.asking = None
 
     def _tell(self, scope: _Scope, limits: Limits, readings: RateSnapshot) -> None:
         requests, tokens = limits.requests, limits.tokens
@@ -127,9 +174,9 @@ class SharedPace:
         name = sha256(f"{call.origin}\n{call.tenant}\n{call.view.model}".encode("utf-8", "replace")).hexdigest()[:32]
         scope = self._scopes.get(name)
         if scope is None:
-            scope = self._scopes[name] = _Scope(name)
+            scope = self._scopes[name] = _Scope(name, self._queue_max)
             if len(self._scopes) > SCOPES_MAX:
-                idle = next((old for old, other in self._scopes.items() if not other.turn.locked()), name)
+                idle = next((old for old, other in self._scopes.items() if other.asking is None), name)
                 if idle != name:
                     del self._scopes[idle]
         return scope

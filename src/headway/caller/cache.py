@@ -81,9 +81,10 @@ class Cache:
         refresh: Starts a background call that fetches the answer anew; None when too many are under way.
         paced: Play stored streams at the pace they came in, and note it for later ones.
         route: See `key_of`.
+        tries: How many tries a moment may hold: one for each upstream that a call may go to.
     """
 
-    __slots__ = ("_next", "_paced", "_refresh", "_rng", "_spaces", "_wall_s", "route")
+    __slots__ = ("_next", "_paced", "_refresh", "_rng", "_spaces", "_tries", "_wall_s", "route")
 
     def __init__(
         self,
@@ -95,8 +96,10 @@ class Cache:
         refresh: Callable[[Call], asyncio.Task[Reply | None] | None],
         paced: bool = False,
         route: str = "",
+        tries: Callable[[Call], int] = lambda _: 1,
     ) -> None:
         self.route = route
+        self._tries = tries
         self._next = next_
         self._spaces = spaces
         self._wall_s = wall_s
@@ -211,7 +214,7 @@ class Cache:
         would never renew it.
         """
         now_s = asyncio.get_running_loop().time()
-        task = self._refresh(replace(call, attempts_max=1))
+        task = self._refresh(replace(call, attempts_max=self._tries(call)))
         if task is not None:
             await asyncio.wait({task}, timeout=min(_STALE_TRY_S, (call.deadline_at_s - now_s) / 2))
             # Any failure counts, a handler's own bug included: an answer that is at hand beats an error.
@@ -223,7 +226,8 @@ class Cache:
                     reply = self._replayed(found[0], call)
                     if reply is not None:
                         return self._hit(call, space, found[0], "joined", reply, "headway; fwd=stale; collapsed")
-                if 400 <= fresh.status < 500 and fresh.status not in (408, 409, 429):
+                # An answer that may not be kept is an answer; a refusal of the request is no failure of the provider.
+                if fresh.status < 500 and fresh.status not in (408, 409, 429):
                     call.trace.cache, call.trace.dollars = "joined", 0.0
                     call.trace.settled = fresh.trace.outcome if fresh.trace is not None else None
                     return _noted(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from headway.errors import DeadlineExceeded
 from headway.store.base import Entry
-from headway.types import Call, Reply, Trace
+from headway.types import Call, Reply
 from headway.wire import reader_for
 from headway.wire.sse import EventSplitter
 
@@ -39,7 +40,7 @@ def replay(entry: Entry, call: Call, age_s: float, *, paced: bool = False) -> Re
             events.insert(len(events) - 1, entry.usage_event)  # before the terminal event, where it stood
             if gaps_ms:
                 gaps_ms.insert(len(gaps_ms) - 1, 0)
-        return Reply(entry.status, headers, chunks=_Replay(events, gaps_ms, call.trace), trace=call.trace)
+        return Reply(entry.status, headers, chunks=_Replay(events, gaps_ms, call), trace=call.trace)
     if entry.streamed == wants_stream:
         return Reply(entry.status, headers, entry.body, trace=call.trace)
     reader = reader_for(call.path)
@@ -48,9 +49,7 @@ def replay(entry: Entry, call: Call, age_s: float, *, paced: bool = False) -> Re
     kept = [pair for pair in headers if pair[0] != "content-type"]
     if wants_stream:
         made = reader.synthesize(entry.body, usage=call.view.wants_usage)
-        return (
-            Reply(entry.status, (_SSE, *kept), chunks=_Replay(made, [], call.trace), trace=call.trace) if made else None
-        )
+        return Reply(entry.status, (_SSE, *kept), chunks=_Replay(made, [], call), trace=call.trace) if made else None
     whole = reader.aggregate(entry.usage_event + entry.body)
     return Reply(entry.status, (_JSON, *kept), whole, trace=call.trace) if whole is not None else None
 
@@ -98,12 +97,12 @@ def _events(body: bytes) -> list[bytes]:
 class _Replay:
     """A stream, event by event as it came: consumers render while they read."""
 
-    __slots__ = ("_at", "_due_s", "_events", "_gaps_ms", "_trace")
+    __slots__ = ("_at", "_call", "_due_s", "_events", "_gaps_ms")
 
-    def __init__(self, events: list[bytes], gaps_ms: list[int], trace: Trace) -> None:
+    def __init__(self, events: list[bytes], gaps_ms: list[int], call: Call) -> None:
+        self._call = call
         self._events = events
         self._gaps_ms = gaps_ms
-        self._trace = trace
         self._at = 0
         self._due_s: float | None = None
 
@@ -119,8 +118,10 @@ class _Replay:
             # Counted from event to event, so that a slow reader is not slowed down twice.
             self._due_s = (now_s if self._due_s is None else self._due_s) + self._gaps_ms[at] / 1000
             if self._due_s > now_s:
-                await asyncio.sleep(self._due_s - now_s)
+                await asyncio.sleep(min(self._due_s, self._call.deadline_at_s) - now_s)
+            if self._due_s > self._call.deadline_at_s:
+                raise DeadlineExceeded("the stored stream, played at its old pace, is not over by the deadline")
         self._at = at + 1
         if self._at == len(self._events):
-            self._trace.settled = "ok"  # it had everything: many clients close at the terminal event
+            self._call.trace.settled = "ok"  # it had everything: many clients close at the terminal event
         return self._events[at]

@@ -142,6 +142,10 @@ class Shared:
     async def _lead(self, call: Call, lease: Lease, decided: asyncio.Future[None]) -> Reply:
         """Start (or join) the flight, with a reader more: the one that publishes."""
         own = self._join(call)
+        if not self._join.readers(call):  # answered without a wait: there is nothing left to hand on but the entry
+            self._later(self._release(lease))
+            self._decided(lease.place, decided)
+            return await own
         # A reader like any other: it keeps the flight going for the followers when our own callers leave.
         trace = Trace("call", call.trace.id, call.trace.started_at_s, call.trace.start_wall_s)
         theirs = replace(call, trace=trace)

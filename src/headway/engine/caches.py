@@ -65,7 +65,14 @@ class Caches:
             assert own is not None  # it is one of those that there are
             self.spaces[name] = Space(name, self._stores(own), freshness_of(own), remote=self._remote(name))
 
-    def layer(self, join: Join, *, rng: Random, refresh: Callable[[Call], asyncio.Task[Reply | None] | None]) -> Cache:
+    def layer(
+        self,
+        join: Join,
+        *,
+        rng: Random,
+        refresh: Callable[[Call], asyncio.Task[Reply | None] | None],
+        tries: Callable[[Call], int],
+    ) -> Cache:
         """The cache layer over a join layer, sharing flights with other processes where Redis is on."""
         next_: Handler = join
         if self.redis is not None and self._settings.redis_flights:
@@ -75,7 +82,9 @@ class Caches:
             next_ = self._shared = Shared(join, RedisFlights(self.redis, self._prefix()), self.spaces)
         paced = self._settings.cache_replay == "paced"
         route = route_digest(self._settings)
-        cache = Cache(next_, self.spaces, wall_s=self._wall_s, rng=rng, refresh=refresh, paced=paced, route=route)
+        cache = Cache(
+            next_, self.spaces, wall_s=self._wall_s, rng=rng, refresh=refresh, paced=paced, route=route, tries=tries
+        )
         if self._shared is not None:
             self._shared.arrived = cache.arrived
         return cache
@@ -87,7 +96,8 @@ class Caches:
         from headway.attempt.shared_pace import SharedPace
         from headway.store.redis_limits import SharedLimits
 
-        return SharedPace(upstream, SharedLimits(self.redis, self._prefix()), limits)
+        shared = SharedLimits(self.redis, self._prefix())
+        return SharedPace(upstream, shared, limits, queue_max=self._settings.queue_max)
 
     def space(self, namespace: str) -> Space:
         """A cache by its name.

@@ -45,6 +45,7 @@ def open_route(next_: Handler, settings: Settings, prices: Prices, rng: Random) 
         rules=settings.rules,
         objective=read_objective(settings.objective) or frozenset(),
         quality_min=settings.quality_min,
+        priced=settings.budget_usd is not None,
     )
     return Router(next_, Choice(settings.upstreams, route, prices, rng))
 

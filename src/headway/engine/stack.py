@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from headway.attempt.attempt import Attempt
 from headway.attempt.budget import Budget
 from headway.attempt.commit import CommitSettings
+from headway.attempt.mute import Mute
 from headway.attempt.pace import Pace
 from headway.attempt.prefix import PrefixCaching
 from headway.attempt.route import Router
@@ -39,6 +40,7 @@ from headway.wire.prices import load as load_prices
 
 __all__ = ["Stack", "default_headers"]
 
+ORIGINS_MAX = 256
 HANDOVER_S = 0.0002
 """What a saturated loop gives its writers now and then, so that they are not starved of the interpreter's lock."""
 
@@ -61,9 +63,10 @@ class Stack:
         self._wall_s = wall_s or loop_wall_s
         self._prices = open_prices(settings)
         self._commit = CommitSettings()
+        self._mute = Mute()
         self._flight = FlightSettings(timed=settings.cache != "off" and settings.cache_replay == "paced")
         self._retry = RetrySettings(attempts_max=settings.attempts_max)
-        self._retry_budget = RetryBudget(ratio=self._retry.ratio, per_s=self._retry.per_s, reserve=self._retry.reserve)
+        self._retry_budgets: dict[str, RetryBudget] = {}
         self._hedges = Hedges(settings.hedge_ratio, self._prices) if settings.hedge_ratio > 0 else None
         self._attempts = 0
         self._dollars: float | None = 0.0
@@ -98,7 +101,7 @@ class Stack:
         handle: Handler = self._join
         self.cache: Cache | None = None
         if self.caches.spaces:
-            handle = self.cache = self.caches.layer(self._join, rng=rng, refresh=refresh)
+            handle = self.cache = self.caches.layer(self._join, rng=rng, refresh=refresh, tries=self._ways)
         self._record = Record(handle, self._recorder.finished, timeout_s=settings.timeout_s, texts=settings.log_prompts)
         self.handle: Handler = self._record
         """Sends a call through every layer."""
@@ -123,7 +126,7 @@ class Stack:
         allowed = [rpm for lane in lanes if (rpm := lane.limits.requests_per_min) is not None]
         return {
             "in_flight": len(self._join),
-            "queued": sum(len(lane.queue) for lane in lanes),
+            "queued": sum(len(lane.queue) for lane in lanes) + (self._shared.queued if self._shared is not None else 0),
             "throttled": sum(lane.limits.refusals for lane in lanes),
             "attempts": self._attempts,
             "allowed_rpm": max(allowed, default=None),
@@ -156,8 +159,18 @@ class Stack:
 
     def _policy(self, call: Call) -> FlightPolicy:
         hedge, dollars = self._hedges.backup(call) if self._hedges is not None else (None, None)
-        elsewhere = len(self._router.choice.options(call)) - 1 if self._router is not None else 0
-        return FlightPolicy(self._retry, self._retry_budget, call.attempts_max, hedge, dollars, elsewhere)
+        budget = self._retry_budgets.get(call.origin)
+        if budget is None:
+            if len(self._retry_budgets) >= ORIGINS_MAX:
+                self._retry_budgets.clear()
+            retry = self._retry
+            budget = RetryBudget(ratio=retry.ratio, per_s=retry.per_s, reserve=retry.reserve)
+            self._retry_budgets[call.origin] = budget
+        return FlightPolicy(self._retry, budget, call.attempts_max, hedge, dollars, self._ways(call) - 1)
+
+    def _ways(self, call: Call) -> int:
+        """How many upstreams the call may go to."""
+        return len(self._router.choice.options(call)) if self._router is not None else 1
 
     def _new_attempt(self, call: Call, index: int, on_commit: Callable[[Attempt], None]) -> Attempt:
         trace, caller = self.new_trace("attempt"), call.trace
@@ -182,6 +195,7 @@ class Stack:
             reader=reader_for(call.path),
             prices=self._prices,
             settings=self._commit,
+            mute=self._mute,
             on_commit=on_commit,
         )
 
