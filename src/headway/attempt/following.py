@@ -83,7 +83,7 @@ class Following:
         return kind != "usage"
 
     def _count(self, event: bytes) -> None:
-        """Nobody tells the tokens of a stream that is cut short; what stands around its text is much, and stays the same.
+        """Nobody tells the tokens of a stream that is cut short. What stands around its text is much, but always alike.
 
         It is measured on the first few events; an event says a token at least, whatever it is.
         """

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from headway.flight import Cursor, Deadlines, Flight
-from headway.types import Call, Reply
+from headway.types import Call, Reply, Timeouts
 
 __all__ = ["Join"]
 
@@ -47,7 +47,7 @@ class Join:
         """How many read the flight that this call would join."""
         if call.key is None:
             return 0
-        known = self._joinable.get((call.key, call.view.stream, call.view.wants_usage))
+        known = self._joinable.get(_place(call, call.key))
         return len(known.readers) if known is not None else 0
 
     def close(self) -> list[asyncio.Task[None]]:
@@ -59,8 +59,7 @@ class Join:
         if call.key is None:
             flight = self._new_flight(call, self._over, self._deadlines)
         else:
-            # Who may share bytes: the same key, both streamed or both not, and the same wish for the usage event.
-            place = call.key, call.view.stream, call.view.wants_usage
+            place = _place(call, call.key)
             known = self._joinable.get(place)
             cursor = known.join(call) if known is not None else None
             if cursor is not None:
@@ -80,7 +79,15 @@ class Join:
             self._landed(flight)
 
 
-_Place = tuple[bytes, bool, bool]
+_Place = tuple[bytes, bool, bool, Timeouts | None]
+
+
+def _place(call: Call, key: bytes) -> _Place:
+    """Who may share bytes: the same key, both streamed or both not, the same wish for the usage event.
+
+    And the same patience, for it is the flight that waits: nobody's call ends by another one's timeout.
+    """
+    return key, call.view.stream, call.view.wants_usage, call.timeouts
 
 
 def fill(cursor: Cursor) -> None:

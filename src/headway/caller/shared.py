@@ -69,7 +69,7 @@ class Shared:
 
     async def __call__(self, call: Call) -> Reply:
         if call.key is not None:
-            place = f"{call.key.hex()}{call.view.stream:d}{call.view.wants_usage:d}"
+            place = _place(call, call.key)
             for _ in range(ROUNDS_MAX):
                 while (decided := self._deciding.get(place)) is not None:
                     await asyncio.wait({decided})
@@ -231,6 +231,13 @@ class Shared:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _place(call: Call, key: bytes) -> str:
+    """As in `caller.join`, in characters that may stand in a Redis key."""
+    t = call.timeouts
+    patience = f"-{t.connect_s:g}-{t.first_byte_s:g}-{t.first_event_s:g}-{t.idle_s:g}" if t is not None else ""
+    return f"{key.hex()}{call.view.stream:d}{call.view.wants_usage:d}{patience}"
 
 
 def _nothing(call: Call, value: bytes) -> Reply | None:

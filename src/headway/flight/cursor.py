@@ -95,4 +95,8 @@ class Cursor:
 
     def _own(self, error: Exception) -> Exception:
         """The leader raises the error itself, everybody else a copy: tracebacks are not shared."""
-        return error if self.leader or not isinstance(error, HeadwayError) else copy.copy(error)
+        if self.leader or not isinstance(error, HeadwayError):
+            return error
+        own = copy.copy(error)
+        own.__cause__ = error.__cause__  # tells a connection that was refused from one that nobody answered
+        return own

@@ -27,7 +27,7 @@ from headway.flight.readers import Readers
 from headway.flight.settings import FlightSettings
 from headway.flight.tasks import start
 from headway.policy.flight import Decision, FlightPolicy, Try
-from headway.types import Call, Headers, Outcome, Trace
+from headway.types import Call, Headers, Outcome, Timeouts, Trace
 
 __all__ = ["Flight"]
 
@@ -66,7 +66,7 @@ class Flight:
         self.complete = False
         """The whole answer is in the log, and may be kept."""
         self.usage_event = b""
-        self.place: tuple[bytes, bool, bool] | None = None
+        self.place: tuple[bytes, bool, bool, Timeouts | None] | None = None
         """Where `caller.join` finds it."""
         self.traces: list[Trace] = []
         self.backed_off_s = 0.0

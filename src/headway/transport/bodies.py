@@ -148,6 +148,8 @@ class Bridge:
     async def _pump(self, reply: Reply) -> None:
         try:
             async for chunk in reply:
+                if not chunk:
+                    continue  # nothing is no end
                 self._put_bytes += len(chunk)
                 self._ready.put(chunk)
                 while self._put_bytes - self._taken_bytes > WINDOW_BYTES:
