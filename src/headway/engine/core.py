@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from headway.attempt.route import target_of
 from headway.caller.cache import key_of
 from headway.config import load_settings
+from headway.engine.arguments import PRIORITIES, check_arguments, own_headers
 from headway.engine.fan import open_fan
 from headway.engine.mapping import map_rows
 from headway.engine.prefetch import Prefetcher
@@ -106,11 +107,12 @@ class Engine:
         Raises:
             DeadlineExceeded, Overloaded, BudgetExceeded, Closed: Ours.
             ProviderError: There is no whole answer; see `headway.errors`.
-            ConfigError: An argument is wrong, or the engine belongs to another event loop.
+            ConfigError: An argument is wrong (`headers` are sent as they are, so none may begin with "headway-"), or
+                the engine belongs to another event loop.
         """
         stack = self._open()
         if cache is not None or deadline_s is not None or priority != 0:
-            _check(cache, deadline_s, priority)
+            check_arguments(cache, deadline_s, priority)
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         mode = cache or ("on" if stack.cache is not None else "off")
         call = self._call(path, data, headers, mode=mode, deadline_s=deadline_s, priority=priority, tags=tags)
@@ -152,6 +154,10 @@ class Engine:
         """
         fan = open_fan(self.settings, task, rows, concurrency)
         return map_rows(self, rows, task, order=order, concurrency=concurrency, tags=tags or Tags(), fan=fan)
+
+    def book(self, call: Call, error: HeadwayError) -> None:
+        """Write the row of a call that is answered with a failure known before, without an attempt."""
+        self._open().book(call.trace, error)
 
     def new_trace(self) -> Trace:
         """The trace of a call that is made elsewhere for `handle`; it starts now. See `engine.inbound`."""
@@ -217,7 +223,7 @@ class Engine:
         origin, target, reader = self._target(path)
         sent, tenant = self._headers, self._tenant
         if headers:
-            own = {name.lower(): value for name, value in headers.items()}
+            own = own_headers(headers)
             sent = (*(pair for pair in sent if pair[0] not in own), *own.items())
             tenant = tenant_of(sent)
         view = reader.read_request(data, sent) if reader is not None else RequestView()
@@ -242,7 +248,7 @@ class Engine:
             tenant=tenant,
             cache_mode=mode,
             deadline_at_s=trace.started_at_s + min(inf if deadline_s is None else deadline_s, self.settings.timeout_s),
-            priority=priority if isinstance(priority, int) else _PRIORITIES[priority],
+            priority=priority if isinstance(priority, int) else PRIORITIES[priority],
             attempts_max=self.settings.attempts_max,
             tags=trace.tags,
         )
@@ -285,16 +291,3 @@ async def _fetched(handle: Handler, call: Call) -> Reply | None:
     except HeadwayError:
         return None  # its row in the call log says so
     return reply
-
-
-_PRIORITIES = {"low": -1, "normal": 0, "high": 1}
-
-
-def _check(cache: object, deadline_s: object, priority: object) -> None:
-    """What a type checker would have said of one call's arguments."""
-    if cache not in (None, "on", "off", "refresh"):
-        raise ConfigError(f'cache must be "on", "off" or "refresh" for one call, not {cache!r}')
-    if deadline_s is not None and not (isinstance(deadline_s, int | float) and deadline_s == deadline_s):
-        raise ConfigError(f"deadline_s must be a number of seconds from now, not {deadline_s!r}")
-    if not isinstance(priority, int) and priority not in _PRIORITIES:
-        raise ConfigError(f'priority must be a whole number, "low", "normal" or "high", not {priority!r}')

@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from headway.engine.arguments import CONTROL_PREFIX, PRIORITIES
 from headway.engine.core import Engine
 from headway.errors import ConfigError
 from headway.policy.fingerprint import tenant_of
@@ -28,7 +29,6 @@ from headway.wire.base import Reader
 
 __all__ = ["CONTROL_PREFIX", "HOP_BY_HOP", "NO_CONTROL", "Control", "inbound", "read_control"]
 
-CONTROL_PREFIX = "headway-"
 HOP_BY_HOP = frozenset(
     """
     accept-encoding connection content-length expect host keep-alive proxy-authenticate proxy-authorization
@@ -40,7 +40,6 @@ HOP_BY_HOP = frozenset(
 TEXT_CHARS_MAX = 256
 """The longest sample, tag or namespace."""
 
-_PRIORITIES = {"low": -1, "normal": 0, "high": 1}
 _TAGS = Tags.__struct_fields__
 _UNREAD = RequestView()
 
@@ -163,8 +162,8 @@ def inbound(
 
 
 def _priority(value: str) -> tuple[int, bool]:
-    if value in _PRIORITIES:
-        return _PRIORITIES[value], True
+    if value in PRIORITIES:
+        return PRIORITIES[value], True
     digits = value.removeprefix("-")
     good = digits.isascii() and digits.isdigit() and len(digits) <= 6
     return (int(value) if good else 0), good

@@ -22,13 +22,13 @@ from headway.attempt.prefix import PrefixCaching
 from headway.attempt.route import Router
 from headway.caller.cache import Cache
 from headway.caller.join import Join
-from headway.caller.record import Record
+from headway.caller.record import Record, outcome_of
 from headway.config import Settings, state_dir
 from headway.engine.caches import Caches
 from headway.engine.hedges import Hedges
 from headway.engine.record import Recorder
 from headway.engine.routing import open_prices, open_route, priced
-from headway.errors import Closed
+from headway.errors import Closed, HeadwayError
 from headway.flight import Deadlines, Flight, FlightSettings
 from headway.policy.budget import RetryBudget, SpendCap
 from headway.policy.flight import FlightPolicy, RetrySettings
@@ -109,6 +109,12 @@ class Stack:
     def new_trace(self, kind: Literal["call", "attempt"]) -> Trace:
         """A trace that starts now."""
         return Trace(kind, f"{self._rng.getrandbits(64):016x}", self._loop.time(), self._wall_s())
+
+    def book(self, trace: Trace, error: HeadwayError) -> None:
+        """See `Engine.book`."""
+        trace.error_code, trace.dollars = error.code, 0.0
+        trace.on_end(self._recorder.finished)
+        trace.end(outcome_of(error), self._loop.time())
 
     @property
     def idle(self) -> bool:

@@ -91,7 +91,7 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
         door, call = self._door, None
         try:
             call = door.call(engine, request, reader, body)
-            door.recall(call, request)
+            door.recall(engine, call, request)
             reply = await engine.handle(call)
         except HeadwayError as error:
             return door.failed(error, request, call)
@@ -114,10 +114,14 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
         door, family = self._door, self._door.family
         if self._handler is not None:
             reply = await self._handler(door.unread(request, await request.aread()))
-            return door.plain(reply, self._stream(reply, request))
+            return door.plain(reply, request, self._stream(reply, request))
         proxy = family.proxy_for(request.url)
-        transport = shared.beside(f"{family.name} {proxy}", partial(family.async_transport, proxy))
-        return await transport.handle_async_request(door.outward(request, shared.engine.settings))
+        try:
+            transport = shared.beside(f"{family.name} {proxy}", partial(family.async_transport, proxy))
+        except ConfigError as error:
+            return door.failed(error, request, None)
+        response = await transport.handle_async_request(door.outward(request, shared.engine.settings))
+        return door.passed(response, request)
 
     def _stream(self, reply: Reply, request: httpx2.Request) -> AsyncBody | None:
         """The body of a reply that is not whole."""

@@ -133,8 +133,10 @@ class Door:
 
     # -- answers ---------------------------------------------------------------------------------------------------
 
-    def recall(self, call: Call, request: httpx2.Request) -> None:
+    def recall(self, engine: Engine, call: Call, request: httpx2.Request) -> None:
         """An SDK's own next try of a call that has just failed gets that failure again instead of an attempt.
+
+        It has its row in the call log all the same.
 
         Raises:
             Exception: The family's own, as before.
@@ -142,6 +144,7 @@ class Door:
         found = self._memo.find(call, call.trace.started_at_s)
         if found is not None:
             error, kind = found
+            engine.book(call, error)
             raise self.family.exception(kind, str(error), request) from error
 
     def response(self, reply: Reply, call: Call, stream: Any = None) -> httpx2.Response:
@@ -155,7 +158,6 @@ class Door:
         trace, body, status = call.trace, reply.body, reply.status
         headers = [pair for pair in reply.headers if pair[0] != "content-length"]
         if 300 <= status < 400:
-            # A credential belongs to the origin it was given for; only a redirect within it may be followed.
             headers = [pair for pair in headers if pair[0] != "location" or _stays(pair[1], call.origin)]
         headers.append(("headway-id", trace.id))
         headers.append(("headway-cache", trace.cache or "off"))
@@ -170,11 +172,18 @@ class Door:
         took_s = (trace.ended_at_s or trace.started_at_s) - trace.started_at_s
         return self.family.whole(status, headers, body, took_s)
 
-    def plain(self, reply: Reply, stream: Any = None) -> httpx2.Response:
+    def plain(self, reply: Reply, request: httpx2.Request, stream: Any = None) -> httpx2.Response:
         """A reply as it came, of a request that passed through."""
-        return self.family.response(
-            reply.status, reply.headers, stream if reply.body is None else self.family.bytes_of(reply.body)
-        )
+        body = stream if reply.body is None else self.family.bytes_of(reply.body)
+        return self.passed(self.family.response(reply.status, reply.headers, body), request)
+
+    def passed(self, response: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
+        """The answer of a request that passed through: as it came, but for a redirect to another origin."""
+        if 300 <= response.status_code < 400:
+            location = response.headers.get("location")
+            if location is not None and not _stays(location, _origin(request)):
+                del response.headers["location"]
+        return response
 
     def failed(self, error: HeadwayError, request: httpx2.Request, call: Call | None) -> httpx2.Response:
         """A final answer for a failure of ours; an exception where there is none.
@@ -207,6 +216,10 @@ _CONTROL = CONTROL_PREFIX.encode()
 
 
 def _stays(location: str, origin: str) -> bool:
+    """A credential belongs to the origin it was given for; only a redirect within it may be followed.
+
+    Clients would take `Authorization` out of a request to another origin, but not `x-api-key` or `api-key`.
+    """
     parts = urlsplit(urljoin(origin + "/", location))
     return f"{parts.scheme}://{parts.netloc}".lower() == origin
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from headway.errors import BadReply, ConfigError, ConnectFailed, DeadlineExceeded, HeadwayError, ProviderTimeout
 from headway.transport.bodies import AsyncBody, AsyncParts, SyncBody, SyncParts
+from headway.upstream.proxies import through
 
 if TYPE_CHECKING:
     import httpx2
@@ -72,13 +73,17 @@ class Family:
         return made
 
     def async_transport(self, proxy: str | None) -> httpx2.AsyncHTTPTransport:
-        """The family's own, for what passes through."""
-        made: httpx2.AsyncHTTPTransport = self.module.AsyncHTTPTransport(limits=self._limits(), proxy=proxy)
+        """The family's own, for what passes through.
+
+        Raises:
+            ConfigError: There is no way through the proxy.
+        """
+        made: httpx2.AsyncHTTPTransport = through(self.module.AsyncHTTPTransport, self._limits(), proxy)
         return made
 
     def sync_transport(self, proxy: str | None) -> httpx2.HTTPTransport:
-        """The family's own, for what passes through."""
-        made: httpx2.HTTPTransport = self.module.HTTPTransport(limits=self._limits(), proxy=proxy)
+        """As `async_transport`."""
+        made: httpx2.HTTPTransport = through(self.module.HTTPTransport, self._limits(), proxy)
         return made
 
     def _limits(self) -> Any:

@@ -59,50 +59,56 @@ class Transport(httpx2.BaseTransport):
         self._handler = handler
         self._plan = Plan(handler, config, settings) if engine is None else None
         self._settings = self._plan.settings if self._plan is not None else cast("SyncEngine", engine).settings
-        self._generation = -1  # nothing is open yet
-        self._shared: Shared | None = None
-        self._passing: dict[str | None, httpx2.HTTPTransport] = {}
+        self._opened: dict[int, _Opened] = {}
+        """By generation, of which only the newest is of use: in a child what was open belongs to its parent."""
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer one request; see `headway.transport`."""
-        if self._generation != registry().generation:
-            # In a child nothing is open: what was, belongs to its parent.
-            self._generation = registry().generation
-            self._shared, self._passing = None, {}
-            weakref.finalize(self, _close_all, self._passing)
+        opened = self._opened.get(registry().generation) or self._open()
         reader = self._door.reader(request)
         if reader is None:
-            return self._pass(request)
+            return self._pass(request, opened)
         body = self._door.whole(request)
         if body is None:
             request, body = self._read(request)
         if body is None or len(body) > BODY_BYTES_MAX:
-            return self._pass(request)
-        return self._answer(request, reader, body)
+            return self._pass(request, opened)
+        return self._answer(request, opened, reader, body)
 
     def close(self) -> None:
         """Let go of the engine; the last to do so closes it."""
-        _close_all(self._passing)
-        shared, self._shared = self._shared, None
-        if shared is not None and self._generation == registry().generation:
+        opened = self._opened.get(registry().generation)
+        if opened is None:
+            return
+        _close_all(opened.passing)
+        shared, opened.shared = opened.shared, None
+        if shared is not None:
             try:
                 registry().background().run(shared.release())
             except Closed:
                 pass  # with everything on that loop
 
-    def _answer(self, request: httpx2.Request, reader: Reader, body: bytes) -> httpx2.Response:
+    def _open(self) -> _Opened:
+        """By several threads at once, maybe: the first one's is everybody's. A lock would not survive a fork."""
+        made = _Opened()
+        opened = self._opened.setdefault(registry().generation, made)
+        if opened is made:
+            weakref.finalize(self, _close_all, made.passing)
+        return opened
+
+    def _answer(self, request: httpx2.Request, opened: _Opened, reader: Reader, body: bytes) -> httpx2.Response:
         door = self._door
         calls: list[Call] = []
 
         async def answer(engine: Engine) -> tuple[Reply, Bridge | None]:
             call = door.call(engine, request, reader, body)
             calls.append(call)
-            door.recall(call, request)
+            door.recall(engine, call, request)
             reply = await engine.handle(call)
             return reply, None if reply.body is not None else Bridge(reply)
 
         try:
-            reply, bridge = self._run(answer)
+            reply, bridge = self._run(opened, answer)
         except HeadwayError as error:
             return door.failed(error, request, calls[0] if calls else None)
         return door.response(reply, calls[0], self._stream(bridge, request))
@@ -119,7 +125,7 @@ class Transport(httpx2.BaseTransport):
                 return family.copy(request, request.headers.raw, family.sync_parts(parts, rest)), None
         return request, b"".join(parts)
 
-    def _pass(self, request: httpx2.Request) -> httpx2.Response:
+    def _pass(self, request: httpx2.Request, opened: _Opened) -> httpx2.Response:
         """What no reader knows goes out as it is, over the family's own transport."""
         door, family = self._door, self._door.family
         handler = self._handler
@@ -130,29 +136,43 @@ class Transport(httpx2.BaseTransport):
                 reply = await handler(call)
                 return reply, None if reply.body is not None else Bridge(reply)
 
-            reply, bridge = self._run(answer)
-            return door.plain(reply, self._stream(bridge, request))
+            reply, bridge = self._run(opened, answer)
+            return door.plain(reply, request, self._stream(bridge, request))
         proxy = family.proxy_for(request.url)
-        if proxy not in self._passing:
-            self._passing[proxy] = family.sync_transport(proxy)
-        return self._passing[proxy].handle_request(door.outward(request, self._settings))
+        transport = opened.passing.get(proxy)
+        if transport is None:
+            try:
+                transport = opened.passing.setdefault(proxy, family.sync_transport(proxy))
+            except ConfigError as error:
+                return door.failed(error, request, None)
+        return door.passed(transport.handle_request(door.outward(request, self._settings)), request)
 
-    def _run(self, work: Callable[[Engine], Coroutine[Any, Any, T]]) -> T:
+    def _run(self, opened: _Opened, work: Callable[[Engine], Coroutine[Any, Any, T]]) -> T:
         """On the engine's loop."""
         if self._engine is not None:
             return self._engine.run(work)
-        return registry().background().run(self._with_engine(work))
+        return registry().background().run(self._with_engine(opened, work))
 
-    async def _with_engine(self, work: Callable[[Engine], Coroutine[Any, Any, T]]) -> T:
-        shared = self._shared
+    async def _with_engine(self, opened: _Opened, work: Callable[[Engine], Coroutine[Any, Any, T]]) -> T:
+        shared = opened.shared
         if shared is None or shared.closed:
             assert self._plan is not None
-            shared = self._shared = registry().open(self._plan)
+            shared = opened.shared = registry().open(self._plan)
         return await work(shared.engine)
 
     def _stream(self, bridge: Bridge | None, request: httpx2.Request) -> SyncBody | None:
         family = self._door.family
         return None if bridge is None else family.sync_body(bridge, partial(family.failure, request=request))
+
+
+class _Opened:
+    """What a transport has open in one process."""
+
+    __slots__ = ("passing", "shared")
+
+    def __init__(self) -> None:
+        self.shared: Shared | None = None
+        self.passing: dict[str | None, httpx2.HTTPTransport] = {}
 
 
 def _close_all(transports: dict[str | None, httpx2.HTTPTransport]) -> None:

@@ -10,6 +10,7 @@ from headway.errors import ConfigError, ProviderError
 from headway.types import Call, Reply, Timeouts, Trace
 from headway.upstream.failures import broken, refused, silent, too_large, unreachable
 from headway.upstream.headers import HOP_BY_HOP
+from headway.upstream.proxies import through
 
 if TYPE_CHECKING:
     import httpx2
@@ -86,7 +87,7 @@ class Fallback:
                 max_keepalive_connections=self._connections_max,
                 keepalive_expiry=30.0,
             )
-            self._transports[proxy] = httpx2.AsyncHTTPTransport(limits=limits, proxy=proxy)
+            self._transports[proxy] = through(httpx2.AsyncHTTPTransport, limits, proxy)
         return self._transports[proxy]
 
 

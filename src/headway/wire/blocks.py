@@ -15,7 +15,7 @@ import msgspec
 from headway.wire.decoding import UNREADABLE, has_markers
 from headway.wire.openai_request import strip_markers
 
-__all__ = ["BLOCKS_MAX", "PromptBlocks", "block_hashes"]
+__all__ = ["BLOCKS_MAX", "Prompt", "PromptBlocks", "block_hashes", "decode_items", "decode_prompt"]
 
 BLOCKS_MAX: Final = 64
 _ABSENT: Final = (b"", b"null")
@@ -33,7 +33,9 @@ class PromptBlocks:
         return iter(block_hashes(self._body))
 
 
-class _Prompt(msgspec.Struct):
+class Prompt(msgspec.Struct):
+    """What of a request comes before its answer, as it was written."""
+
     system: msgspec.Raw = msgspec.Raw()
     instructions: msgspec.Raw = msgspec.Raw()
     tools: msgspec.Raw = msgspec.Raw()
@@ -42,8 +44,8 @@ class _Prompt(msgspec.Struct):
     input: msgspec.Raw = msgspec.Raw()
 
 
-_decode_prompt: Final = msgspec.json.Decoder(_Prompt).decode
-_decode_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+decode_prompt: Final = msgspec.json.Decoder(Prompt).decode
+decode_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def block_hashes(body: bytes) -> tuple[str, ...]:
@@ -56,7 +58,7 @@ def block_hashes(body: bytes) -> tuple[str, ...]:
     try:
         if has_markers(body):
             body = msgspec.json.encode(strip_markers(msgspec.json.decode(body)))
-        prompt = _decode_prompt(body)
+        prompt = decode_prompt(body)
         turns = _turns(prompt.messages) + _turns(prompt.input)
     except UNREADABLE:
         return ()
@@ -70,4 +72,4 @@ def block_hashes(body: bytes) -> tuple[str, ...]:
 
 
 def _turns(raw: msgspec.Raw) -> list[msgspec.Raw]:
-    return _decode_items(raw) if bytes(raw).startswith(b"[") else [raw]
+    return decode_items(raw) if bytes(raw).startswith(b"[") else [raw]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from headway.wire.blocks import decode_items, decode_prompt
 from headway.wire.decoding import UNREADABLE
 from headway.wire.tokens import estimate_tokens
 
@@ -36,17 +37,6 @@ class _Message(msgspec.Struct):
     content: Any = None
 
 
-class _Prompt(msgspec.Struct):
-    system: msgspec.Raw = msgspec.Raw()
-    instructions: msgspec.Raw = msgspec.Raw()
-    tools: msgspec.Raw = msgspec.Raw()
-    functions: msgspec.Raw = msgspec.Raw()
-    messages: msgspec.Raw = msgspec.Raw()
-    input: msgspec.Raw = msgspec.Raw()
-
-
-_decode_prompt: Final = msgspec.json.Decoder(_Prompt).decode
-_decode_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_message: Final = msgspec.json.Decoder(_Message).decode
 _decode_any: Final = msgspec.json.Decoder().decode
 
@@ -54,11 +44,11 @@ _decode_any: Final = msgspec.json.Decoder().decode
 def head_of(body: bytes) -> Head | None:
     """The head of a request; None where it has none, or cannot be read."""
     try:
-        prompt = _decode_prompt(body)
+        prompt = decode_prompt(body)
         parts = [bytes(part) for part in (prompt.system, prompt.instructions, prompt.tools, prompt.functions)]
         words = [_words(_decode_any(part)) for part in parts[:2] if part not in _ABSENT]
         for raw in (bytes(prompt.messages), bytes(prompt.input)):
-            for item in _decode_items(raw) if raw.startswith(b"[") else ():
+            for item in decode_items(raw) if raw.startswith(b"[") else ():
                 message = _decode_message(item)
                 if message.role not in ("system", "developer"):
                     break
