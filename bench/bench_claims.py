@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -160,6 +161,30 @@ def parallel() -> list[Claim]:
     return rows
 
 
+def limited() -> list[Claim]:
+    """1,500 calls at once through openai's SDK, bare and over Headway, against 50 a second that nobody tells."""
+    import openai
+
+    import headway
+
+    async def main(lean: bool) -> str:
+        random.seed(1)  # the SDK's own pauses
+        simulator = Simulator(SimSettings(seed=1, rpm=3000, capacity_s=1))
+        virtual_network(simulator)
+        own = {"http_client": headway.async_client(log="off", seed=1)} if lean else {}
+        async with openai.AsyncOpenAI(base_url="http://api.openai.com/v1", api_key="sim", **own) as client:
+            bodies = [chat("gpt-4.1-nano", f"Say {n}.", max_tokens=16) for n in range(1500)]
+            asks = [client.chat.completions.create(**body) for body in bodies]
+            answers = await asyncio.gather(*asks, return_exceptions=True)
+        failed = sum(isinstance(answer, openai.APIError) for answer in answers)
+        took_s, refused = asyncio.get_running_loop().time(), simulator.ledger.totals.throttled
+        return f"{len(answers) - failed:,} answered, {failed:,} failed, {refused:,} refusals, {took_s:.0f} s"
+
+    bare, over = (virtual_run(lambda lean=lean: main(lean)) for lean in (False, True))
+    what = "1,500 calls at once, 3,000 a minute enforced as 50 a second: the SDK alone; over Headway"
+    return [Claim(what, "(no claim; for comparison)", f"{bare}; {over}", holds=None)]
+
+
 def threads() -> list[Claim]:
     """A sync program, real threads and sockets: 20 calls one by one, and from a pool. Time runs four times as fast."""
     import openai
@@ -252,7 +277,7 @@ def cached() -> list[Claim]:
 def main() -> None:
     own_state()
     os.chdir(os.environ["HEADWAY_HOME"])  # no settings file of the directory it was started in
-    rows = [*connections(), *regions(), *parallel(), *threads(), *streaming(), *cached()]
+    rows = [*connections(), *regions(), *parallel(), *limited(), *threads(), *streaming(), *cached()]
     if "--table" in sys.argv:
         print("| claim | claimed | measured | command |\n|---|---|---|---|")
         for row in rows:

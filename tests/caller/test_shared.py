@@ -10,14 +10,18 @@ import sys
 import textwrap
 from contextlib import AsyncExitStack, contextmanager
 
+import msgspec
 import pytest
 import redis
 
 from headway import ConnectionLost, DeadlineExceeded, Engine, ProviderTimeout
 from headway.caller import shared
 from headway.caller.cache import KEY_SCHEMA
+from headway.engine.inbound import inbound
 from headway.store import redis_flights
 from headway.testing import FakeProvider, Step
+from headway.types import Timeouts
+from headway.wire import reader_for
 from headway.wire.prices import load as load_prices
 from tests.redis_server import redis_server, redis_url
 
@@ -58,6 +62,25 @@ def left_in(url) -> list[bytes]:
     """Leases that are still held."""
     with redis.Redis.from_url(url) as client:
         return list(client.keys("hw:*:l:*"))
+
+
+def test_only_the_equally_patient_follow(redis_url):
+    """A process whose callers wait longer used to be told of the timeout of one in another process."""
+    providers = [FakeProvider([Step(delay_s=0.1)]) for _ in range(3)]
+
+    async def main(*engines):
+        calls = []
+        for engine, read_s in zip(engines, (0.5, 30, 30), strict=True):
+            sent = {"method": "POST", "origin": "https://provider.test", "path": PATH, "headers": ()}
+            body, timeouts = msgspec.json.encode(CHAT), Timeouts(first_byte_s=read_s)
+            calls.append(inbound(engine, **sent, body=body, reader=reader_for(PATH), timeouts=timeouts))
+        await asyncio.gather(*[engine.handle(call) for engine, call in zip(engines, calls, strict=True)])
+        return [call.trace.cache for call in calls]
+
+    states = run(main, *[process(provider, redis_url) for provider in providers])
+    assert states[0] == "miss"
+    assert sorted(states[1:]) == ["joined", "miss"]
+    assert sum(provider.calls for provider in providers) == 2
 
 
 @pytest.mark.parametrize("body", [CHAT, STREAM])

@@ -184,3 +184,16 @@ def test_a_call_shows_neither_credential_nor_prompt():
         assert "authorization" in shown
         for secret in ("sk-test", "private", "query-secret"):
             assert secret not in shown
+
+
+def test_control_headers_are_for_sdk_clients():
+    """They used to be sent to the provider; `Engine.send` has arguments for what they say."""
+    provider = FakeProvider()
+
+    async def main():
+        async with engine(provider) as e:
+            with pytest.raises(ConfigError, match="cache=, priority="):
+                await e.send(RESPONSES, BODY, headers={"Headway-Sample": "1"})
+
+    asyncio.run(main())
+    assert provider.calls == 0

@@ -47,7 +47,17 @@ def test_a_retried_call_is_one_caller_and_two_attempts(tmp_path):
     assert (call["run"], call["step"], call["session"]) == ("r1", "s", "x")
     assert attempts[1]["first_byte_s"] - attempts[1]["sent_s"] == pytest.approx(0.25)
     assert len(call["tenant"]) == 16
-    assert attempts[0]["block_hashes"]
+    assert not attempts[0]["block_hashes"]  # too small for any provider's prefix cache
+
+
+def test_prompts_that_may_share_a_prefix_leave_its_hashes(tmp_path):
+    """Of a prompt of some size the record has a hash for each block, and no word."""
+
+    async def work(e):
+        await e.send(RESPONSES, {**BODY, "instructions": "Classify the message. " * 60})
+
+    _, (attempt,) = play(tmp_path, FakeProvider(), work)
+    assert len(attempt["block_hashes"].split(",")) == 2
 
 
 def test_joined_callers_have_rows_of_their_own_and_pay_nothing(tmp_path):

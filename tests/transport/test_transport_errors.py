@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 
 import httpx
 import httpx2
@@ -177,3 +179,33 @@ def test_sync_failures_are_the_same():
     with sync_openai(provider, attempts_max=1, max_retries=1) as client, pytest.raises(openai.APIConnectionError):
         client.responses.create(model=MODEL, input="x")
     assert provider.calls == 1
+
+
+def test_a_joiner_is_told_a_connect_timeout_like_the_leader():
+    """Its copy of the error used to lose the cause, and with it the difference between late and refused."""
+
+    async def provider(call):
+        await asyncio.sleep(1)
+        raise ConnectFailed("late") from TimeoutError()
+
+    async def main():
+        async with async_openai(provider, cache="memory", attempts_max=1, max_retries=0) as client:
+            asked = [client.responses.create(model=MODEL, input="x") for _ in range(2)]
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [type(error.__cause__) for error in virtual_run(main)] == [httpx2.ConnectTimeout] * 2
+
+
+def test_a_remembered_failure_has_its_row(tmp_path):
+    """The SDK's own next tries used to leave nothing in the call log."""
+    log = tmp_path / "calls.sqlite"
+    provider = FakeProvider([ProviderTimeout("silent", maybe_billed=True)])
+    failing(provider, attempts_max=1, log=str(log))
+    assert provider.calls == 1
+    with closing(sqlite3.connect(log)) as rows:
+        found = rows.execute(
+            "select outcome, attempts, dollars, maybe_billed from calls order by start_wall_s"
+        ).fetchall()
+    assert [row[0] for row in found] == ["provider_timeout"] * 3
+    assert [row[1] for row in found] == [1, 0, 0]
+    assert [row[2:] for row in found[1:]] == [(0.0, 0)] * 2

@@ -17,6 +17,7 @@ import pytest
 import headway
 from headway.sim import SimSettings
 from headway.sim.server import serving
+from headway.testing import FakeProvider, Step
 
 from .sdk import MODEL, QUIET
 
@@ -132,6 +133,14 @@ class Mirror(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_GET(self):
+        """Moved to /v1/moved, and from there to whatever the server's `away` names."""
+        self.server.seen.append((self.path, list(self.headers.items()), b""))
+        self.send_response(307)
+        self.send_header("location", self.server.away if self.path == "/v1/moved" else "/v1/moved")
+        self.send_header("content-length", "0")
+        self.end_headers()
+
     def log_message(self, *args):
         """Quiet."""
 
@@ -217,3 +226,21 @@ def test_bodies_too_large_to_read_pass_through(mirror, monkeypatch):
         for content in (iter(parts), b"".join(parts)):
             assert client.post(mirror.url + "/responses", content=content).content == b"".join(parts)
     assert len(mirror.seen) == 4
+
+
+def test_no_redirect_takes_the_key_of_what_passes_through_elsewhere(mirror):
+    """The clients follow redirects and take out `Authorization` alone: x-api-key and api-key went to another origin."""
+    mirror.away = mirror.url.replace("127.0.0.1", "localhost") + "/stolen"
+    get = {"url": mirror.url + "/models", "headers": {"x-api-key": "secret", "api-key": "secret"}}
+
+    async def main():
+        async with headway.async_client(**QUIET) as client:
+            return await client.get(**get)
+
+    answers = [asyncio.run(main())]
+    fake = FakeProvider([Step(status=307, headers=(("location", mirror.away),), body=b"")])
+    for handler in (None, fake):
+        with headway.client(handler=handler, **QUIET) as client:
+            answers.append(client.get(**get))
+    assert [(answer.status_code, answer.headers.get("location")) for answer in answers] == [(307, None)] * 3
+    assert [path for path, _, _ in mirror.seen] == ["/v1/models", "/v1/moved"] * 2

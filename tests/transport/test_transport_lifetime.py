@@ -18,6 +18,8 @@ import pytest
 import headway
 from headway.engine.registry import registry
 from headway.testing import FakeProvider, Step
+from headway.transport import synchronous
+from headway.types import Reply
 
 from .sdk import HOME, MODEL, QUIET, async_openai, sync_openai
 
@@ -324,3 +326,46 @@ def test_any_settings_can_be_compared():
         assert engine_of(one._client) is not engine_of(other._client)
 
     asyncio.run(main())
+
+
+def test_the_first_calls_of_several_threads_share_one_engine(monkeypatch):
+    """One thread used to take back what another had opened meanwhile: that engine was never closed."""
+    provider = FakeProvider()
+    http = headway.client(handler=provider, **QUIET)
+    opened, made = synchronous._Opened, []
+
+    def one_at_the_same_time():
+        made.append(None)
+        if len(made) == 1:
+            other = threading.Thread(target=http.post, args=(HOME + "/responses",), kwargs={"json": {"model": MODEL}})
+            other.start()
+            other.join(PATIENCE_S)
+        return opened()
+
+    monkeypatch.setattr(synchronous, "_Opened", one_at_the_same_time)
+    assert http.post(HOME + "/responses", json={"model": MODEL}).status_code == 200
+    assert len(made) == 2
+    [shared] = [one.shared for one in http._transport._opened.values()]
+    assert shared.users == 1
+    http.close()
+    assert shared.closed
+
+
+def test_an_empty_chunk_is_not_the_end_of_a_sync_stream():
+    """A handler's b"" used to end what passed through, where its reader was as fast."""
+    taken = threading.Event()
+
+    async def handler(call):
+        async def chunks():
+            yield b"one "
+            await asyncio.to_thread(taken.wait, PATIENCE_S)
+            yield b""
+            yield b"two"
+
+        return Reply(200, (), chunks=chunks(), trace=call.trace)
+
+    with headway.client(handler=handler, **QUIET) as http, http.stream("GET", HOME + "/files/1") as response:
+        parts = response.iter_raw()
+        assert next(parts) == b"one "
+        taken.set()
+        assert b"".join(parts) == b"two"

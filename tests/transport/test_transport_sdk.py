@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 
 import httpx
 import httpx2
@@ -11,6 +12,7 @@ import openai
 import pytest
 
 import headway
+from headway import ProviderTimeout
 from headway.testing import FakeProvider, Step, virtual_run
 
 from .sdk import CHAT, HOME, MODEL, QUIET, async_openai, names, sync_openai
@@ -392,3 +394,47 @@ def test_a_redirect_takes_no_credential_to_another_origin():
 
     assert virtual_run(main) == [307, 307, 200]
     assert {call.origin for call in provider.seen} == {"https://provider.test"}
+
+
+def test_who_waits_longer_does_not_die_of_anothers_timeout():
+    """Identical calls used to share the read timeout of the first one; now only those of one patience share a flight."""
+    fake = FakeProvider([Step(text="late")])
+
+    async def provider(call):
+        if call.timeouts.first_byte_s < 1:
+            await asyncio.sleep(call.timeouts.first_byte_s)
+            raise ProviderTimeout("silent")
+        await asyncio.sleep(1)
+        return await fake(call)
+
+    async def main():
+        async with async_openai(provider, cache="memory", attempts_max=1, max_retries=0) as client:
+            timeouts_s = (0.5, 30, 30, 0.5)
+            asked = [client.responses.create(model=MODEL, input="x", timeout=each_s) for each_s in timeouts_s]
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, second, third, fourth = virtual_run(main)
+    assert (second.output_text, third.output_text) == ("late", "late")
+    assert [type(error) for error in (first, fourth)] == [openai.APITimeoutError] * 2
+    assert fake.calls == 1
+
+
+@pytest.mark.parametrize("path", ["/responses", "/models"])
+def test_a_socks_proxy_without_its_package_is_told_in_a_sentence(monkeypatch, path):
+    """It used to be an ImportError out of the HTTP client, for each call."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://user:hidden@127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setitem(sys.modules, "socksio", None)
+
+    async def main():
+        async with headway.async_client(**QUIET) as client:
+            return await client.request("POST" if path == "/responses" else "GET", HOME + path, content=b"{}")
+
+    answers = [asyncio.run(main())]
+    with headway.client(**QUIET) as client:
+        answers.append(client.request("POST" if path == "/responses" else "GET", HOME + path, content=b"{}"))
+    for answer in answers:
+        assert answer.status_code == 400
+        said = answer.json()["error"]["message"]
+        assert "install socksio, or unset ALL_PROXY" in said
+        assert "hidden" not in said

@@ -35,7 +35,7 @@ from headway.policy.flight import FlightPolicy, RetrySettings
 from headway.types import Call, Handler, Headers, Reply, Timeouts, Trace
 from headway.upstream import InProcess, Upstream
 from headway.wire import reader_for
-from headway.wire.blocks import PromptBlocks
+from headway.wire.blocks import BLOCKS_BODY_BYTES_MIN, PromptBlocks
 from headway.wire.prices import load as load_prices
 
 __all__ = ["Stack", "default_headers"]
@@ -193,7 +193,8 @@ class Stack:
             caller.tags,
         )
         trace.body_bytes = len(call.body)
-        trace.block_hashes = PromptBlocks(call.body)
+        if trace.body_bytes >= BLOCKS_BODY_BYTES_MIN:
+            trace.block_hashes = PromptBlocks(call.body)
         trace.on_end(self._attempt_ended)
         return Attempt(
             replace(call, trace=trace),
