@@ -41,7 +41,7 @@ def test_no_fault_breaks_an_invariant_in_a_long_run(first, tmp_path):
         _must_hold(seed, tmp_path)
 
 
-@pytest.mark.parametrize("seed", [5, 60, 117, 163])
+@pytest.mark.parametrize("seed", [5, 60, 66, 79, 115, 192])
 def test_the_same_seed_leaves_the_same_trace(seed, tmp_path):
     """Every byte on the wire, every caller's every step, every row of both books: the same in a second run."""
     first, second = tmp_path / "first", tmp_path / "second"
@@ -54,7 +54,7 @@ def test_the_trace_does_not_depend_on_the_interpreters_hash_seed(tmp_path):
     """Two processes whose sets and dicts of strings are ordered differently leave the same traces."""
     program = (
         "import hashlib\nfrom tests.faults.__main__ import replay\n"
-        "for seed in (2, 9, 42, 77, 130):\n    print(seed, hashlib.sha256(replay(seed).trace).hexdigest())\n"
+        "for seed in (2, 9, 12, 42, 154):\n    print(seed, hashlib.sha256(replay(seed).trace).hexdigest())\n"
     )
     outputs = {
         subprocess.run(

@@ -2,7 +2,7 @@
 
 A reservation that does not fit beside the others waits for them to settle, first come, first served: most of what is
 set aside comes back, above all from answers without a bound. It is refused only when it does not fit beside what is
-spent.
+spent. A prefetch does not wait: it would hold up the calls behind it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from headway.policy.budget import SpendCap
 from headway.types import Call, Handler, Reply, Trace
 from headway.wire.prices import Prices
 
-__all__ = ["Budget"]
+__all__ = ["PREFETCH_PRIORITY", "Budget"]
+
+PREFETCH_PRIORITY = -1_000_000
+"""Of what nobody waits for: it takes what is to spare, or nothing. Below every priority that a caller has a name for."""
 
 OUTPUT_TOKENS_ASSUMED = 4096
 """What an unbounded answer is reserved at: a request without max_tokens has no worst case of its own."""
@@ -43,7 +46,7 @@ class Budget:
 
     async def __call__(self, call: Call) -> Reply:
         dollars, tokens = self._worst_case(call)
-        if not await self._reserved(dollars, tokens, call.trace):
+        if not await self._reserved(call, dollars, tokens):
             raise BudgetExceeded(
                 f"this call may cost up to ${dollars:.6f} and {tokens} tokens, which does not fit under the cap: "
                 f"${self._cap.dollars_spent:.6f} and {self._cap.tokens_spent} tokens are spent; "
@@ -73,12 +76,14 @@ class Budget:
             )
         return rates.worst_case(view.input_tokens, output) if rates else 0.0, view.input_tokens + output
 
-    async def _reserved(self, dollars: float, tokens: int, trace: Trace) -> bool:
+    async def _reserved(self, call: Call, dollars: float, tokens: int) -> bool:
         """Whether the worst case was set aside, perhaps after a wait; False when it can never be."""
         if not self._waiting and self._cap.reserve(dollars, tokens):
             return True
         if not self._cap.possible(dollars, tokens):
             return False
+        if call.priority <= PREFETCH_PRIORITY:
+            raise Overloaded("the budget has no room for a prefetch just now; the real request will wait for it")
         if len(self._waiting) >= self._queue_max:
             raise Overloaded(
                 f"{len(self._waiting)} requests already wait for the budget; send fewer at once, or raise the cap"
@@ -93,7 +98,7 @@ class Budget:
                 trace.wait_s += loop.time() - since_s
                 since_s = None
 
-        trace.on_end(booked)  # a caller that leaves is told what it waited before this task hears of it
+        call.trace.on_end(booked)  # a caller that leaves is told what it waited before this task hears of it
         self._waiting[turn] = dollars, tokens
         try:
             return await turn
@@ -104,7 +109,7 @@ class Budget:
                 self._settle(dollars, tokens, dollars_actual=0.0, tokens_actual=0)
             raise
         finally:
-            booked(trace)
+            booked(call.trace)
 
     def _settle(self, dollars: float, tokens: int, *, dollars_actual: float, tokens_actual: int) -> None:
         self._cap.settle(dollars, tokens, dollars_actual=dollars_actual, tokens_actual=tokens_actual)

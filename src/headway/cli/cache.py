@@ -196,9 +196,15 @@ def _files(path: Path) -> dict[str, Path]:
 
 
 def _open(file: Path | None, namespace: str) -> CacheFile:
+    from headway.config.checks import CACHE_NAME
     from headway.engine.caches import cache_file
     from headway.store.cache_file import CacheFile
 
+    if namespace and not CACHE_NAME.fullmatch(namespace):
+        raise InputError(
+            f'--namespace is a name of up to 64 letters, digits, "-", "_" or ".", a letter or digit first, '
+            f"not {namespace[:80]!r}"
+        )
     return CacheFile(cache_file(_path(file), namespace))
 
 

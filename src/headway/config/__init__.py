@@ -10,7 +10,8 @@ providers never stand in a file: `api_key_env` names the variable that holds one
 
 A `headway.toml` that was found in the working directory, not named, may have come with somebody else's repository. It
 may not choose who is sent keys and prompts: its `base_url` is taken when it is the default's host or this machine, and
-is an error otherwise. Name the file, or give the address by keyword or environment.
+is an error otherwise. Nor which variables are keys (only ..._API_KEY), which files are written, or that prompts are
+kept. Name the file, or give what it may not by keyword or environment.
 """
 
 from headway.config.load import load_settings

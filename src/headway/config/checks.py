@@ -16,10 +16,11 @@ from headway.errors import ConfigError
 from headway.policy.objective import read_objective
 from headway.policy.presets import LIMIT_PRESETS
 
-__all__ = ["TYPES", "checked", "parsed"]
+__all__ = ["CACHE_NAME", "TYPES", "checked", "parsed"]
 
 _CACHES_MAX = 64
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+CACHE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""What a named cache may be called: it is a part of a file's name."""
 
 TYPES = {name: hint for name, hint in get_type_hints(Settings).items() if name in Settings.__struct_fields__}
 
@@ -124,7 +125,7 @@ def _check_caches(value: Any) -> tuple[Any, str]:
         return value, f"at most {_CACHES_MAX} tables such as [caches.faq]"
     found = []
     for name, table in value.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not CACHE_NAME.fullmatch(name):
             return name, 'tables named by up to 64 letters, digits, "-", "_" or ".", a letter or digit first'
         fields = CacheSettings.__struct_fields__[1:]
         if not isinstance(table, Mapping) or (unknown := [key for key in table if key not in fields]):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from headway.config.checks import TYPES, checked, parsed
 from headway.config.settings import Settings
@@ -48,13 +48,8 @@ def load_settings(
     if "base_url" not in values and env.get("OPENAI_BASE_URL"):
         values["base_url"] = checked("base_url", env["OPENAI_BASE_URL"], "environment variable OPENAI_BASE_URL")
     from_file = _from_file(file)
-    if file is None and "base_url" in from_file and "base_url" not in values:
-        _refuse_stranger(from_file["base_url"])
-    if file is None and "upstreams" not in values:
-        for upstream in from_file.get("upstreams", ()):
-            _refuse_stranger(upstream.base_url)
-    if file is None and "redis_url" in from_file and "redis_url" not in values:
-        _refuse_strange_redis(from_file["redis_url"].reveal())
+    if file is None:
+        _refuse_stranger({key: value for key, value in from_file.items() if key not in values})
     values = from_file | values
     if "upstreams" in values:
         values["upstreams"] = with_keys(values["upstreams"], env)
@@ -86,32 +81,56 @@ def _from_file(file: str | Path | None) -> dict[str, Any]:
         if one in table:
             table[many] = table.pop(one)  # a table of tables is named for one of them
     values = {key: checked(key, value, str(path)) for key, value in table.items()}
-    if "redis_url" in values and urlsplit(values["redis_url"].reveal()).password:
+    if "redis_url" in values and _has_password(values["redis_url"].reveal()):
         raise ConfigError(
             f"{path}: a redis_url with a password must not stand in a file; put it into HEADWAY_REDIS_URL"
         )
     return values
 
 
-def _refuse_stranger(base_url: str) -> None:
-    """A file that merely lies in the working directory does not decide who is sent keys and prompts."""
-    parts, default = urlsplit(base_url), urlsplit(Settings().base_url)
-    if (parts.scheme, parts.netloc) == (default.scheme, default.netloc) or _is_loopback(parts.hostname or ""):
-        return
-    raise ConfigError(
-        f"{FOUND}: a file that was found here, not named, may not have keys and prompts sent to {base_url!r}; "
-        f"if it is yours, name it with config={FOUND!r} or --config {FOUND}, or set HEADWAY_BASE_URL"
+def _refuse_stranger(values: Mapping[str, Any]) -> None:
+    """What a file that merely lies in the working directory does not decide: it may be somebody else's.
+
+    Args:
+        values: Those of its settings that would hold.
+
+    Raises:
+        ConfigError: It chooses who is sent keys and prompts, which secret is a key, or what is written where.
+    """
+    upstreams = values.get("upstreams", ())
+    for url in (values.get("base_url", ""), *(upstream.base_url for upstream in upstreams)):
+        if url and not _is_familiar(url):
+            raise _stranger(f"have keys and prompts sent to {url!r}", "HEADWAY_BASE_URL")
+    for name in (values.get("api_key_env", ""), *(upstream.key_env for upstream in upstreams)):
+        if name and not name.endswith("_API_KEY"):
+            raise _stranger(f"have {name!r} sent as a key, only variables called ..._API_KEY", "HEADWAY_API_KEY_ENV")
+    redis = urlsplit(values["redis_url"].reveal() if "redis_url" in values else "")
+    if redis.hostname and not _is_loopback(redis.hostname):
+        raise _stranger(f"have answers sent to the Redis on {redis.hostname!r}", "HEADWAY_REDIS_URL")
+    if values.get("log", "on") not in ("on", "off"):
+        raise _stranger("choose the call log's file", "HEADWAY_LOG")
+    if values.get("cache_path"):
+        raise _stranger("choose the cache's file", "HEADWAY_CACHE_PATH")
+    if values.get("log_prompts"):
+        raise _stranger("have prompts kept in the call log", "HEADWAY_LOG_PROMPTS")
+
+
+def _stranger(deed: str, variable: str) -> ConfigError:
+    return ConfigError(
+        f"{FOUND}: a file that was found here, not named, may not {deed}; "
+        f"if it is yours, name it with config={FOUND!r} or --config {FOUND}, or set {variable}"
     )
 
 
-def _refuse_strange_redis(url: str) -> None:
-    """Likewise, nor who keeps the answers."""
+def _is_familiar(base_url: str) -> bool:
+    parts, default = urlsplit(base_url), urlsplit(Settings().base_url)
+    return (parts.scheme, parts.netloc) == (default.scheme, default.netloc) or _is_loopback(parts.hostname or "")
+
+
+def _has_password(url: str) -> bool:
+    """Before the host, or in the query, where the redis package reads one, too."""
     parts = urlsplit(url)
-    if parts.scheme != "unix" and not _is_loopback(parts.hostname or ""):
-        raise ConfigError(
-            f"{FOUND}: a file that was found here, not named, may not have answers sent to the Redis on "
-            f"{parts.hostname!r}; if it is yours, name it with config={FOUND!r} or set HEADWAY_REDIS_URL"
-        )
+    return bool(parts.password) or any("password" in name.lower() for name, _ in parse_qsl(parts.query))
 
 
 def _is_loopback(host: str) -> bool:

@@ -211,12 +211,20 @@ class SyncEngine:
         deadline_s: float | None = None,
         priority: int | Literal["low", "normal", "high"] = 0,
         tags: Tags | None = None,
+        namespace: str = "",
     ) -> Reply:
         """As `Engine.send`; the reply is read whole before it is returned, so `reply.body` is there."""
 
         async def whole() -> Reply:
             reply = await self._engine.send(
-                path, body, headers=headers, cache=cache, deadline_s=deadline_s, priority=priority, tags=tags
+                path,
+                body,
+                headers=headers,
+                cache=cache,
+                deadline_s=deadline_s,
+                priority=priority,
+                tags=tags,
+                namespace=namespace,
             )
             await reply.read()
             return reply

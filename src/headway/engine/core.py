@@ -230,7 +230,8 @@ class Engine:
         if not view.model and reader is not None:
             view = replace(view, model=model_in_path(target))
         trace = stack.new_trace("call")
-        trace.path, trace.format, trace.model, trace.stream = target, view.format, view.model, view.stream
+        trace.path = target.partition("?")[0]  # logged: a query may hold a credential
+        trace.format, trace.model, trace.stream = view.format, view.model, view.stream
         trace.output_tokens_max, trace.tenant, trace.body_bytes = view.output_tokens_max, tenant[:16], len(data)
         trace.cache = "off"
         trace.upstream = origin

@@ -135,7 +135,8 @@ def inbound(
     view = reader.read_request(body, headers) if reader is not None else _UNREAD
     if not view.model and reader is not None:
         view = replace(view, model=model_in_path(path))
-    trace.path, trace.format, trace.model, trace.stream = path, view.format, view.model, view.stream
+    trace.path = path.partition("?")[0]  # logged: a query may hold a credential
+    trace.format, trace.model, trace.stream = view.format, view.model, view.stream
     trace.output_tokens_max, trace.tenant, trace.body_bytes = view.output_tokens_max, tenant[:16], len(body)
     trace.cache = "off"
     trace.upstream = origin

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from headway.attempt.budget import PREFETCH_PRIORITY
 from headway.errors import HeadwayError
 from headway.types import Reply
 
-__all__ = ["PREFETCH_PRIORITY", "Prefetcher"]
+__all__ = ["Prefetcher"]
 
-PREFETCH_PRIORITY = -1_000_000
 UNDER_WAY_MAX = 16
 
 

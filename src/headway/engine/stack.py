@@ -179,7 +179,8 @@ class Stack:
         return len(self._router.choice.options(call)) if self._router is not None else 1
 
     def _new_attempt(self, call: Call, index: int, on_commit: Callable[[Attempt], None]) -> Attempt:
-        trace, caller = self.new_trace("attempt"), call.trace
+        caller = call.trace
+        trace = Trace("attempt", f"{caller.id}.{index}", self._loop.time(), self._wall_s())
         trace.attempt_index = index
         trace.path, trace.format, trace.model, trace.stream = (
             caller.path,

@@ -58,7 +58,7 @@ class Flight:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.call = call
-        self.id = f"{rng.getrandbits(64):016x}"
+        self.id = call.trace.id
         self.status = 0
         self.headers: Headers = ()
         self.error: Exception | None = None

@@ -145,7 +145,10 @@ class _Rejoined(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        chunk = self._head[: len(buffer)] or self._rest.read(len(buffer)) or b""
+        try:
+            chunk = self._head[: len(buffer)] or self._rest.read(len(buffer)) or b""
+        except ValueError:  # how Python says that another thread closed it
+            raise OSError("it was closed while it was read") from None
         self._head = self._head[len(buffer) :]
         buffer[: len(chunk)] = chunk
         return len(chunk)

@@ -19,12 +19,14 @@ _NO_MATTER = frozenset(
     """
     accept baggage b3 connection content-length content-type date expect forwarded host idempotency-key keep-alive
     origin referer sentry-trace te traceparent tracestate trailer transfer-encoding upgrade user-agent via
-    x-amzn-trace-id x-client-request-id x-cloud-trace-context x-correlation-id x-request-id
+    x-amzn-trace-id x-client-request-id x-cloud-trace-context x-correlation-id x-forwarded-for x-forwarded-host
+    x-forwarded-port x-forwarded-proto x-request-id
     """.split()
 )
-"""Transport, and who asks by way of what: headers that no provider answers by."""
+"""Transport, and the way a request came: headers that no provider answers by. Who asks is another matter: a gateway
+may say so in x-forwarded-user or x-forwarded-access-token."""
 _NO_MATTER_PREFIXES = (
-    "accept-", "content-", "headway-", "proxy-", "sec-", "x-b3-", "x-datadog-", "x-forwarded-", "x-stainless-",
+    "accept-", "content-", "headway-", "proxy-", "sec-", "x-b3-", "x-datadog-", "x-stainless-",
 )  # fmt: skip
 
 

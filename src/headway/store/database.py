@@ -2,8 +2,8 @@
 
 What cannot be opened for a reason the user can mend (a path, a right, a newer schema) raises `ConfigError`.
 What is broken is renamed to ``<name>.corrupt`` (one is kept), reported, and made anew: neither a cache nor a
-log is worth a crash. Files are made with mode 0600, their directory with 0700; SQLite gives its side files
-the same mode.
+log is worth a crash. A file that does not begin as SQLite's do is not broken but somebody's, and stays. Files are
+made with mode 0600, their directory with 0700; SQLite gives its side files the same mode.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ __all__ = ["DatabaseFile", "Layout", "is_corruption"]
 _WRITE_BUSY_S = 5.0
 _READ_BUSY_S = 0.05  # readers only ever wait while a crashed process's log is being recovered
 _WAL_BYTES_MAX = 16 * 1024 * 1024
+_MAGIC = b"SQLite format 3\0"
+"""How every SQLite file begins: https://www.sqlite.org/fileformat2.html#the_database_header"""
 _CORRUPTION = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
 
@@ -75,7 +77,8 @@ class DatabaseFile:
             broken_inode: The file that was found broken; set aside first if it still stands at the path.
 
         Raises:
-            ConfigError: The path cannot be written, or the file is another program's or a newer Headway's.
+            ConfigError: The path cannot be written, or the file is no database, another program's or a newer
+                Headway's.
         """
         try:
             if broken_inode and broken_inode == self.inode():
@@ -129,6 +132,7 @@ class DatabaseFile:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self.path, timeout=_WRITE_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
+            self.is_current(connection)  # before anything is changed: it may be another program's
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _use_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -166,6 +170,15 @@ class DatabaseFile:
         return 0
 
     def _set_aside_broken(self) -> None:
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(len(_MAGIC))
+        except FileNotFoundError:
+            return  # another process was quicker
+        if head and head != _MAGIC:
+            raise ConfigError(
+                f"{self.path} is no database, so it is no Headway {self._layout.kind}; name another path, or move it."
+            )
         self._set_aside(".corrupt")
         self._warn(
             f"The {self._layout.kind} {self.path} was broken; it was renamed to "

@@ -8,7 +8,6 @@ server's business (``maxmemory`` with ``allkeys-lru`` or ``volatile-ttl``).
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -51,8 +50,9 @@ class RedisStore:
         self._wall_s = wall_s
         self._entry_bytes_max = entry_bytes_max
         self._codec = EntryCodec(body_bytes_max=2 * entry_bytes_max)
-        self._queue: deque[tuple[bytes, Entry]] = deque()
+        self._queue: asyncio.Queue[tuple[bytes, Entry]] = asyncio.Queue()  # bounded by `_queue_bytes`
         self._queue_bytes = 0
+        """What is queued or being sent."""
         self._sender: asyncio.Task[None] | None = None
         self._hits = self._misses = self._puts = 0
 
@@ -88,16 +88,18 @@ class RedisStore:
         size_bytes = len(entry.body)
         if self._link.down or size_bytes > self._entry_bytes_max or self._queue_bytes + size_bytes > _QUEUE_BYTES_MAX:
             return
-        self._queue.append((key, entry))
+        self._queue.put_nowait((key, entry))
         self._queue_bytes += size_bytes
-        if self._sender is None:
+        if self._sender is None or self._sender.done():
             self._sender = asyncio.get_running_loop().create_task(self._send())
-            self._sender.add_done_callback(self._sent)
 
     async def flush(self) -> None:
         """Wait until what is queued is in Redis, or given up; at most 2 s."""
-        if self._sender is not None:
-            await asyncio.wait({self._sender}, timeout=_FLUSH_S)
+        try:
+            async with asyncio.timeout(_FLUSH_S):
+                await self._queue.join()
+        except TimeoutError:
+            return
 
     def stats(self) -> StoreStats:
         """Counters of this process; how full Redis is, is the server's to say."""
@@ -108,32 +110,36 @@ class RedisStore:
         await self.flush()
         if self._sender is not None:
             self._sender.cancel()
+            await asyncio.wait({self._sender})
 
     async def _send(self) -> None:
-        while self._queue:
-            batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+        queue = self._queue
+        while True:
+            batch = [await queue.get()]
+            while len(batch) < _BATCH and not queue.empty():
+                batch.append(queue.get_nowait())
             size_bytes = sum(len(entry.body) for _, entry in batch)
-            entries = [entry for _, entry in batch]
-            if size_bytes > _INLINE_BYTES_MAX:
-                packed = await asyncio.to_thread(self._codec.pack, entries)
-            else:
-                packed = self._codec.pack(entries)
-            now_s = self._wall_s()
-            values = [
-                (self.key(key), bytes((codec,)) + answer, int((entry.stale_until_wall_s - now_s) * 1000))
-                for (key, entry), (codec, answer) in zip(batch, packed, strict=True)
-            ]
-            self._queue_bytes -= size_bytes
             try:
-                self._puts += await self._link.ask(lambda client, values=values: _put(client, values))  # type: ignore[misc]
+                self._puts += await self._sent(batch, aside=size_bytes > _INLINE_BYTES_MAX)
             except RedisDown:
-                self._queue.clear()
-                self._queue_bytes = 0
+                continue  # so will be the rest, at once
+            finally:
+                self._queue_bytes -= size_bytes
+                for _ in batch:
+                    queue.task_done()
 
-    def _sent(self, sender: asyncio.Task[None]) -> None:
-        self._sender = None
-        if not sender.cancelled() and sender.exception() is None and self._queue:
-            self.put(*self._queue.popleft())
+    async def _sent(self, batch: list[tuple[bytes, Entry]], *, aside: bool) -> int:
+        """How many of them are in Redis now; packed on a thread if `aside`."""
+        if self._link.down:
+            raise RedisDown
+        entries = [entry for _, entry in batch]
+        packed = await asyncio.to_thread(self._codec.pack, entries) if aside else self._codec.pack(entries)
+        now_s = self._wall_s()
+        values = [
+            (self.key(key), bytes((codec,)) + answer, int((entry.stale_until_wall_s - now_s) * 1000))
+            for (key, entry), (codec, answer) in zip(batch, packed, strict=True)
+        ]
+        return await self._link.ask(lambda client: _put(client, values))
 
 
 async def _put(client: Any, values: list[tuple[str, bytes, int]]) -> int:
