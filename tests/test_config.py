@@ -156,8 +156,8 @@ def test_a_file_that_was_only_found_may_not_choose_who_gets_the_key(tmp_path, mo
     """A cloned repository's headway.toml sends no key and no prompt to a host of its own, until it is named."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "headway.toml"
-    file.write_text(f'base_url = "{url}"\napi_key_env = "AWS_SECRET_ACCESS_KEY"\ntimeout_s = 3\n')
-    for env in ({}, {"OPENAI_API_KEY": "sk"}, {"HEADWAY_API_KEY": "sk"}, {"AWS_SECRET_ACCESS_KEY": "x"}):
+    file.write_text(f'base_url = "{url}"\napi_key_env = "MY_API_KEY"\ntimeout_s = 3\n')
+    for env in ({}, {"OPENAI_API_KEY": "sk"}, {"HEADWAY_API_KEY": "sk"}, {"MY_API_KEY": "x"}):
         with pytest.raises(ConfigError, match=r"headway\.toml: .* name it with config="):
             load_settings(environ=env)
     assert load_settings(file="headway.toml", environ={}).base_url == url
@@ -200,7 +200,44 @@ def test_a_stranger_file_does_not_choose_who_keeps_answers(tmp_path, monkeypatch
     with pytest.raises(ConfigError, match="found here, not named"):
         load_settings(environ={})
     assert load_settings(file=file, environ={}).redis_url.reveal() == "redis://evil.example:6379"
-    file.write_text('redis_url = "redis://:secret@localhost"\n')
-    with pytest.raises(ConfigError, match="HEADWAY_REDIS_URL") as caught:
-        load_settings(file=file, environ={})
-    assert "secret" not in str(caught.value)
+    for url in ("redis://:secret@localhost", "redis://localhost/?password=secret", "unix:///s?%70assword=secret"):
+        file.write_text(f'redis_url = "{url}"\n')
+        with pytest.raises(ConfigError, match=r"a password must not stand in a file.*HEADWAY_REDIS") as caught:
+            load_settings(file=file, environ={})
+        assert "secret" not in str(caught.value)
+
+
+UPSTREAM = '[[upstream]]\nname = "x"\nbase_url = "https://api.openai.com/v1"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "over"),
+    [
+        ('log = "~/.bashrc"', "choose the call log's file", {"HEADWAY_LOG": "on"}),
+        ('log = "notes.sqlite"', "choose the call log's file", {"HEADWAY_LOG": "on"}),
+        ('cache_path = "/home/me/.ssh/id_rsa"', "choose the cache's file", {"HEADWAY_CACHE_PATH": "c.sqlite"}),
+        ("log_prompts = true", "have prompts kept", {"HEADWAY_LOG_PROMPTS": "false"}),
+        ('api_key_env = "AWS_SECRET_ACCESS_KEY"', "only variables called ..._API_KEY", {"HEADWAY_API_KEY_ENV": "A"}),
+        (UPSTREAM + 'key_env = "AWS_SECRET_ACCESS_KEY"', "only variables called", {"HEADWAY_UPSTREAMS": "[]"}),
+    ],
+)
+def test_a_file_that_was_only_found_chooses_no_files_and_no_secrets(tmp_path, monkeypatch, text, says, over):
+    """A cloned repository's headway.toml neither moves the user's files away, nor has a secret sent as a key."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "headway.toml").write_text(f"timeout_s = 3\n{text}\n")
+    env = {"AWS_SECRET_ACCESS_KEY": "aws"}
+    with pytest.raises(ConfigError, match=r"found here, not named, may not .*config=") as caught:
+        load_settings(environ=env)
+    assert says in str(caught.value)
+    assert load_settings(environ=env | over).timeout_s == 3.0
+    assert load_settings(file="headway.toml", environ=env).timeout_s == 3.0
+
+
+def test_a_file_that_was_found_may_say_the_harmless(tmp_path, monkeypatch):
+    """The log on or off, no prompts in it, and variables that are called as keys are."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "headway.toml").write_text(
+        f'log = false\nlog_prompts = false\napi_key_env = "MY_API_KEY"\n{UPSTREAM}key_env = "GROQ_API_KEY"\n'
+    )
+    settings = load_settings(environ={"MY_API_KEY": "mine", "GROQ_API_KEY": "gsk"})
+    assert (settings.log, settings.api_key) == ("off", Secret("mine"))

@@ -250,18 +250,17 @@ def test_older_schema_is_kept_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert f"l.db.v{older}" in warnings[0]
 
 
-def test_garbage_is_set_aside(tmp_path: Path):
-    """A broken log is renamed with one warning, and writing goes on in a new one."""
-    (tmp_path / "l.db").write_bytes(b"\0" * 4_096)
-    (tmp_path / "l.db").write_bytes(b"garbage " * 1_000)
-    warnings: list[str] = []
-    log = open_log(tmp_path / "l.db", on_error=warnings.append)
-    log.write(trace("new"))
-    log.close()
-    assert (tmp_path / "l.db.corrupt").read_bytes().startswith(b"garbage")
-    assert len(warnings) == 1
-    with CallLogReader(tmp_path / "l.db") as reader:
-        assert [row.id for row in reader.calls()] == ["new"]
+def test_what_is_no_database_stays(tmp_path: Path):
+    """A path that was meant for something else is an error: the user's file is neither renamed nor changed."""
+    file = tmp_path / "id_rsa"
+    for content in (b"secret key\n", b"garbage " * 1_000, b"\0" * 4_096):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match="id_rsa is no database.*name another path"):
+            open_log(file)
+        assert file.read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["id_rsa"]
+    file.write_bytes(b"")
+    open_log(file).close()  # an empty one is taken
 
 
 def test_reader_needs_a_log(tmp_path: Path):

@@ -89,6 +89,25 @@ def test_what_is_too_large_or_over_is_not_stored(redis_url):
         assert client.keys() == [b"hw:3:e:faq:" + b"good".hex().encode()]
 
 
+def test_what_is_put_as_the_sender_ends_counts_once(redis_url):
+    """Counted twice, a few such entries filled the queue for good, and nothing was stored any more."""
+
+    async def work(link):
+        store = store_of(link)
+        for number in range(30):
+            store.put(b"a%d" % number, entry(b"x" * 2_000_000))
+            while store.stats().puts < 2 * number + 1:
+                await asyncio.sleep(0)
+            store.put(b"b%d" % number, entry(b"x" * 2_000_000))
+            await store.flush()
+        puts = store.stats().puts
+        await store.aclose()
+        return puts
+
+    puts, _ = with_link(redis_url, work, timeout_s=5.0)
+    assert puts == 60
+
+
 @pytest.mark.parametrize(
     "value", [b"", b"\x00nonsense", b"\x01nonsense", b"\x09x", b"\x01" + b"\x28\xb5\x2f\xfd\xa0\xff\xff\xff\x7f"]
 )
@@ -116,7 +135,7 @@ def test_a_dead_server_costs_one_warning_and_comes_back(redis_server: RedisServe
             assert link.down
         finally:
             redis_server.start()
-        while link.down:  # noqa: ASYNC110
+        while link.down:
             await asyncio.sleep(0.01)
         store.put(b"k", entry())
         await store.flush()
@@ -170,7 +189,7 @@ def test_one_leads_until_its_lease_is_gone(redis_url):
         await flights.renew(first)
         await flights.renew(second)
         assert (first.lost, first.followed, second.lost) == (False, False, True)
-        while await flights.led("p", "one"):  # noqa: ASYNC110
+        while await flights.led("p", "one"):
             await asyncio.sleep(0.02)
         await link.ask(lambda client: client.set("entry", b"stored"))
         assert await flights.acquire(second, "entry") == (True, b"stored")

@@ -299,23 +299,37 @@ def test_older_schema_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_foreign_database_is_refused(tmp_path: Path):
-    """Another program's SQLite file is never touched."""
+    """Another program's SQLite file is never touched, not even its journal mode."""
     query(tmp_path / "theirs.db", "CREATE TABLE precious (x)")
+    before = (tmp_path / "theirs.db").read_bytes()
     with pytest.raises(ConfigError, match="another program"):
         open_store(tmp_path / "theirs.db")
-    assert query(tmp_path / "theirs.db", "SELECT count(*) FROM precious") == [(0,)]
+    assert (tmp_path / "theirs.db").read_bytes() == before
 
 
-def test_garbage_is_set_aside(tmp_path: Path):
-    """A file that is no database is renamed with one warning, and the cache works."""
-    (tmp_path / "c.db").write_bytes(b"garbage " * 1_000)
+def test_what_is_no_database_stays(tmp_path: Path):
+    """A path that was meant for something else is an error: the user's file is neither renamed nor changed."""
+    file = tmp_path / "id_rsa"
+    for content in (b"secret key\n", b"garbage " * 1_000, b"\0" * 4_096):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match="id_rsa is no database.*name another path"):
+            open_store(file)
+        assert file.read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["id_rsa"]
+    file.write_bytes(b"")
+    open_store(file).close()  # an empty one is taken
+
+
+def test_a_broken_file_is_set_aside(tmp_path: Path):
+    """A database that cannot be read is renamed with one warning, and the cache works."""
+    (tmp_path / "c.db").write_bytes(b"SQLite format 3\0" + b"garbage " * 1_000)
     warnings: list[str] = []
     store = open_store(tmp_path / "c.db", on_error=warnings.append)
     store.put(b"k", FULL)
     store.flush()
     assert store.get(b"k") == FULL
     store.close()
-    assert (tmp_path / "c.db.corrupt").read_bytes().startswith(b"garbage")
+    assert b"garbage" in (tmp_path / "c.db.corrupt").read_bytes()
     assert len(warnings) == 1
     assert "c.db.corrupt" in warnings[0]
 

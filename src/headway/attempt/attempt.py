@@ -13,7 +13,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from headway.attempt.billing import bill
-from headway.attempt.commit import CommitSettings
+from headway.attempt.commit import CommitSettings, in_time, is_stream
 from headway.attempt.following import Following
 from headway.attempt.mute import Mute
 from headway.errors import BadReply, ConnectionLost, HeadwayError, ProviderError
@@ -48,6 +48,7 @@ class Attempt:
         reader: Reader | None,
         prices: Prices,
         settings: CommitSettings,
+        first_content_s: float,
         mute: Mute,
         on_commit: Callable[[Attempt], None] | None = None,
     ) -> None:
@@ -58,6 +59,7 @@ class Attempt:
         self._settings = settings
         self._strip = False
         self._mute = mute
+        self._first_content_s = first_content_s
         if reader is not None and call.view.stream and not call.view.wants_usage and call.origin not in mute:
             asked = reader.ask_usage(call.body)
             if asked is not None:
@@ -98,7 +100,7 @@ class Attempt:
             reply = self._reply = await self._handler(self._call)
             self.trace.status = status = self.status = reply.status
             self.headers = end_to_end(reply.headers)
-            if status < 400 and self._is_stream(reply.headers):
+            if status < 400 and is_stream(reply.headers, wanted=self._call.view.stream):
                 going_on = await self._open_stream(reply)
             else:
                 body = reply.body
@@ -191,13 +193,6 @@ class Attempt:
             return
         self._settle("ok")
 
-    def _is_stream(self, headers: Headers) -> bool:
-        for name, kind in headers:
-            if name == "content-type":
-                stream = self._call.view.stream and not kind.startswith("application/")
-                return stream or kind.startswith("text/event-stream")
-        return self._call.view.stream
-
     async def _open_stream(self, reply: Reply) -> bool:
         """Read a stream up to its commit point; whether it goes on after it."""
         self.streaming = True
@@ -228,7 +223,10 @@ class Attempt:
     async def _pull(self) -> bytes | None:
         assert self._iterator is not None
         try:
-            chunk = await anext(self._iterator)
+            if self.trace.first_content_at_s is None:
+                chunk = await in_time(self._iterator, self.trace, self._first_content_s)
+            else:
+                chunk = await anext(self._iterator)
         except StopAsyncIteration:
             return self._at_end()
         self.trace.reply_bytes += len(chunk)

@@ -19,7 +19,7 @@ from headway.wire.prices import Prices
 __all__ = ["PREFETCH_PRIORITY", "Budget"]
 
 PREFETCH_PRIORITY = -1_000_000
-"""Of what nobody waits for: it takes what is to spare, or nothing. Below every priority that a caller has a name for."""
+"""Of what nobody waits for: it takes what is to spare, or nothing. No caller's priority is as low."""
 
 OUTPUT_TOKENS_ASSUMED = 4096
 """What an unbounded answer is reserved at: a request without max_tokens has no worst case of its own."""

@@ -235,8 +235,8 @@ class Shared:
 
 def _place(call: Call, key: bytes) -> str:
     """As in `caller.join`, in characters that may stand in a Redis key."""
-    t = call.timeouts
-    patience = f"-{t.connect_s:g}-{t.first_byte_s:g}-{t.first_event_s:g}-{t.idle_s:g}" if t is not None else ""
+    limits_s = msgspec.structs.astuple(call.timeouts) if call.timeouts is not None else ()
+    patience = "".join([f"-{limit_s:g}" for limit_s in limits_s])
     return f"{key.hex()}{call.view.stream:d}{call.view.wants_usage:d}{patience}"
 
 

@@ -26,7 +26,8 @@ TYPES = {name: hint for name, hint in get_type_hints(Settings).items() if name i
 
 _POSITIVE = frozenset(
     """
-    timeout_s connect_timeout_s first_byte_timeout_s first_event_timeout_s idle_timeout_s connections_max queue_max
+    timeout_s connect_timeout_s first_byte_timeout_s first_event_timeout_s first_content_timeout_s idle_timeout_s
+    connections_max queue_max
     reply_bytes_max requests_per_min tokens_per_min attempts_max cache_memory_bytes_max cache_disk_bytes_max cache_ttl_s
     log_rows_max redis_timeout_s
     """.split()

@@ -52,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 5.0
     first_byte_timeout_s: float = 600.0
     first_event_timeout_s: float = 60.0
+    first_content_timeout_s: float = 600.0
+    """From sending to the first word of a streamed answer; pings do not count."""
     idle_timeout_s: float = 300.0
     # how much at once
     connections_max: int = 1024

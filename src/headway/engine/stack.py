@@ -64,6 +64,7 @@ class Stack:
         self._prices = open_prices(settings)
         self._commit = CommitSettings()
         self._mute = Mute()
+        self._timeouts = timeouts_of(settings)
         self._flight = FlightSettings(timed=settings.cache != "off" and settings.cache_replay == "paced")
         self._retry = RetrySettings(attempts_max=settings.attempts_max)
         self._retry_budgets: dict[str, RetryBudget] = {}
@@ -203,6 +204,7 @@ class Stack:
             reader=reader_for(call.path),
             prices=self._prices,
             settings=self._commit,
+            first_content_s=(call.timeouts or self._timeouts).first_content_s,
             mute=self._mute,
             on_commit=on_commit,
         )
@@ -256,13 +258,22 @@ def open_upstream(settings: Settings, handler: Handler | None) -> Upstream | InP
     """The network, or what stands in for it."""
     if handler is not None:
         return InProcess(handler, reply_bytes_max=settings.reply_bytes_max)
-    timeouts = Timeouts(
+    return Upstream(
+        timeouts_of(settings),
+        connections_max=settings.connections_max,
+        reply_bytes_max=settings.reply_bytes_max,
+    )
+
+
+def timeouts_of(settings: Settings) -> Timeouts:
+    """How long each kind of silence may last."""
+    return Timeouts(
         connect_s=settings.connect_timeout_s,
         first_byte_s=settings.first_byte_timeout_s,
         first_event_s=settings.first_event_timeout_s,
+        first_content_s=settings.first_content_timeout_s,
         idle_s=settings.idle_timeout_s,
     )
-    return Upstream(timeouts, connections_max=settings.connections_max, reply_bytes_max=settings.reply_bytes_max)
 
 
 def _state(name: str) -> Path:

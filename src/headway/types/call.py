@@ -18,12 +18,14 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """Silence that is taken for failure, in seconds, each apart. Source: FACTS section 4 (streams).
 
     `first_byte_s` holds for whole answers, which say nothing until all is generated; `first_event_s` for streams;
-    `idle_s` between two chunks, pings included.
+    `first_content_s` for streams that keep saying nothing (pings, and events without a word of the answer, end the
+    first three kinds of silence, not this one); `idle_s` between two chunks, pings included.
     """
 
     connect_s: float = 5.0
     first_byte_s: float = 600.0
     first_event_s: float = 60.0
+    first_content_s: float = 600.0
     idle_s: float = 300.0
 
 
