@@ -104,7 +104,6 @@ def test_a_joined_reader_whose_deadline_passed_is_booked_as_that(tmp_path):
     assert (joined.error_code, joined.outcome) == ("deadline", "deadline")
 
 
-@pytest.mark.xfail(strict=True, reason="caller/join.py: fill knows of no answer that is whole before its try has ended")
 def test_who_closes_a_shared_stream_at_its_terminal_event_is_ok(tmp_path):
     """Seed 1045: two read one stream; one closes it at "[DONE]", before the connection ends: it had everything."""
 
@@ -127,9 +126,6 @@ def test_who_closes_a_shared_stream_at_its_terminal_event_is_ok(tmp_path):
     assert [row.outcome for row in calls] == ["ok", "ok"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="engine/hedges.py: what a backup may cost is taken from the mean at its call's start"
-)
 def test_backups_after_an_outage_keep_to_their_share():
     """Seed 1947: refusals cost nothing, so calls that began right after them set next to nothing aside for backups."""
 

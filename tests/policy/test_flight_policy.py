@@ -120,7 +120,7 @@ def test_a_backup_is_one_of_the_tries():
         hedge.answered(1.0)
         hedge.sent(1.0)
     for attempts_max, expected in ((1, "wait"), (3, "start")):
-        p, late = FlightPolicy(RetrySettings(), RetryBudget(), attempts_max, hedge, 1.0), Try()
+        p, late = FlightPolicy(RetrySettings(), RetryBudget(), attempts_max, hedge, (0.0, 1.0)), Try()
         late.sent_at_s = 0.0
         assert p.decide([late], inf, 0.5, Random(1)).do == "wait"
         assert p.decide([late], inf, 5.0, Random(1)).do == expected
@@ -133,7 +133,7 @@ def test_a_try_that_waits_for_its_turn_is_not_late():
     for _ in range(100):
         hedge.answered(1.0)
         hedge.sent(1.0)
-    p = FlightPolicy(RetrySettings(), RetryBudget(), 3, hedge, 1.0)
+    p = FlightPolicy(RetrySettings(), RetryBudget(), 3, hedge, (0.0, 1.0))
     decision = p.decide([Try()], inf, 100.0, Random(1))
     assert decision.do == "wait"
     assert decision.at_s > 100.5

@@ -43,11 +43,11 @@ def test_backups_cost_at_most_their_share_of_the_dollars():
     hedge = Hedge(settings, HedgeBudget(settings))
     for _ in range(49):
         hedge.sent(0.01)
-    assert not hedge.may_hedge(0.01)
+    assert hedge.reserve(0.0, 0.01) is None
     hedge.sent(0.01)
     hedge.sent(0.01)
-    assert hedge.may_hedge(0.01)
-    assert not hedge.may_hedge(0.01)
+    assert hedge.reserve(0.0, 0.01) is not None
+    assert hedge.reserve(0.0, 0.01) is None
 
 
 def test_what_a_backup_did_not_cost_comes_back():
@@ -57,22 +57,41 @@ def test_what_a_backup_did_not_cost_comes_back():
     hedge = Hedge(settings, budget)
     for _ in range(21):
         hedge.sent(0.01)
-    assert hedge.may_hedge(0.01)
+    assert hedge.reserve(0.0, 0.01) is not None
     hedge.settle(0.01, 0.0)
-    assert hedge.may_hedge(0.01)
+    assert hedge.reserve(0.0, 0.01) is not None
     hedge.settle(0.01, None)
     assert budget.spent == pytest.approx(0.01)
 
 
-def test_free_calls_are_bounded_by_number_and_unknown_prices_are_not_hedged():
+def test_free_calls_are_bounded_by_number():
     """A price of zero is no licence."""
     settings = HedgeSettings(ratio=0.05)
     hedge = Hedge(settings, HedgeBudget(settings))
     for _ in range(21):
         hedge.sent(0.0)
-    assert not hedge.may_hedge(None)
-    assert hedge.may_hedge(0.0)
-    assert not hedge.may_hedge(0.0)
+    assert hedge.reserve(0.0, 0.0) is not None
+    assert hedge.reserve(0.0, 0.0) is None
+
+
+def test_refusals_do_not_make_backups_cheap():
+    """What was refused cost nothing, and says nothing about what the next answer costs."""
+    budget = HedgeBudget(HedgeSettings(ratio=0.02))
+    for _ in range(100):
+        budget.sent(0.01)
+    for _ in range(100):
+        budget.sent(0.0)
+    assert budget.reserve(0.0, None) == pytest.approx(0.02)
+    assert budget.reserve(0.0, None) is None
+
+
+def test_a_long_prompt_costs_its_input_at_least():
+    """The mean call says nothing about a prompt that is far longer."""
+    budget = HedgeBudget(HedgeSettings(ratio=0.5))
+    for _ in range(100):
+        budget.sent(0.01)
+    assert budget.reserve(0.2, 0.3) is None
+    assert budget.reserve(0.05, 0.3) == pytest.approx(0.05)
 
 
 def test_off_is_off():
@@ -80,7 +99,7 @@ def test_off_is_off():
     settings = HedgeSettings(ratio=0.0)
     hedge = Hedge(settings, HedgeBudget(settings))
     hedge.sent(1.0)
-    assert not hedge.may_hedge(0.0)
+    assert hedge.reserve(0.0, 0.0) is None
 
 
 @pytest.mark.parametrize(
@@ -109,8 +128,9 @@ def test_backups_never_cost_more_than_the_share(steps):
             others += dollars
             count += 1
         elif what == "hedge":
-            if budget.take(dollars):
-                aside.append(dollars)
+            reserved = budget.reserve(dollars / 2, dollars)
+            if reserved is not None:
+                aside.append(reserved)
         elif aside:
             reserved = aside.pop()
             budget.settle(reserved, reserved * dollars)

@@ -255,7 +255,7 @@ def test_what_is_no_database_stays(tmp_path: Path):
     file = tmp_path / "id_rsa"
     for content in (b"secret key\n", b"garbage " * 1_000, b"\0" * 4_096):
         file.write_bytes(content)
-        with pytest.raises(ConfigError, match="id_rsa is no database.*name another path"):
+        with pytest.raises(ConfigError, match=r"id_rsa is no database.*name another path"):
             open_log(file)
         assert file.read_bytes() == content
     assert [path.name for path in tmp_path.iterdir()] == ["id_rsa"]

@@ -96,7 +96,7 @@ def test_what_is_put_as_the_sender_ends_counts_once(redis_url):
         store = store_of(link)
         for number in range(30):
             store.put(b"a%d" % number, entry(b"x" * 2_000_000))
-            while store.stats().puts < 2 * number + 1:
+            while store.stats().puts < 2 * number + 1:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             store.put(b"b%d" % number, entry(b"x" * 2_000_000))
             await store.flush()
@@ -135,7 +135,7 @@ def test_a_dead_server_costs_one_warning_and_comes_back(redis_server: RedisServe
             assert link.down
         finally:
             redis_server.start()
-        while link.down:
+        while link.down:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         store.put(b"k", entry())
         await store.flush()
@@ -189,7 +189,7 @@ def test_one_leads_until_its_lease_is_gone(redis_url):
         await flights.renew(first)
         await flights.renew(second)
         assert (first.lost, first.followed, second.lost) == (False, False, True)
-        while await flights.led("p", "one"):
+        while await flights.led("p", "one"):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         await link.ask(lambda client: client.set("entry", b"stored"))
         assert await flights.acquire(second, "entry") == (True, b"stored")

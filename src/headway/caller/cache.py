@@ -34,7 +34,9 @@ Found: TypeAlias = tuple[Entry, str] | None
 KEY_SCHEMA = 3
 """Raised when what goes into a key, or what an entry means, changes."""
 
-_KEPT_HEADERS = frozenset({"content-type", "x-request-id", "openai-model", "openai-version", "openai-processing-ms"})
+_KEPT_HEADERS = frozenset(
+    {"content-type", "x-request-id", "request-id", "openai-model", "openai-version", "openai-processing-ms"}
+)
 _STALE_TRY_S = 2.0
 
 

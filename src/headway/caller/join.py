@@ -119,7 +119,7 @@ def fill(cursor: Cursor) -> None:
         if attempt is not last:
             dollars = None if dollars is None or attempt.dollars is None else dollars + attempt.dollars
     trace.wait_s = waited_s if sent_s is None else min(waited_s, sent_s - started_s)
-    if last.outcome == "ok":
+    if last.outcome == "ok" or (last.outcome is None and flight.finished):
         if cursor.index >= flight.log.end:
             trace.settled = trace.settled or "ok"  # it had everything: many clients close at the terminal event
     elif last.outcome is not None:

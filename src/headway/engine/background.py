@@ -7,11 +7,12 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from headway.config import Settings
 from headway.engine.core import Engine
 from headway.errors import Closed, ConfigError, HeadwayError
+from headway.flight.tasks import start
 from headway.types import Handler, Reply, Result, Tags, TaskLike
 
 __all__ = ["BackgroundLoop", "SyncEngine"]
@@ -141,18 +142,22 @@ class BackgroundLoop:
 class _Waiting(Generic[T]):
     """Work on its way to another thread and back."""
 
-    __slots__ = ("_task", "_work", "over")
+    __slots__ = ("_good", "_task", "_value", "_work", "over")
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         self._work = work
-        self._task: asyncio.Task[T] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._value: T | None = None
+        self._good = False
         self.over = threading.Lock()
         self.over.acquire()
 
     def start(self) -> None:
         """On the loop."""
-        self._task = asyncio.get_running_loop().create_task(self._work)
-        self._task.add_done_callback(self._done)
+        task = start(asyncio.get_running_loop(), self._run())
+        if not self._good:
+            self._task = task
+            task.add_done_callback(self._failed)
 
     def cancel(self) -> None:
         """On the loop."""
@@ -163,7 +168,15 @@ class _Waiting(Generic[T]):
         """It will not be started."""
         self._work.close()
 
-    def _done(self, task: asyncio.Task[T]) -> None:
+    async def _run(self) -> None:
+        self._value = await self._work
+        self._good = True
+        if self._task is not None:
+            self._task.remove_done_callback(self._failed)
+        self.over.release()  # here, not in a callback: that would take one turn of the loop more
+
+    def _failed(self, task: asyncio.Task[None]) -> None:
+        self._work.close()  # it was not begun if its task was cancelled before its first step
         if not task.cancelled():
             task.exception()  # seen, even where nobody waits any more
         self.over.release()
@@ -171,8 +184,10 @@ class _Waiting(Generic[T]):
     def result(self) -> T:
         """What came of it, once `over` can be had. The task is let go of: its error's traceback leads back to here."""
         task, self._task = self._task, None
-        assert task is not None
-        return task.result()
+        if not self._good:
+            assert task is not None
+            task.result()  # raises
+        return cast("T", self._value)
 
 
 class SyncEngine:

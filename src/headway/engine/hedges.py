@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from headway.policy.hedge import Hedge, HedgeBudget, HedgeSettings, hedgeable
 from headway.policy.objective import alias_of
 from headway.types import Call
 from headway.wire.prices import Prices
 
-__all__ = ["Hedges"]
+__all__ = ["NONE", "Hedges"]
 
 HEDGES_MAX = 256
-WORST_OF_MEANS = 2.0
-"""A backup is taken to cost at most that many times the mean call: bounds on answers are far above what comes."""
+NONE: Final = (None, (0.0, None))
+"""No backup."""
 
 
 class Hedges:
@@ -30,17 +32,18 @@ class Hedges:
         self._prices = prices
         self._hedges: dict[tuple[str, str, bool], Hedge] = {}
 
-    def backup(self, call: Call) -> tuple[Hedge | None, float | None]:
-        """The trigger and what a backup may cost in dollars; None where asking twice does harm, or has no price."""
+    def backup(self, call: Call) -> tuple[Hedge | None, tuple[float, float | None]]:
+        """The trigger, None where asking twice does harm or has no price; and a backup's dollars, least and most."""
         view = call.view
         if not hedgeable(view):
-            return None, None
+            return NONE
         rates = self._prices.rates(view.model, call.origin)
         if rates is None and alias_of(view.model) is None:
-            return None, None
-        dollars = WORST_OF_MEANS * self._budget.mean
-        if rates is not None and view.output_tokens_max is not None:
-            dollars = min(dollars, rates.worst_case(view.input_tokens, view.output_tokens_max))
+            return NONE
+        least, most, bound = 0.0, None, view.output_tokens_max
+        if rates is not None:
+            least = rates.worst_case(view.input_tokens, 0)
+            most = rates.worst_case(view.input_tokens, bound) if bound is not None else None
         # A whole answer takes as long as all of its tokens, a stream's first content does not.
         place = (call.origin, view.model, view.stream)
         hedge = self._hedges.get(place)
@@ -48,4 +51,4 @@ class Hedges:
             if len(self._hedges) >= HEDGES_MAX:
                 self._hedges.clear()
             hedge = self._hedges[place] = Hedge(self._settings, self._budget)
-        return hedge, dollars
+        return hedge, (least, most)

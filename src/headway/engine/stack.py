@@ -25,7 +25,7 @@ from headway.caller.join import Join
 from headway.caller.record import Record, outcome_of
 from headway.config import Settings, state_dir
 from headway.engine.caches import Caches
-from headway.engine.hedges import Hedges
+from headway.engine.hedges import NONE, Hedges
 from headway.engine.record import Recorder
 from headway.engine.routing import open_prices, open_route, priced
 from headway.errors import Closed, HeadwayError
@@ -165,7 +165,7 @@ class Stack:
         )
 
     def _policy(self, call: Call) -> FlightPolicy:
-        hedge, dollars = self._hedges.backup(call) if self._hedges is not None else (None, None)
+        hedge, dollars = self._hedges.backup(call) if self._hedges is not None else NONE
         budget = self._retry_budgets.get(call.origin)
         if budget is None:
             if len(self._retry_budgets) >= ORIGINS_MAX:

@@ -86,6 +86,11 @@ class Flight:
         self._attempts: list[Attempt] = []
         self._race: Race | None = None
 
+    @property
+    def finished(self) -> bool:
+        """A terminal event has come, although the connection may not have ended yet."""
+        return any(attempt.finished for attempt in self._attempts)
+
     def start(self) -> Cursor:
         """Take off; the leader's cursor."""
         cursor = Cursor(self, self.call, leader=True)
@@ -125,7 +130,7 @@ class Flight:
         elif not self.done and self._task is not None:
             for attempt in self._attempts:
                 attempt.end(outcome)  # booked here, so that the reader that leaves can be told what it cost
-            if any(attempt.finished for attempt in self._attempts):
+            if self.finished:
                 self._linger = self.loop.call_later(self._settings.linger_s, self._task.cancel)
                 self._release()
             else:
@@ -150,8 +155,6 @@ class Flight:
             self.log.trim(self.readers.slowest(self.log.first))
         if self._hold is not None:
             self._release()
-
-    # -- the task --------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
@@ -268,8 +271,6 @@ class Flight:
         self.readers.wake()
         self._attempts = []  # they know us: the circle would be left to the garbage collector
         self._landed(self)
-
-    # -- pace and deadlines of the readers -------------------------------------------------------------------------
 
     def _keeps_log(self) -> bool:
         """A log that joiners or the cache may still want is kept whole, up to the bound."""

@@ -90,7 +90,7 @@ class FlightPolicy:
         budget: Shared by all flights to one upstream.
         attempts_max: The call's own bound; the smaller one holds.
         hedge: When a try is late; None where there are no backups.
-        hedge_dollars: What a backup may cost; None if nobody knows.
+        hedge_dollars: What a backup costs at the least, and at the most if there is a bound.
         elsewhere: How many other upstreams there are: that many retries need not wait for the first one to recover.
     """
 
@@ -101,6 +101,7 @@ class FlightPolicy:
         "_elsewhere",
         "_hedge",
         "_hedge_dollars",
+        "_reserved",
         "_retry_at_s",
         "_settings",
     )
@@ -111,7 +112,7 @@ class FlightPolicy:
         budget: RetryBudget,
         attempts_max: int,
         hedge: Hedge | None = None,
-        hedge_dollars: float | None = None,
+        hedge_dollars: tuple[float, float | None] = (0.0, None),
         elsewhere: int = 0,
     ) -> None:
         self._settings = settings
@@ -121,6 +122,7 @@ class FlightPolicy:
         self._hedge = hedge
         self._hedge_dollars = hedge_dollars
         self._broke = False
+        self._reserved: float | None = None
         self._elsewhere = elsewhere
 
     @property
@@ -170,7 +172,8 @@ class FlightPolicy:
             return _WAIT
         if at_s > now_s:
             return Decision("wait", at_s=at_s)
-        if hedge.may_hedge(self._hedge_dollars):
+        self._reserved = hedge.reserve(*self._hedge_dollars)
+        if self._reserved is not None:
             return _HEDGE
         self._broke = True  # there is no money for it now, and later is too late
         return _WAIT
@@ -188,8 +191,8 @@ class FlightPolicy:
             return
         if waited_s is not None:
             hedge.answered(waited_s)
-        if why == "hedge" and self._hedge_dollars is not None:
-            hedge.settle(self._hedge_dollars, dollars)
+        if why == "hedge" and self._reserved is not None:
+            hedge.settle(self._reserved, dollars)
         else:
             hedge.sent(dollars)
 

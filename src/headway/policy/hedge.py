@@ -7,9 +7,9 @@ from 1,800 to 74 ms at 2 % more requests; the numbers of FACTS section 4. Off by
 How the flight policy uses it, with one `Hedge` per (upstream, model):
 
     at_s = hedge.hedge_at_s(sent_at_s)              # None: not enough is known yet
-    if at_s <= now_s and hedge.may_hedge(dollars):  # the backup's worst case is set aside
+    if at_s <= now_s and (reserved := hedge.reserve(least, most)):  # what the backup may cost is set aside
         start a try elsewhere (why="hedge"); the first content token of either commits
-    hedge.settle(dollars, actual)                   # when the backup has ended
+    hedge.settle(reserved, actual)                  # when the backup has ended
     hedge.sent(dollars) for every other try; hedge.answered(ttft_s) at its first content
 """
 
@@ -52,31 +52,40 @@ class HedgeBudget:
         self.spent = 0.0
         """Dollars that backups have cost."""
 
-    @property
-    def mean(self) -> float:
-        """What a try costs on average, in dollars."""
-        return self._mean
-
     def sent(self, dollars: float) -> None:
         """A try that is no backup cost `dollars`: its share is earned, up to the reserve."""
         unit = max(dollars, _FREE)
-        self._mean = self._mean + 0.05 * (unit - self._mean) if self._mean else unit
+        if self._mean <= _FREE:
+            self._mean = unit
+        elif dollars > 0.0:  # refusals are free, and say nothing about what an answer costs
+            self._mean += 0.05 * (unit - self._mean)
         self._left = min(self._left + self._settings.ratio * unit, self._settings.reserve * self._mean)
 
-    def take(self, dollars: float) -> bool:
-        """Set a backup's worst case aside; False where it does not fit."""
-        unit = max(dollars, _FREE)
-        if self._settings.ratio <= 0.0 or unit > self._left:
-            return False
-        self._left -= unit
-        return True
+    def reserve(self, least: float, most: float | None) -> float | None:
+        """Set aside what a backup may cost; None where it does not fit.
 
-    def settle(self, dollars: float, actual: float) -> None:
-        """A backup has ended: what it did not cost of `dollars`, set aside for it, comes back."""
-        self._left += max(dollars, _FREE) - max(actual, _FREE)
+        Args:
+            least: Dollars for its input alone.
+            most: Dollars if it uses all the output it may; None where there is no bound.
+        """
+        if self._mean <= 0.0 and most is None:
+            return None
+        bound = WORST_OF_MEANS * self._mean
+        likely = max(least, bound if most is None else min(most, bound)) if self._mean > 0.0 else most
+        unit = max(likely or 0.0, _FREE)
+        if self._settings.ratio <= 0.0 or unit > self._left:
+            return None
+        self._left -= unit
+        return unit
+
+    def settle(self, reserved: float, actual: float) -> None:
+        """A backup has ended: what it did not cost of what was `reserved` for it comes back."""
+        self._left += reserved - max(actual, _FREE)
         self.spent += actual
 
 
+WORST_OF_MEANS = 2.0
+"""A backup is taken to cost at most that many times the mean call: bounds on answers are far above what comes."""
 _FREE = 1e-9
 """What a request without a price counts as, so that free backups are bounded by their number."""
 
@@ -113,21 +122,18 @@ class Hedge:
             self._after_s, self._stale = 1.02 * (both.quantile(self._settings.quantile) or 0.0), 0
         return None if self._after_s is None else sent_at_s + self._after_s
 
-    def may_hedge(self, dollars: float | None) -> bool:
-        """Whether a backup of at most `dollars` is in the budget; if so, they are set aside until `settle`.
-
-        A price that nobody knows cannot be budgeted: no backup.
-        """
-        return dollars is not None and self._budget.take(dollars)
+    def reserve(self, least: float, most: float | None) -> float | None:
+        """What is set aside for a backup until `settle`; None where it is not in the budget. See `HedgeBudget`."""
+        return self._budget.reserve(least, most)
 
     def sent(self, dollars: float | None) -> None:
         """A try that was no backup has ended; it earns its share."""
         if dollars is not None:
             self._budget.sent(dollars)
 
-    def settle(self, dollars: float, actual: float | None) -> None:
-        """A backup has ended; an unknown cost counts as the worst case."""
-        self._budget.settle(dollars, dollars if actual is None else actual)
+    def settle(self, reserved: float, actual: float | None) -> None:
+        """A backup has ended; an unknown cost counts as all that was reserved."""
+        self._budget.settle(reserved, reserved if actual is None else actual)
 
 
 def hedgeable(view: RequestView) -> bool:

@@ -15,7 +15,15 @@ import msgspec
 from headway.wire.decoding import UNREADABLE, has_markers
 from headway.wire.openai_request import strip_markers
 
-__all__ = ["BLOCKS_BODY_BYTES_MIN", "BLOCKS_MAX", "Prompt", "PromptBlocks", "block_hashes", "decode_items", "decode_prompt"]
+__all__ = [
+    "BLOCKS_BODY_BYTES_MIN",
+    "BLOCKS_MAX",
+    "Prompt",
+    "PromptBlocks",
+    "block_hashes",
+    "decode_items",
+    "decode_prompt",
+]
 
 BLOCKS_MAX: Final = 64
 BLOCKS_BODY_BYTES_MIN: Final = 1024
