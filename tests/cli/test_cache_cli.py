@@ -139,3 +139,10 @@ def test_it_works_in_a_pipe_and_by_name(file):
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 3
     done = subprocess.run([*run, "purge"], env=dict(os.environ), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "headway: say what to purge: --model, --older-than, --key, or --all\n")
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "", "."])
+def test_a_name_that_no_cache_can_have_is_told(file, name):
+    """One sentence, and no file beside the cache is looked at."""
+    said = invoke("purge", "--all", "--dry-run", "--namespace", name, code=2 if name else 0)
+    assert ("--namespace is a name of up to 64" in said) == bool(name)

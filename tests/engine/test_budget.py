@@ -183,3 +183,26 @@ def test_residues_of_floats_do_not_block_the_last_dollar():
     assert not cap.reserve(0.5, 0)
     cap.settle(1.0, 0, dollars_actual=0.6, tokens_actual=0)
     assert not cap.possible(0.5, 0)
+
+
+def test_a_prefetch_holds_up_nobody():
+    """What does not fit beside what is set aside is dropped, and a small call behind it is served; "low" still waits."""
+    provider = FakeProvider([Step(delay_s=20.0), Step(delay_s=1.0)])
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        async with engine(provider, cache="memory", budget_tokens=20_000) as e:
+            first = asyncio.create_task(e.send(RESPONSES, BODY | {"input": "a", "max_output_tokens": 9_900}))
+            await asyncio.sleep(0.1)
+            assert e.prefetch(RESPONSES, BODY | {"input": "b", "max_output_tokens": 15_000})
+            await asyncio.sleep(0.1)
+            await e.send(RESPONSES, BODY | {"input": "c", "max_output_tokens": 100})
+            small_s = loop.time()
+            await e.send(RESPONSES, BODY | {"input": "d", "max_output_tokens": 15_000}, priority="low")
+            await first
+            return small_s, loop.time()
+
+    small_s, low_s = virtual_run(main)
+    assert small_s == pytest.approx(1.2, abs=0.1)
+    assert low_s == pytest.approx(21.0, abs=0.1)
+    assert provider.calls == 3

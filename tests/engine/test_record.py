@@ -10,10 +10,12 @@ from contextlib import closing
 import pytest
 
 from headway import ConnectFailed
+from headway.engine.inbound import inbound
 from headway.testing import FakeProvider, Step, virtual_run
 from headway.types import Tags
+from headway.wire import reader_for
 
-from .helpers import BODY, COMPLETIONS, RESPONSES, engine
+from .helpers import BODY, CHAT, COMPLETIONS, RESPONSES, engine
 
 
 def rows(tmp_path, table):
@@ -180,3 +182,30 @@ def test_a_stream_that_is_open_when_the_engine_closes_has_its_row(tmp_path):
     calls, attempts = play(tmp_path, FakeProvider([Step(text="a b c", chunk_delay_s=1.0)]), work)
     assert [c["outcome"] for c in calls] == ["closed"]
     assert [a["outcome"] for a in attempts] == ["closed"]
+
+
+def test_a_querys_credential_is_not_in_the_log(tmp_path):
+    """Some gateways take the key as ?key=: it is sent, and the rows of call and attempt hold the path alone."""
+    provider = FakeProvider()
+    file = tmp_path / "calls.sqlite"
+
+    async def main():
+        async with engine(provider, log=str(file)) as e:
+            await e.send(COMPLETIONS + "?key=AIza-SECRET", CHAT)
+            call = inbound(
+                e,
+                method="POST",
+                origin="https://gateway.example",
+                path=COMPLETIONS + "?key=AIza-SECRET",
+                headers=(),
+                body=json.dumps(CHAT).encode(),
+                reader=reader_for(COMPLETIONS),
+            )
+            await (await e.handle(call)).read()
+
+    virtual_run(main)
+    assert [call.path.partition("?")[2] for call in provider.seen] == ["key=AIza-SECRET"] * 2
+    with closing(sqlite3.connect(file)) as connection:
+        for table in ("calls", "attempts"):
+            assert connection.execute(f"SELECT DISTINCT path FROM {table}").fetchall() == [(COMPLETIONS,)]
+    assert b"SECRET" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())

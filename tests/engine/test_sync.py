@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -12,6 +13,7 @@ import warnings
 import pytest
 
 from headway import Closed, ConfigError, HeadwayError, SyncEngine
+from headway.engine.background import _Waiting
 from headway.testing import FakeProvider, Step
 
 from .helpers import BODY, RESPONSES
@@ -171,3 +173,54 @@ def test_a_fork_is_told_to_open_its_own():
     assert "open the engine after forking" in said
     assert e.send(RESPONSES, BODY).status == 200
     e.close()
+
+
+def test_a_call_may_name_its_cache():
+    """As with `Engine.send`: the named cache serves it, an unknown one is an error."""
+    provider = FakeProvider()
+    with SyncEngine(handler=provider, log="off", cache="memory", caches={"faq": {}}) as engine:
+        for _ in range(2):
+            engine.send(RESPONSES, BODY, namespace="faq")
+        assert engine.snapshot()["cache"]["namespaces"]["faq"]["hits"] == 1
+        with pytest.raises(ConfigError, match="nowhere"):
+            engine.send(RESPONSES, BODY, namespace="nowhere")
+    assert provider.calls == 1
+
+
+def test_work_that_is_cancelled_before_it_began_is_told_and_leaves_no_warning():
+    """Its coroutine is closed, not left for the garbage collector to complain of."""
+
+    async def work():
+        await asyncio.sleep(1000)
+
+    async def main():
+        waiting = _Waiting(work())
+        waiting.start()
+        waiting.cancel()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert waiting.over.acquire(blocking=False)
+        with pytest.raises(asyncio.CancelledError):
+            waiting.result()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        asyncio.run(main())
+        gc.collect()
+
+
+def test_a_waiting_thread_is_woken_in_the_turn_that_ends_its_work():
+    """Not one turn later, out of a callback: a sync call pays for every turn of the loop."""
+
+    async def work():
+        return "done"
+
+    async def main():
+        waiting = _Waiting(work())
+        waiting.start()
+        if sys.version_info < (3, 12):
+            await asyncio.sleep(0)  # from 3.12 on it has run already
+        assert waiting.over.acquire(blocking=False)
+        return waiting.result()
+
+    assert asyncio.run(main()) == "done"

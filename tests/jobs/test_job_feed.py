@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import threading
 
 import pytest
 
@@ -56,6 +57,24 @@ def test_reading_ahead_is_bounded():
             assert taken < 10_000 * 4096
             await first
             await rows.aclose()
+            readers = [thread for thread in threading.enumerate() if thread.name == "headway-input"]
+            for thread in readers:
+                await asyncio.to_thread(thread.join, 5)  # it may still sit in a read of what is closed below
+                assert not thread.is_alive()
+
+    asyncio.run(main())
+
+
+def test_input_that_is_closed_meanwhile_is_an_input_error():
+    """Whoever owns standard input may close it under the reader: one sentence, not a ValueError in its thread."""
+
+    async def main():
+        stdin = io.BytesIO(b"text\nfirst\n" + b"x" * 200_000 + b"\nlast\n")
+        rows = rows_of(open_source("-", kind="text", stdin=stdin))
+        stdin.close()
+        with pytest.raises(InputError, match="cannot be read after row 2: it was closed while it was read"):
+            async for _ in rows:
+                pass
 
     asyncio.run(main())
 

@@ -105,7 +105,11 @@ def test_anonymous_has_no_tenant():
     assert tenant_of((("user-agent", "x"),)) == ""
 
 
-@pytest.mark.parametrize("name", ["openai-beta", "x-custom-behaviour", "x-goog-user-project", "helicone-auth", "x-a"])
+@pytest.mark.parametrize(
+    "name",
+    """openai-beta x-custom-behaviour x-goog-user-project helicone-auth x-a x-forwarded-user x-forwarded-email
+    x-forwarded-access-token""".split(),
+)
 def test_a_header_that_may_change_the_answer_is_in_the_key(name: str):
     """Known or not: only what is known not to matter is left out."""
     assert version_headers_of(((name, "1"),)) == ((name, "1"),)
@@ -114,7 +118,7 @@ def test_a_header_that_may_change_the_answer_is_in_the_key(name: str):
 @pytest.mark.parametrize(
     "name",
     """host content-type content-length accept accept-language user-agent connection date x-stainless-retry-count
-    traceparent tracestate x-request-id idempotency-key headway-tag cookie authorization openai-project""".split(),
+    traceparent tracestate x-request-id x-forwarded-for x-forwarded-proto idempotency-key headway-tag cookie authorization openai-project""".split(),
 )
 def test_transport_and_identification_are_not_in_the_key(name: str):
     """They differ from call to call, or are the tenant's: in the key they would only make it miss."""

@@ -96,8 +96,9 @@ def test_what_is_put_as_the_sender_ends_counts_once(redis_url):
         store = store_of(link)
         for number in range(30):
             store.put(b"a%d" % number, entry(b"x" * 2_000_000))
-            while store.stats().puts < 2 * number + 1:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                while store.stats().puts < 2 * number + 1:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
             store.put(b"b%d" % number, entry(b"x" * 2_000_000))
             await store.flush()
         puts = store.stats().puts
