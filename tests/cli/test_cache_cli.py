@@ -146,3 +146,11 @@ def test_a_name_that_no_cache_can_have_is_told(file, name):
     """One sentence, and no file beside the cache is looked at."""
     said = invoke("purge", "--all", "--dry-run", "--namespace", name, code=2 if name else 0)
     assert ("--namespace is a name of up to 64" in said) == bool(name)
+
+
+def test_a_responses_body_is_compared_as_one():
+    """The README's own API: no path has to be named for it."""
+    from headway.cli.cache import _path_of
+
+    assert _path_of(b'{"model": "m", "input": "Hello"}') == "/v1/responses"
+    assert _path_of(b'{"model": "m", "messages": [{"content": "my \\"input\\""}]}') == "/v1/chat/completions"

@@ -139,7 +139,7 @@ def purge(
 def explain_miss(
     body: Annotated[Path, typer.Argument(help="A request's body, as JSON.")],
     other: Annotated[Path | None, typer.Argument(help="Another one; without it, the nearest that is stored.")] = None,
-    path: Annotated[str, typer.Option(help="Where it goes.")] = "/v1/chat/completions",
+    path: Annotated[str, typer.Option(help="Where it goes; by default as its fields say.")] = "",
     namespace: _Namespace = "",
     file: _File = None,
     json: _Json = False,
@@ -151,8 +151,9 @@ def explain_miss(
     from headway.config import load_settings
     from headway.engine.explain import call_for, difference, nearest
 
-    settings = load_settings()
-    call = call_for(settings, path, _read(body), namespace=namespace)
+    settings, asked = load_settings(), _read(body)
+    path = path or _path_of(asked)
+    call = call_for(settings, path, asked, namespace=namespace)
     if other is not None:
         found = difference(call, call_for(settings, path, _read(other), namespace=namespace))
         lines: list[dict[str, Any]] = [{"part": part, "one": one, "other": two} for part, one, two in found]
@@ -281,3 +282,8 @@ def _print_table(names: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*[Text(fmt.printable(cell)) for cell in row])
     Console(highlight=False).print(table)
+
+
+def _path_of(body: bytes) -> str:
+    """Responses say "input", and embeddings do without a word on output; everything else talks in messages."""
+    return "/v1/responses" if b'"input"' in body and b'"messages"' not in body else "/v1/chat/completions"

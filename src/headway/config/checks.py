@@ -140,6 +140,11 @@ def _check_prompt_cache(value: Any) -> tuple[Any, str]:
     return value, "" if value in ("off", "auto") else '"off" or "auto"'
 
 
+def _check_ratio(value: Any) -> tuple[Any, str]:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    return float(value) if good else value, "" if good else "a share from 0 to 1, such as 0.02"
+
+
 def _check_replay(value: Any) -> tuple[Any, str]:
     return value, "" if value in ("instant", "paced") else '"instant" or "paced"'
 
@@ -189,6 +194,7 @@ _CHECKS: dict[str, Callable[[Any], tuple[Any, str]]] = {
     "api_key": _check_key,
     "cache": _check_cache,
     "cache_replay": _check_replay,
+    "hedge_ratio": _check_ratio,
     "caches": _check_caches,
     "redis_url": _check_redis_url,
     "limits": _check_limits,
