@@ -1,12 +1,12 @@
-"""What a key was made of, as digests part by part: enough to say later which part made a miss, and no text.
+"""What a key was made of, as checksums part by part: enough to say later which part made a miss, and no text.
 
 Made off the event loop, when the disk tier writes an entry.
 """
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -27,7 +27,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def parts_of(call: Call) -> dict[str, bytes]:
-    """A digest of 6 bytes for each part: "tenant", "path", "header x", "model", "messages[0]" ..."""
+    """A checksum of 6 bytes for each part: "tenant", "path", "header x", "model", "messages[0]" ..."""
     parts: dict[str, Any] = {"tenant": call.tenant, "origin": call.origin, "path": call.path}
     if call.namespace:
         parts["namespace"] = call.namespace
@@ -76,5 +76,6 @@ def _of_body(canonical: bytes) -> dict[str, bytes]:
 
 
 def _digest(value: str | bytes) -> bytes:
+    """A checksum and a length: it tells a part from another, it proves nothing, and it costs a tenth of a hash."""
     data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
-    return blake2b(data, digest_size=6).digest()
+    return (crc32(data) << 16 | len(data) & 0xFFFF).to_bytes(6, "big")

@@ -161,7 +161,7 @@ class Engine:
 
     def new_trace(self) -> Trace:
         """The trace of a call that is made elsewhere for `handle`; it starts now. See `engine.inbound`."""
-        return (self._stack or self._open()).new_trace("call")
+        return (self._stack or self._open()).new_trace()
 
     def snapshot(self) -> dict[str, Any]:
         """Live figures: in_flight, queued, throttled (429s so far), attempts, allowed_rpm, dollars, and the caches'."""
@@ -229,7 +229,7 @@ class Engine:
         view = reader.read_request(data, sent) if reader is not None else RequestView()
         if not view.model and reader is not None:
             view = replace(view, model=model_in_path(target))
-        trace = stack.new_trace("call")
+        trace = stack.new_trace()
         trace.path = target.partition("?")[0]  # logged: a query may hold a credential
         trace.format, trace.model, trace.stream = view.format, view.model, view.stream
         trace.output_tokens_max, trace.tenant, trace.body_bytes = view.output_tokens_max, tenant[:16], len(data)
@@ -274,7 +274,7 @@ class Engine:
             return self._background[key]
         if len(self._background) >= REFRESHES_MAX:
             return None
-        trace = stack.new_trace("call")
+        trace = stack.new_trace()
         for name in ("path", "format", "model", "stream", "output_tokens_max", "tenant", "upstream", "tags"):
             setattr(trace, name, getattr(call.trace, name))
         again = replace(call, trace=trace, cache_mode="refresh", deadline_at_s=inf)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -107,9 +107,9 @@ class Stack:
         self.handle: Handler = self._record
         """Sends a call through every layer."""
 
-    def new_trace(self, kind: Literal["call", "attempt"]) -> Trace:
-        """A trace that starts now."""
-        return Trace(kind, f"{self._rng.getrandbits(64):016x}", self._loop.time(), self._wall_s())
+    def new_trace(self) -> Trace:
+        """A caller's trace that starts now."""
+        return Trace("call", f"{self._rng.getrandbits(64):016x}", self._loop.time(), self._wall_s())
 
     def book(self, trace: Trace, error: HeadwayError) -> None:
         """See `Engine.book`."""
