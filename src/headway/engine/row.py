@@ -1,0 +1,169 @@
+"""One row's way to an accepted answer: what to ask, what came back, what to ask next. No I/O: whoever sends decides how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headway.engine.sentences import CUT, FAULTS, cut, failure, fault
+from headway.errors import HeadwayError, InputError
+from headway.types import Result, TaskLike, Trace, Usage
+from headway.wire import reader_for
+
+__all__ = ["RowAsk"]
+
+
+class RowAsk:
+    """A row on its way: `body` is what to send now; `answered` or `failed` says what came of it; `result` ends it.
+
+    Args:
+        task: What is asked, and what an answer has to be.
+        row: The row.
+    """
+
+    __slots__ = (
+        "_attempts",
+        "_cache",
+        "_dollars",
+        "_error",
+        "_error_code",
+        "_outcome",
+        "_row",
+        "_saved",
+        "_status",
+        "_task",
+        "_text",
+        "_usage",
+        "_value",
+        "_wait_s",
+        "body",
+        "key_body",
+        "repairs",
+        "settled",
+    )
+
+    def __init__(self, task: TaskLike, row: Mapping[str, Any]) -> None:
+        self._task = task
+        self._row = row
+        self._attempts = 0
+        self._cache = ""
+        self._dollars: float | None = 0.0
+        self._saved: float | None = None
+        self._usage: Usage | None = None
+        self._wait_s = 0.0
+        self._value: Any = None
+        self._text = self._error = self._error_code = ""
+        self._outcome = "ok"
+        self._status: int | None = None
+        self.repairs = 0
+        """How often it was asked again."""
+        self.settled = False
+        """Whether there is nothing more to ask; a row that cannot be asked about is settled from the beginning."""
+        self.body = b""
+        self.key_body: bytes | None = None
+        try:
+            self.body, self.key_body = task.body(row), task.key_body(row)
+        except InputError as problem:
+            self.failed(problem)
+        except FAULTS as odd:
+            self.failed(InputError(fault("body or key_body", odd)))
+
+    def answered(self, status: int, data: bytes, trace: Trace) -> bool:
+        """Take an answer, whatever its status; whether the row is settled. If not, `body` is what to ask next."""
+        self.settled = self._answered(status, data, trace)
+        return self.settled
+
+    def _answered(self, status: int, data: bytes, trace: Trace) -> bool:
+        self._status = status
+        self.add(trace)
+        task = self._task
+        if trace.outcome != "ok" or status >= 400:
+            self._judge(trace.outcome or "bad_reply", failure(task.path, status, data, trace), trace.error_code)
+            return True
+        reader = reader_for(task.path)
+        text = self._text = reader.text(data) if reader is not None else data.decode("utf-8", "replace")
+        if trace.finish in CUT and not task.bears_cutting:
+            # Asking again would be cut again: the bound is what must change.
+            self._judge("invalid_output", cut(trace), "cut")
+            return True
+        try:
+            self._value = task.accept(text)
+        except ValueError as problem:
+            self._judge("invalid_output", str(problem), "invalid_output")
+        except FAULTS as odd:
+            self._judge("invalid_output", fault("accept", odd), "invalid_output")
+            return True
+        else:
+            self._judge("ok")
+            return True
+        return not self._repaired()
+
+    def failed(self, error: HeadwayError) -> None:
+        """There is no answer: the row ends with this error."""
+        self.settled = True
+        self._judge(error.code, str(error), error.code)
+        if error.trace is not None:
+            self.add(error.trace)
+        if getattr(error, "maybe_billed", False):
+            self._dollars = None
+
+    def add(self, trace: Trace) -> None:
+        """Count what a request has taken."""
+        self._attempts += trace.attempts
+        self._cache = self._cache or trace.cache
+        self._wait_s += trace.wait_s
+        unknown = trace.dollars is None or self._dollars is None
+        self._dollars = None if unknown else (self._dollars or 0.0) + (trace.dollars or 0.0)
+        if trace.saved_dollars is not None:
+            self._saved = (self._saved or 0.0) + trace.saved_dollars
+        if trace.usage is not None:
+            self._usage = trace.usage if self._usage is None else _sum(self._usage, trace.usage)
+
+    def result(self, index: int, *, latency_s: float, started_at_s: float) -> Result:
+        """What became of the row."""
+        return Result(
+            index=index,
+            row=self._row,
+            value=self._value,
+            text=self._text,
+            error=self._error,
+            outcome=self._outcome,
+            status=self._status,
+            error_code=self._error_code,
+            latency_s=latency_s,
+            wait_s=self._wait_s,
+            usage=self._usage,
+            dollars=self._dollars,
+            saved_dollars=self._saved,
+            cache=self._cache or "off",
+            attempts=self._attempts,
+            repairs=self.repairs,
+            started_at_s=started_at_s,
+        )
+
+    def _repaired(self) -> bool:
+        """Whether there is one more question to ask; `body` then holds it."""
+        if self.repairs >= self._task.repairs_max:
+            return False
+        self.repairs += 1
+        try:
+            self.body, self.key_body = self._task.repair(self._row, self._text, self._error), None
+        except FAULTS as odd:
+            self._judge("invalid_output", fault("repair", odd), "invalid_output")
+            return False
+        return True
+
+    def _judge(self, outcome: str, error: str = "", error_code: str = "") -> None:
+        self._outcome, self._error, self._error_code = outcome, error, error_code
+
+
+def _sum(a: Usage, b: Usage) -> Usage:
+    return Usage(
+        input_tokens=a.input_tokens + b.input_tokens,
+        cached_tokens=a.cached_tokens + b.cached_tokens,
+        cache_write_tokens=a.cache_write_tokens + b.cache_write_tokens,
+        cache_write_1h_tokens=a.cache_write_1h_tokens + b.cache_write_1h_tokens,
+        output_tokens=a.output_tokens + b.output_tokens,
+        reasoning_tokens=a.reasoning_tokens + b.reasoning_tokens,
+        estimated=a.estimated or b.estimated,
+    )

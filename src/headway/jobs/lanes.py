@@ -1,0 +1,48 @@
+"""What a lane is: one way to have rows answered, such as at once, at the flex tier, or in a provider's batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from headway.types import Result
+
+__all__ = ["Item", "Lane", "Settle"]
+
+
+class Item(msgspec.Struct, frozen=True):
+    """A row that is owed."""
+
+    row: int
+    """Its index in the input."""
+    key: str
+    """Its request and constraint, and which of its equals it is: ``<32 hex digits>#<n>``."""
+    data: Mapping[str, Any]
+
+
+Settle: TypeAlias = Callable[[Item, Result | None], None]
+"""Told once for each item what became of it; None: it is not done here, and has to go another way."""
+
+
+class Lane(Protocol):
+    """One way to have rows answered. Every item that was put in is settled once, unless the lane is closed before."""
+
+    name: str
+
+    async def put(self, item: Item) -> None:
+        """Take a row; waits while there is no room."""
+        ...
+
+    def flush(self) -> None:
+        """No more rows for now: what was collected goes out."""
+        ...
+
+    async def recall(self) -> None:
+        """Give back what is not done yet, keeping what was answered and paid for."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop; what is not settled stays owed."""
+        ...
