@@ -76,7 +76,7 @@ def test_one_providers_outage_leaves_anothers_retries_alone():
     async def main():
         async with engine(TwoProviders()) as e:
             await e.send(CHAT, body("first"))
-            call = e._call(CHAT, b"{}", None, mode="off", deadline_s=None, priority=0, tags=None)
+            call = e._calls.make(e.new_trace(), CHAT, b"{}", None, mode="off", deadline_s=None, priority=0, tags=None)
             outage = [
                 e.handle(replace(call, origin="https://down.example", trace=e.new_trace(), body=b"%d" % n))
                 for n in range(40)

@@ -15,6 +15,7 @@ import typer
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.runner import JobSettings
 from headway.jobs.session import Session, SessionSettings
+from headway.prompts.output import Api
 from headway.prompts.task import Task
 
 __all__ = ["run"]
@@ -65,10 +66,13 @@ def run(
     csv_safe: Annotated[
         bool, typer.Option("--csv-safe", help="Put ' before model text a spreadsheet would run as a formula.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what it would send, cost and take; sends nothing.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
     base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
-    api: Annotated[Literal["responses", "chat"] | None, typer.Option(help="API; the task file's.")] = None,
+    api: Annotated[Api | None, typer.Option(help="API; the task file's.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings; headway.toml if it is there.")] = None,
     budget_usd: Annotated[float | None, typer.Option(min=0, help="Stop before spending more, in dollars.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line and no table.")] = False,
@@ -96,6 +100,7 @@ def run(
                 report=report,
                 quiet=quiet,
                 command=shlex.join(["headway", *sys.argv[1:]]),
+                plan=plan,
             )
         )
         code = _start(session)
@@ -111,7 +116,7 @@ def run(
 run.__doc__ = _HELP
 
 
-def _task(file: Path | None, prompt: str | None, labels: str | None, model: str | None, api: str | None) -> Task:
+def _task(file: Path | None, prompt: str | None, labels: str | None, model: str | None, api: Api | None) -> Task:
     """The task out of a file or out of the command line."""
     if (file is None) == (prompt is None):
         raise ConfigError("say what to ask with either --task FILE or --prompt TEXT")
@@ -122,8 +127,8 @@ def _task(file: Path | None, prompt: str | None, labels: str | None, model: str 
     names = [name.strip() for name in labels.split(",")] if labels is not None else []
     if labels is not None and not all(names):
         raise ConfigError("--labels has an empty label; write e.g. --labels billing,shipping")
-    chosen: Literal["responses", "chat"] = "chat" if api == "chat" else "responses"
-    return Task(model=model or MODEL, prompt=prompt or "", labels=names, api=chosen, where="--prompt")
+    model = model or ("" if api == "messages" else MODEL)  # that API has none of its name
+    return Task(model=model, prompt=prompt or "", labels=names, api=api or "responses", where="--prompt")
 
 
 def _start(session: Session) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from headway.errors import ConfigError
-from headway.sim import Quality, SimSettings, Simulator, parse_fault, serve_forever
+from headway.sim import BatchSettings, Quality, SimSettings, Simulator, parse_batch_fault, parse_fault, serve_forever
 from headway.sim.profiles import REGIONS
 
 __all__ = ["sim"]
@@ -31,6 +32,21 @@ def sim(
     fault: Annotated[
         list[str] | None, typer.Option(help="KIND:RATE, or KIND:RATE@FROM-TO in seconds; repeatable.")
     ] = None,
+    batch_scale: Annotated[
+        float, typer.Option("--batch-scale", help="Multiplies every time of a batch; 0.001 makes 24 h 86 s.")
+    ] = 1.0,
+    batch_queue: Annotated[
+        int | None, typer.Option("--batch-queue", min=1, help="Prompt tokens of batches that may wait per model.")
+    ] = None,
+    batch_fault: Annotated[
+        list[str] | None, typer.Option("--batch-fault", help="KIND:RATE, or KIND:RATExTIMES; repeatable.")
+    ] = None,
+    flex_unavailable: Annotated[
+        float, typer.Option("--flex-unavailable", help="Share of flex requests that are refused.")
+    ] = 0.0,
+    org: Annotated[
+        list[str] | None, typer.Option(help="KEY=ORGANISATION: its keys share one set of limits; repeatable.")
+    ] = None,
     no_quality: Annotated[bool, typer.Option("--no-quality", help="Always give the best answer there is.")] = False,
     key: Annotated[
         list[str] | None, typer.Option(help="Accept this key only; repeatable. Any key is accepted otherwise.")
@@ -47,6 +63,7 @@ def sim(
     headway sim --fault 429:0.02 --fault reset:0.001
     headway sim --fault 503:1@60-90        # an outage from second 60 to 90
     headway sim --latency-scale 0 --no-quality
+    headway sim --batch-scale 0.001 --batch-fault row_500:0.03
     """  # noqa: D301  # \b keeps the examples' lines apart
     try:
         _check_host(host, allow_remote=allow_remote)
@@ -58,6 +75,13 @@ def sim(
             region=region,
             latency_scale=latency_scale,
             faults=tuple(parse_fault(text) for text in fault or ()),
+            batches=BatchSettings(
+                scale=batch_scale,
+                queue_tokens_max=batch_queue,
+                faults=tuple(parse_batch_fault(text) for text in batch_fault or ()),
+            ),
+            flex_unavailable=flex_unavailable,
+            organisations=_organisations(org or ()),
             quality=None if no_quality else Quality(),
             api_keys=tuple(key) if key else None,
         )
@@ -66,6 +90,17 @@ def sim(
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from None
     _totals(simulator)
+
+
+def _organisations(pairs: Sequence[str]) -> dict[str, str]:
+    """Keys and their organisations."""
+    found = {}
+    for pair in pairs:
+        key, equals, name = pair.rpartition("=")
+        if not (equals and key and name):
+            raise ConfigError(f"--org {pair!r} was not understood; write it like --org sk-one=acme")
+        found[key] = name
+    return found
 
 
 def _check_host(host: str, *, allow_remote: bool) -> None:

@@ -140,6 +140,10 @@ def _check_prompt_cache(value: Any) -> tuple[Any, str]:
     return value, "" if value in ("off", "auto") else '"off" or "auto"'
 
 
+def _check_grouping(value: Any) -> tuple[Any, str]:
+    return value, "" if value in ("off", "load", "always") else '"off", "load" or "always"'
+
+
 def _check_ratio(value: Any) -> tuple[Any, str]:
     good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
     return float(value) if good else value, "" if good else "a share from 0 to 1, such as 0.02"
@@ -202,6 +206,7 @@ _CHECKS: dict[str, Callable[[Any], tuple[Any, str]]] = {
     "log_level": _check_level,
     "objective": _check_objective,
     "prompt_cache": _check_prompt_cache,
+    "prompt_grouping": _check_grouping,
     "quality_min": _check_quality,
 }
 _TABLES: dict[str, Callable[[Any, str], Any]] = {"upstreams": read_upstreams, "rules": read_rules}

@@ -14,6 +14,7 @@ from headway.config.checks import TYPES, checked, parsed
 from headway.config.settings import Settings
 from headway.config.upstreams import with_keys
 from headway.errors import ConfigError
+from headway.wire.endpoints import key_variables
 
 __all__ = ["load_settings"]
 
@@ -54,7 +55,8 @@ def load_settings(
     if "upstreams" in values:
         values["upstreams"] = with_keys(values["upstreams"], env)
     if "api_key" not in values:
-        name = values.get("api_key_env", "OPENAI_API_KEY")
+        names = key_variables(values.get("base_url", Settings().base_url))
+        name = values.get("api_key_env") or next((one for one in names if env.get(one, "").strip()), names[0])
         if env.get(name, "").strip():
             values["api_key"] = checked("api_key", env[name], f"environment variable {name}")
     return Settings(**values)

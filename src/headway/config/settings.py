@@ -36,7 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The provider's base URL, version included, as the SDKs write it."""
     api_key: Secret | None = None
     api_key_env: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key when none is given."""
+    """The environment variable that holds the key when none is given. Left as it is, the provider's own comes first
+    where `base_url` is a known one's, such as ANTHROPIC_API_KEY."""
     # where else
     upstreams: tuple[Upstream, ...] = ()
     """Other providers, regions and keys that stand in: `[[upstream]]` entries; see `config.upstreams`."""
@@ -94,6 +95,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # the provider's prompt cache
     prompt_cache: str = "off"
     """"auto" arranges requests for it where that pays; see `attempt.prefix` and `engine.fan`."""
+    # several to a prompt
+    prompt_grouping: str = "off"
+    """"load" sends small requests of priority "low" several to a prompt while requests wait for the provider's limits;
+    "always" also while none do; see `attempt.group`."""
     # money
     budget_usd: float | None = None
     budget_tokens: int | None = None

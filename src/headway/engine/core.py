@@ -12,19 +12,16 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from headway.attempt.route import target_of
 from headway.caller.cache import key_of
 from headway.config import load_settings
-from headway.engine.arguments import PRIORITIES, check_arguments, own_headers
-from headway.engine.fan import open_fan
-from headway.engine.mapping import map_rows
+from headway.engine.arguments import check_arguments
+from headway.engine.calls import Calls
+from headway.engine.mapping import MapSettings, map_rows
 from headway.engine.prefetch import Prefetcher
-from headway.engine.stack import Stack, default_headers
+from headway.engine.stack import Stack
+from headway.engine.ways import adopt, cached, fetched, utility_call
 from headway.errors import Closed, ConfigError, HeadwayError
-from headway.policy.fingerprint import tenant_of
-from headway.types import Call, Handler, Reply, RequestView, Result, Tags, TaskLike, Trace
-from headway.wire import model_in_path, reader_for
-from headway.wire.base import Reader
+from headway.types import Call, Handler, Reply, Result, Tags, TaskLike, Trace
 
 __all__ = ["Engine"]
 
@@ -63,9 +60,7 @@ class Engine:
         self._handler = handler
         self._wall_s = wall_s
         self._rng = Random(self.settings.seed)
-        self._headers = default_headers(self.settings)
-        self._tenant = tenant_of(self._headers)
-        self._targets: dict[str, tuple[str, str, Reader | None]] = {}
+        self._calls = Calls(self.settings)
         self._background: dict[bytes, asyncio.Task[Reply | None]] = {}
         self._stack: Stack | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -115,7 +110,9 @@ class Engine:
             check_arguments(cache, deadline_s, priority)
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         mode = cache or ("on" if stack.cache is not None else "off")
-        call = self._call(path, data, headers, mode=mode, deadline_s=deadline_s, priority=priority, tags=tags)
+        call = self._calls.make(
+            stack.new_trace(), path, data, headers, mode=mode, deadline_s=deadline_s, priority=priority, tags=tags
+        )
         if namespace:
             stack.caches.space(namespace)  # an unknown one is an error, the cache on or off
             call = replace(call, namespace=namespace)
@@ -132,6 +129,76 @@ class Engine:
         """
         return await self._open().handle(call)
 
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+        deadline_s: float | None = None,
+        attempts_max: int | None = None,
+        tags: Tags | None = None,
+    ) -> Reply:
+        """Make any other call of the provider's API, one that generates nothing: files, batches, lists.
+
+        It is recorded and retried like a call, but neither cached nor paced, and it costs nothing.
+
+        Args:
+            method: E.g. "GET".
+            path: As for `send`; so are `headers`, `deadline_s`, `tags` and what is raised.
+            body: Sent as it is; say its content type in `headers` where that is not JSON.
+            stream: Hand the body on as it comes, in bounded memory; else the reply is complete.
+            attempts_max: Tries at the most. None: as the engine is set for GET, HEAD and DELETE, else 1, for what was
+                sent and not answered may have been done, and what is done twice may be paid twice.
+        """
+        stack = self._open()
+        call = self._calls.make(stack.new_trace(), path, body, headers, deadline_s=deadline_s, tags=tags)
+        return await stack.request(utility_call(call, method, stream=stream, attempts_max=attempts_max))
+
+    async def cached(self, path: str, body: bytes, *, key_body: bytes | None = None) -> Reply | None:
+        """What the cache holds for a request, every tier asked; None for nothing fresh.
+
+        Nothing is sent, and nothing is counted or logged as a call.
+        """
+        stack = self._open()
+        return await cached(stack, self._calls.make(stack.new_trace(), path, body), key_body)
+
+    def adopt(
+        self,
+        path: str,
+        body: bytes,
+        status: int,
+        answer: bytes,
+        *,
+        key_body: bytes | None = None,
+        price_ratio: float = 1.0,
+        tags: Tags | None = None,
+        started_wall_s: float | None = None,
+    ) -> Trace:
+        """Book an answer that came another way, such as in a batch, as one call and one attempt, with its dollars.
+
+        A good answer is kept in the cache, where the same request finds it from then on.
+
+        Args:
+            path: What the request would be sent to by itself.
+            body: The request; `key_body` as for `send`.
+            status: HTTP status, as the request by itself would have had it.
+            answer: The answer's or the error's bytes, likewise.
+            price_ratio: Of the listed price, 0 to 10; 0.5 for batches.
+            tags: Where it belongs; the step is "batch" when it has none.
+            started_wall_s: When it was handed in, Unix seconds; None: now.
+
+        Returns:
+            The caller's trace, ended: outcome, finish, usage, dollars, error_code.
+        """
+        stack = self._open()
+        call = self._calls.make(stack.new_trace(), path, body, tags=tags)
+        return adopt(
+            stack, call, status, answer, key_body=key_body, price_ratio=price_ratio, started_wall_s=started_wall_s
+        )
+
     def map(
         self,
         rows: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
@@ -140,6 +207,8 @@ class Engine:
         order: Literal["input", "completed"] = "input",
         concurrency: int = 512,
         tags: Tags | None = None,
+        priority: int | Literal["low", "normal", "high"] = 0,
+        adapt: bool | None = None,
     ) -> AsyncGenerator[Result, None]:
         """Run a task over many rows, bounded; every row gives one `Result`, failed ones included.
 
@@ -151,9 +220,11 @@ class Engine:
             order: "input" keeps the rows' order, "completed" yields each as soon as it is done.
             concurrency: Rows in flight at once, > 0. Pacing is the limits' business, so it may be generous.
             tags: For the call log.
+            priority: As in `send`.
+            adapt: Whether the bound on output follows the answers (docs/asking-for-less.md); None: if the task has one.
         """
-        fan = open_fan(self.settings, task, rows, concurrency)
-        return map_rows(self, rows, task, order=order, concurrency=concurrency, tags=tags or Tags(), fan=fan)
+        how = MapSettings(order=order, concurrency=concurrency, tags=tags or Tags(), priority=priority, adapt=adapt)
+        return map_rows(self, rows, task, how, self.settings)
 
     def book(self, call: Call, error: HeadwayError) -> None:
         """Write the row of a call that is answered with a failure known before, without an attempt."""
@@ -207,64 +278,6 @@ class Engine:
         if self._stack is not None:
             await self._stack.aclose()
 
-    def _call(
-        self,
-        path: str,
-        data: bytes,
-        headers: Mapping[str, str] | None,
-        *,
-        mode: Literal["on", "off", "refresh"],
-        deadline_s: float | None,
-        priority: int | Literal["low", "normal", "high"],
-        tags: Tags | None,
-    ) -> Call:
-        stack = self._stack
-        assert stack is not None
-        origin, target, reader = self._target(path)
-        sent, tenant = self._headers, self._tenant
-        if headers:
-            own = own_headers(headers)
-            sent = (*(pair for pair in sent if pair[0] not in own), *own.items())
-            tenant = tenant_of(sent)
-        view = reader.read_request(data, sent) if reader is not None else RequestView()
-        if not view.model and reader is not None:
-            view = replace(view, model=model_in_path(target))
-        trace = stack.new_trace()
-        trace.path = target.partition("?")[0]  # logged: a query may hold a credential
-        trace.format, trace.model, trace.stream = view.format, view.model, view.stream
-        trace.output_tokens_max, trace.tenant, trace.body_bytes = view.output_tokens_max, tenant[:16], len(data)
-        trace.cache = "off"
-        trace.upstream = origin
-        if tags is not None:
-            if not isinstance(tags, Tags):
-                raise ConfigError(f"tags must be a headway.Tags, such as Tags(run=...), not {type(tags).__name__}")
-            trace.tags = tags
-        return Call(
-            origin=origin,
-            path=target,
-            headers=sent,
-            body=data,
-            view=view,
-            trace=trace,
-            tenant=tenant,
-            cache_mode=mode,
-            deadline_at_s=trace.started_at_s + min(inf if deadline_s is None else deadline_s, self.settings.timeout_s),
-            priority=priority if isinstance(priority, int) else PRIORITIES[priority],
-            attempts_max=self.settings.attempts_max,
-            tags=trace.tags,
-        )
-
-    def _target(self, path: str) -> tuple[str, str, Reader | None]:
-        known = self._targets.get(path)
-        if known is None:
-            if not path.startswith("/") or any(c <= " " for c in path):
-                raise ConfigError(f"path {path!r} must start with a slash and hold no white space, e.g. /v1/responses")
-            if len(self._targets) >= 256:
-                self._targets.clear()  # paths with ids in them: start over rather than grow
-            origin, target = target_of(self.settings.base_url, path)
-            known = self._targets[path] = (origin, target, reader_for(target))
-        return known
-
     def _refresh(self, call: Call) -> asyncio.Task[Reply | None] | None:
         """Fetch a cached answer anew in the background, once per key; a call in the log like any other."""
         stack, key = self._stack, call.key
@@ -278,17 +291,7 @@ class Engine:
         for name in ("path", "format", "model", "stream", "output_tokens_max", "tenant", "upstream", "tags"):
             setattr(trace, name, getattr(call.trace, name))
         again = replace(call, trace=trace, cache_mode="refresh", deadline_at_s=inf)
-        task = asyncio.get_running_loop().create_task(_fetched(stack.handle, again))
+        task = asyncio.get_running_loop().create_task(fetched(stack.handle, again))
         self._background[key] = task
         task.add_done_callback(lambda _: self._background.pop(key, None))
         return task
-
-
-async def _fetched(handle: Handler, call: Call) -> Reply | None:
-    """The reply, read whole; None when there is none."""
-    try:
-        reply = await handle(call)
-        await reply.read()
-    except HeadwayError:
-        return None  # its row in the call log says so
-    return reply

@@ -10,7 +10,7 @@ import msgspec
 from headway.caller.cache import key_of
 from headway.caller.parts import parts_of, unpacked_parts
 from headway.config import Settings
-from headway.engine.stack import default_headers
+from headway.engine.calls import default_headers
 from headway.errors import InputError
 from headway.policy.fingerprint import tenant_of
 from headway.types import Call, RequestView, Trace
@@ -40,7 +40,7 @@ def call_for(settings: Settings, path: str, body: bytes, *, namespace: str = "")
     from headway.attempt.route import target_of
 
     origin, target = target_of(settings.base_url, path)
-    reader, headers = reader_for(target), default_headers(settings)
+    reader, headers = reader_for(target), default_headers(settings, target)
     view = reader.read_request(body, headers) if reader is not None else RequestView()
     if reader is None:
         raise InputError(f"path {path!r} is of no format that is cached; try /v1/chat/completions or /v1/responses")

@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
-from headway.engine.fan import Fan
+import msgspec
+
+from headway.config import Settings
+from headway.engine.arguments import check_arguments
+from headway.engine.bounds import open_bound
+from headway.engine.fan import Fan, open_fan
 from headway.engine.row import RowAsk
 from headway.errors import ConfigError, HeadwayError
+from headway.policy.output_bound import OutputBound
 from headway.types import Reply, Result, Tags, TaskLike
 
-__all__ = ["Sender", "map_rows"]
+__all__ = ["MapSettings", "Sender", "map_rows"]
 
 Row = Mapping[str, Any]
+Priority: TypeAlias = int | Literal["low", "normal", "high"]
 
 
 class Sender(Protocol):
@@ -28,24 +35,49 @@ class Sender(Protocol):
         key_body: bytes | None = None,
         tags: Tags | None = None,
         cache: Literal["on", "off", "refresh"] | None = None,
+        priority: Priority = 0,
     ) -> Reply:
         """As `Engine.send`."""
         ...  # fmt: skip
+
+
+class MapSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How rows are sent; see `Engine.map`."""
+
+    order: Literal["input", "completed"]
+    concurrency: int
+    tags: Tags
+    priority: Priority
+    adapt: bool | None
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigError`."""
+        if self.concurrency < 1:
+            raise ConfigError(f"concurrency must be at least 1, not {self.concurrency}")
+        check_arguments(None, None, self.priority)
+
+
+class _Shared(NamedTuple):
+    """What all rows of one run have in common."""
+
+    engine: Sender
+    task: TaskLike
+    how: MapSettings
+    bound: OutputBound | None
+    fan: Fan | None
 
 
 async def map_rows(
     engine: Sender,
     rows: Iterable[Row] | AsyncIterable[Row],
     task: TaskLike,
-    *,
-    order: Literal["input", "completed"],
-    concurrency: int,
-    tags: Tags,
-    fan: Fan | None = None,
+    how: MapSettings,
+    settings: Settings,
 ) -> AsyncGenerator[Result, None]:
     """See `Engine.map`."""
-    if concurrency < 1:
-        raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
+    concurrency, order = how.concurrency, how.order
+    fan = open_fan(settings, task, rows, concurrency)
+    shared = _Shared(engine, task, how, open_bound(task, how.adapt, settings, how.priority), fan)
     ready: asyncio.Queue[asyncio.Task[Result] | None] = asyncio.Queue()  # bounded by `slots`
     slots = asyncio.Semaphore(concurrency)
     jobs: set[asyncio.Task[Result]] = set()
@@ -59,7 +91,7 @@ async def map_rows(
                     await slots.acquire()
                     if fan is not None:
                         await fan.admit(row)
-                    job = asyncio.create_task(_one(engine, fed, row, task, tags, fan))
+                    job = asyncio.create_task(_one(shared, fed, row))
                     if fan is not None:
                         fan.sent(job)
                     fed += 1
@@ -107,21 +139,22 @@ async def _each(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncGenerator[Row,
             yield row
 
 
-async def _one(engine: Sender, index: int, row: Row, task: TaskLike, tags: Tags, fan: Fan | None) -> Result:
+async def _one(shared: _Shared, index: int, row: Row) -> Result:
     """Send the row, and what it asks next, until it is settled. Raises `ConfigError`: a mistake in the program."""
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    ask = RowAsk(task, row)
+    engine, task, how, bound, fan = shared
+    ask = RowAsk(task, row, bound)
     try:
         while not ask.settled:
-            # A repair asks about one bad answer: reusing another's would defeat it.
-            cache: Literal["off"] | None = "off" if ask.repairs else None
             body, key_body = ask.body, ask.key_body
             if fan is not None:
                 body = fan.marked(body)
                 if body is not ask.body and key_body is None:
                     key_body = ask.body  # a breakpoint changes the price, not the question
-            reply = await engine.send(task.path, body, key_body=key_body, tags=tags, cache=cache)
+            reply = await engine.send(
+                task.path, body, key_body=key_body, tags=how.tags, cache=ask.cache, priority=how.priority
+            )
             try:
                 data = await reply.read()
             except HeadwayError as error:

@@ -7,10 +7,20 @@ from typing import Any
 from headway.store.call_log import CallLog
 from headway.types import Trace
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "attempt_trace"]
 
 _RANK = {"debug": 10, "info": 20, "warning": 30, "off": 100}
 _QUIET = frozenset({"ok", "abandoned"})
+
+
+def attempt_trace(caller: Trace, index: int, started_at_s: float, start_wall_s: float) -> Trace:
+    """The trace of one try for a caller: the `index`-th of its flight, from 0."""
+    trace = Trace("attempt", f"{caller.id}.{index}", started_at_s, start_wall_s)
+    trace.attempt_index = index
+    trace.path, trace.format, trace.model, trace.stream = caller.path, caller.format, caller.model, caller.stream
+    trace.output_tokens_max, trace.tenant, trace.tags = caller.output_tokens_max, caller.tenant, caller.tags
+    trace.body_bytes = caller.body_bytes
+    return trace
 
 
 class Recorder:

@@ -1,12 +1,14 @@
-"""One row's way to an accepted answer: what to ask, what came back, what to ask next. No I/O: whoever sends decides how."""
+"""One row's way to an accepted answer: what to ask, what came back, what to ask next. Whoever sends decides how."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, cast
 
+from headway.engine.bounds import BoundedTask
 from headway.engine.sentences import CUT, FAULTS, cut, failure, fault
 from headway.errors import HeadwayError, InputError
+from headway.policy.output_bound import OutputBound
 from headway.types import Result, TaskLike, Trace, Usage
 from headway.wire import reader_for
 
@@ -19,10 +21,14 @@ class RowAsk:
     Args:
         task: What is asked, and what an answer has to be.
         row: The row.
+        bound: What the answers to this task take, to ask for no more; see `engine.bounds.open_bound`. The cache key
+            stays that of the task's own body, and an answer that is of no use because of it is asked for anew.
     """
 
     __slots__ = (
+        "_asked",
         "_attempts",
+        "_bound",
         "_cache",
         "_dollars",
         "_error",
@@ -31,19 +37,26 @@ class RowAsk:
         "_row",
         "_saved",
         "_status",
+        "_stop",
         "_task",
         "_text",
         "_usage",
         "_value",
         "_wait_s",
+        "_widened",
         "body",
+        "cache",
         "key_body",
         "repairs",
         "settled",
     )
 
-    def __init__(self, task: TaskLike, row: Mapping[str, Any]) -> None:
+    def __init__(self, task: TaskLike, row: Mapping[str, Any], bound: OutputBound | None = None) -> None:
         self._task = task
+        self._bound = bound
+        self._asked: int | None = None  # the bound in `body` that is ours, not the task's
+        self._stop = False  # whether `body` has stop texts that are ours
+        self._widened = False
         self._row = row
         self._attempts = 0
         self._cache = ""
@@ -61,8 +74,12 @@ class RowAsk:
         """Whether there is nothing more to ask; a row that cannot be asked about is settled from the beginning."""
         self.body = b""
         self.key_body: bytes | None = None
+        self.cache: Literal["off", "refresh"] | None = None
+        """How to send `body` past the cache; None: as usual."""
         try:
             self.body, self.key_body = task.body(row), task.key_body(row)
+            if bound is not None:
+                self._ask(bound.tokens, stop=bound.stop)
         except InputError as problem:
             self.failed(problem)
         except FAULTS as odd:
@@ -78,17 +95,28 @@ class RowAsk:
         self.add(trace)
         task = self._task
         if trace.outcome != "ok" or status >= 400:
+            if self._refused(status, data):
+                return False
             self._judge(trace.outcome or "bad_reply", failure(task.path, status, data, trace), trace.error_code)
             return True
         reader = reader_for(task.path)
         text = self._text = reader.text(data) if reader is not None else data.decode("utf-8", "replace")
-        if trace.finish in CUT and not task.bears_cutting:
+        is_cut = trace.finish in CUT
+        if is_cut and self._wider(trace):
+            return False
+        if self._bound is not None and trace.usage is not None and not trace.usage.estimated and not self.repairs:
+            self._bound.answered(trace.usage.output_tokens)
+        if is_cut and not task.bears_cutting:
             # Asking again would be cut again: the bound is what must change.
             self._judge("invalid_output", cut(trace), "cut")
             return True
         try:
             self._value = task.accept(text)
+            if self._stop and text.rstrip().endswith(":"):
+                raise ValueError("the answer ends where it was to begin")
         except ValueError as problem:
+            if self._unstopped(trace):
+                return False
             self._judge("invalid_output", str(problem), "invalid_output")
         except FAULTS as odd:
             self._judge("invalid_output", fault("accept", odd), "invalid_output")
@@ -97,6 +125,67 @@ class RowAsk:
             self._judge("ok")
             return True
         return not self._repaired()
+
+    # -- what is our own doing, and asked for anew ---------------------------------------------------------------
+
+    def _ask(self, tokens_max: int | None, *, stop: bool) -> None:
+        """Have `body` ask with that bound (None: the task's own), and with the stop texts or without."""
+        self._asked, self._stop = tokens_max, stop
+        task, row = cast("BoundedTask", self._task), self._row
+        plain = self._task.body(row)
+        if tokens_max is None and not stop:
+            self.body, self.key_body = plain, self._task.key_body(row)
+        else:
+            self.body = task.bounded_body(row, tokens_max=tokens_max, stop=stop)
+            self.key_body = self.key_body or plain
+
+    def _refused(self, status: int, data: bytes) -> bool:
+        """Whether the provider refuses what we added: then it is left out, here and from now on."""
+        bound = self._bound
+        if bound is None or status not in (400, 422) or (self._asked is None and not self._stop):
+            return False
+        if self._stop and b"stop" in data:
+            bound.refused(stop=True)
+            self._ask(self._asked, stop=False)
+            return True
+        if self._asked is not None and b"max_" in data:
+            bound.refused(stop=False)
+            self._ask(None, stop=self._stop)
+            return True
+        return False
+
+    def _wider(self, trace: Trace) -> bool:
+        """Whether an answer was cut by our bound: asked again at twice that, and at last at the task's own."""
+        bound = self._bound
+        if bound is None or self.repairs:
+            return False
+        if self._asked is not None:
+            bound.cut()
+            wider = None if self._widened else bound.twice(self._asked)
+            self._widened = True
+            self._ask(wider, stop=self._stop)
+            return True
+        return self._alone(trace)
+
+    def _unstopped(self, trace: Trace) -> bool:
+        """Whether an answer may be of no use because it stopped early: asked again without the stop texts."""
+        bound = self._bound
+        if bound is None or self.repairs:
+            return False
+        if self._stop:
+            bound.misled()
+            self._ask(self._asked, stop=False)
+            self.cache = "refresh"  # what the stop text has left must not be the answer to the plain question
+            return True
+        return self._alone(trace)
+
+    def _alone(self, trace: Trace) -> bool:
+        """Whether the bad answer was shared with an equal row that asked for less: asked again, unshared."""
+        if trace.cache != "joined" or self.cache == "off":
+            return False
+        self._ask(None, stop=False)
+        self.cache = "off"
+        return True
 
     def failed(self, error: HeadwayError) -> None:
         """There is no answer: the row ends with this error."""
@@ -148,6 +237,7 @@ class RowAsk:
         self.repairs += 1
         try:
             self.body, self.key_body = self._task.repair(self._row, self._text, self._error), None
+            self.cache = "off"  # a repair asks about one bad answer: reusing another's would defeat it
         except FAULTS as odd:
             self._judge("invalid_output", fault("repair", odd), "invalid_output")
             return False

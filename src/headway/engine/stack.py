@@ -26,19 +26,20 @@ from headway.caller.record import Record, outcome_of
 from headway.config import Settings, state_dir
 from headway.engine.caches import Caches
 from headway.engine.hedges import NONE, Hedges
-from headway.engine.record import Recorder
+from headway.engine.record import Recorder, attempt_trace
 from headway.engine.routing import open_prices, open_route, priced
+from headway.engine.ways import Utility, is_utility
 from headway.errors import Closed, HeadwayError
 from headway.flight import Deadlines, Flight, FlightSettings
 from headway.policy.budget import RetryBudget, SpendCap
 from headway.policy.flight import FlightPolicy, RetrySettings
-from headway.types import Call, Handler, Headers, Reply, Timeouts, Trace
+from headway.types import Call, Handler, Outcome, Reply, Timeouts, Trace
 from headway.upstream import InProcess, Upstream
 from headway.wire import reader_for
 from headway.wire.blocks import BLOCKS_BODY_BYTES_MIN, PromptBlocks
 from headway.wire.prices import load as load_prices
 
-__all__ = ["Stack", "default_headers"]
+__all__ = ["Stack"]
 
 ORIGINS_MAX = 256
 HANDOVER_S = 0.0002
@@ -58,25 +59,25 @@ class Stack:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._settings = settings
-        self._rng = rng
+        self.rng = rng
         loop_wall_s: Callable[[], float] = getattr(self._loop, "wall_s", time.time)
-        self._wall_s = wall_s or loop_wall_s
-        self._prices = open_prices(settings)
+        self.wall_s = wall_s or loop_wall_s
+        self.prices = open_prices(settings)
         self._commit = CommitSettings()
         self._mute = Mute()
         self._timeouts = timeouts_of(settings)
         self._flight = FlightSettings(timed=settings.cache != "off" and settings.cache_replay == "paced")
         self._retry = RetrySettings(attempts_max=settings.attempts_max)
         self._retry_budgets: dict[str, RetryBudget] = {}
-        self._hedges = Hedges(settings.hedge_ratio, self._prices) if settings.hedge_ratio > 0 else None
+        self._hedges = Hedges(settings.hedge_ratio, self.prices) if settings.hedge_ratio > 0 else None
         self._attempts = 0
         self._dollars: float | None = 0.0
         # Threads have no place under virtual time: there, writes are made inline.
         virtual = bool(getattr(self._loop, "is_virtual", False))
         path = Path(settings.cache_path) if settings.cache_path else _state("cache.sqlite")
-        self.caches = Caches(settings, path, self._wall_s, inline=virtual, handover_s=HANDOVER_S)
+        self.caches = Caches(settings, path, self.wall_s, inline=virtual, handover_s=HANDOVER_S)
         self._recorder = open_recorder(settings, inline=virtual)
-        self._upstream = open_upstream(settings, handler)
+        self._upstream = open_upstream(settings, handler, settings.reply_bytes_max)
         if handler is None:
             # The price list takes a tenth of a second to import: not on the loop, between two calls.
             threading.Thread(target=load_prices, daemon=True).start()
@@ -84,17 +85,18 @@ class Stack:
         # -- attempt layers
         self._shared = self.caches.shared_pace(self._upstream, lambda call: self._pace.limits(call))  # noqa: PLW0108 - it is made below
         self._pace = Pace(self._shared or self._upstream, settings.limit_settings(), settings.queue_max)
-        attempt: Handler = priced(self._pace, settings, self._prices)
+        self._utility = Utility(lambda bytes_max: open_upstream(settings, handler, bytes_max))
+        attempt: Handler = priced(self._pace, settings, self.prices)
         self._cap: SpendCap | None = None
         if settings.budget_usd is not None or settings.budget_tokens is not None:
             cap = self._cap = SpendCap(
                 dollars_max=inf if settings.budget_usd is None else settings.budget_usd,
                 tokens_max=inf if settings.budget_tokens is None else settings.budget_tokens,
             )
-            attempt = Budget(attempt, cap, self._prices, queue_max=settings.queue_max)
+            attempt = Budget(attempt, cap, self.prices, queue_max=settings.queue_max)
         if settings.prompt_cache != "off":
-            attempt = PrefixCaching(attempt, self._prices)
-        self._attempt: Handler = open_route(attempt, settings, self._prices, rng)
+            attempt = PrefixCaching(attempt, self.prices)
+        self._attempt: Handler = open_route(attempt, settings, self.prices, rng)
         self._router = self._attempt if isinstance(self._attempt, Router) else None
 
         # -- caller layers
@@ -106,16 +108,29 @@ class Stack:
         self._record = Record(handle, self._recorder.finished, timeout_s=settings.timeout_s, texts=settings.log_prompts)
         self.handle: Handler = self._record
         """Sends a call through every layer."""
+        self._requests = Record(self._join, self._recorder.finished, timeout_s=settings.timeout_s)
+        self.request: Handler = self._requests
+        """Sends a utility call; see `engine.ways`."""
 
     def new_trace(self) -> Trace:
         """A caller's trace that starts now."""
-        return Trace("call", f"{self._rng.getrandbits(64):016x}", self._loop.time(), self._wall_s())
+        return Trace("call", f"{self.rng.getrandbits(64):016x}", self._loop.time(), self.wall_s())
 
     def book(self, trace: Trace, error: HeadwayError) -> None:
         """See `Engine.book`."""
         trace.error_code, trace.dollars = error.code, 0.0
         trace.on_end(self._recorder.finished)
         trace.end(outcome_of(error), self._loop.time())
+
+    def settle(self, attempt: Trace, caller: Trace, outcome: Outcome, now_s: float) -> None:
+        """Book a try that went another way, and its caller: both rows, the dollars, and what is left of the cap."""
+        attempt.on_end(self._attempt_ended)
+        attempt.end(outcome, now_s)
+        if self._cap is not None and attempt.usage is not None:
+            self._cap.dollars_spent += attempt.dollars or 0.0
+            self._cap.tokens_spent += attempt.usage.input_tokens + attempt.usage.output_tokens
+        caller.on_end(self._recorder.finished)
+        caller.end(outcome, now_s)
 
     @property
     def idle(self) -> bool:
@@ -143,14 +158,16 @@ class Stack:
 
     async def aclose(self) -> None:
         """End what is under way, write what is pending, close connections."""
-        self.handle = _closed
+        self.handle = self.request = _closed
         await asyncio.gather(*self._join.close(), return_exceptions=True)
         await self._record.aclose()
+        await self._requests.aclose()
         if self._shared is not None:
             await self._shared.aclose()
         await self.caches.aclose()
         self._pace.close()
         await self._upstream.aclose()
+        await self._utility.aclose()
         self._recorder.close()
 
     def _new_flight(self, call: Call, over: Callable[[Flight], None], deadlines: Deadlines) -> Flight:
@@ -159,7 +176,7 @@ class Stack:
             attempt=self._new_attempt,
             policy=self._policy(call),
             settings=self._flight,
-            rng=self._rng,
+            rng=self.rng,
             landed=over,
             deadlines=deadlines,
         )
@@ -177,32 +194,22 @@ class Stack:
 
     def _ways(self, call: Call) -> int:
         """How many upstreams the call may go to."""
-        return len(self._router.choice.options(call)) if self._router is not None else 1
+        elsewhere = self._router is not None and not is_utility(call)
+        return len(self._router.choice.options(call)) if elsewhere and self._router is not None else 1
 
     def _new_attempt(self, call: Call, index: int, on_commit: Callable[[Attempt], None]) -> Attempt:
         caller = call.trace
-        trace = Trace("attempt", f"{caller.id}.{index}", self._loop.time(), self._wall_s())
-        trace.attempt_index = index
-        trace.path, trace.format, trace.model, trace.stream = (
-            caller.path,
-            caller.format,
-            caller.model,
-            caller.stream,
-        )
-        trace.output_tokens_max, trace.tenant, trace.tags = (
-            caller.output_tokens_max,
-            caller.tenant,
-            caller.tags,
-        )
+        trace = attempt_trace(caller, index, self._loop.time(), self.wall_s())
         trace.body_bytes = len(call.body)
-        if trace.body_bytes >= BLOCKS_BODY_BYTES_MIN:
+        utility = is_utility(call)
+        if trace.body_bytes >= BLOCKS_BODY_BYTES_MIN and not utility:
             trace.block_hashes = PromptBlocks(call.body)
         trace.on_end(self._attempt_ended)
         return Attempt(
             replace(call, trace=trace),
-            handler=self._attempt,
-            reader=reader_for(call.path),
-            prices=self._prices,
+            handler=self._utility if utility else self._attempt,
+            reader=None if utility else reader_for(call.path),
+            prices=self.prices,
             settings=self._commit,
             first_content_s=(call.timeouts or self._timeouts).first_content_s,
             mute=self._mute,
@@ -230,18 +237,6 @@ async def _closed(call: Call) -> Reply:
     raise Closed("this engine is closed; open a new one")
 
 
-def default_headers(settings: Settings) -> Headers:
-    """What the engine's own calls carry."""
-    headers = [
-        ("content-type", "application/json"),
-        ("accept", "application/json"),
-        ("user-agent", "headway"),
-    ]
-    if settings.api_key is not None:
-        headers.append(("authorization", f"Bearer {settings.api_key.reveal()}"))
-    return tuple(headers)
-
-
 def open_recorder(settings: Settings, *, inline: bool) -> Recorder:
     """The record of every call."""
     if settings.log == "off":
@@ -254,15 +249,11 @@ def open_recorder(settings: Settings, *, inline: bool) -> Recorder:
     return Recorder(log, settings.log_level)
 
 
-def open_upstream(settings: Settings, handler: Handler | None) -> Upstream | InProcess:
+def open_upstream(settings: Settings, handler: Handler | None, reply_bytes_max: int) -> Upstream | InProcess:
     """The network, or what stands in for it."""
     if handler is not None:
-        return InProcess(handler, reply_bytes_max=settings.reply_bytes_max)
-    return Upstream(
-        timeouts_of(settings),
-        connections_max=settings.connections_max,
-        reply_bytes_max=settings.reply_bytes_max,
-    )
+        return InProcess(handler, reply_bytes_max=reply_bytes_max)
+    return Upstream(timeouts_of(settings), connections_max=settings.connections_max, reply_bytes_max=reply_bytes_max)
 
 
 def timeouts_of(settings: Settings) -> Timeouts:

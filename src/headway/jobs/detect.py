@@ -7,9 +7,9 @@ import csv
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-__all__ = ["DELIMITERS", "Format", "delimiter_of", "encoding_of", "format_of"]
+__all__ = ["DELIMITERS", "Format", "columnar_of", "delimiter_of", "encoding_of", "format_of"]
 
-Format: TypeAlias = Literal["csv", "jsonl", "text"]
+Format: TypeAlias = Literal["csv", "jsonl", "text", "parquet", "arrow"]
 DELIMITERS = ",;\t|"
 
 _BOMS = (
@@ -26,7 +26,11 @@ _SUFFIXES: dict[str, Format] = {
     ".ndjson": "jsonl",
     ".txt": "text",
     ".md": "text",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
 }
+_MAGIC: dict[bytes, Format] = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 
 
 def encoding_of(head: bytes) -> str:
@@ -95,12 +99,24 @@ def _legacy(head: bytes) -> str:
 def format_of(name: str, head: str) -> Format:
     """The format by the file's suffix (before ``.gz``), else by what its first lines look like."""
     stem = name.lower().removesuffix(".gz")
-    for suffix, format_ in _SUFFIXES.items():
-        if stem.endswith(suffix):
-            return format_
+    if (found := _by_suffix(stem)) is not None:
+        return found
     if head.lstrip()[:1] == "{":
         return "jsonl"
     return "csv" if _columns(head, delimiter_of(head)) > 1 else "text"
+
+
+def columnar_of(name: str, head: bytes) -> Format | None:
+    """ "parquet" or "arrow" by the content, else by the file's suffix; None for everything else."""
+    for magic, format_ in _MAGIC.items():
+        if head.startswith(magic):
+            return format_
+    found = _by_suffix(name.lower())
+    return found if found in _MAGIC.values() else None
+
+
+def _by_suffix(name: str) -> Format | None:
+    return next((format_ for suffix, format_ in _SUFFIXES.items() if name.endswith(suffix)), None)
 
 
 def delimiter_of(head: str) -> str:

@@ -1,39 +1,53 @@
 """The journal: what is finished, written down as it finishes, so that a second run sends what is still owed.
 
-An append-only JSONL file: a header, then one line a finished row. A row is known by its key (what it asks and
-what the answer has to be, see `Task.row_key`) and by which of its equals it is (``#0``, ``#1``, ...), so that
-an edited prompt or a moved row owes exactly what it should. Each line is written when its row finishes, so
-that a killed process loses nothing that was finished; it is flushed to the disk at most every `SYNC_S`, which
-is what a power cut may lose. A torn last line is cut off when the journal is opened; damage anywhere else is
-an error that names the line.
+An append-only JSONL file: a header, then lines of two kinds. A finished row: it is known by its key (what it asks
+and what the answer has to be, see `Task.row_key`) and by which of its equals it is (``#0``, ``#1``, ...), so that
+an edited prompt or a moved row owes exactly what it should. And an event: what a lane has to know after a crash,
+such as a batch that is about to be made. Each line is one write when it comes about, so that a killed process
+loses nothing that was finished; what a power cut may lose is bounded by flushing to the disk `SYNC_S` after the
+first write that was not, in a thread, for the loop never waits for the disk. Durable events are flushed before
+`note` returns. A torn last line is cut off when the journal is opened; damage anywhere else is an error that
+names the line.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
 from headway.errors import ConfigError, HeadwayError, InputError
+from headway.jobs.disk import lock, read_at, sync_folder, write_at
+from headway.jobs.index import Index
 from headway.jobs.record import Record
 
 __all__ = ["SYNC_S", "Header", "Journal", "Line"]
 
 SYNC_S = 0.5
-VERSION = 1
+VERSION = 2
+_READABLE = (1, 2)
 _CHUNK_BYTES = 4096
+_MAGIC = b'{"headway_journal":'
+_EVENT = b'{"event":'
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line. Answers of one `origin` (the provider's address) are never taken for another's."""
+    """The first line. Answers of one `origin` (the provider's address) are never taken for another's.
+
+    `run` is the job's own name, 8 hex digits: made with the journal, and kept however often it is resumed. A
+    journal of version 1 has none; it is given one by a second header, where it ended.
+    """
 
     headway_journal: int = VERSION
     task: str = ""
     input: str = ""
     origin: str = ""
+    run: str = ""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -45,25 +59,38 @@ class Line(msgspec.Struct, frozen=True):
 
     def read(self) -> Record:
         """The record itself."""
-        return msgspec.json.decode(self.record, type=Record)
+        return _RECORDS.decode(self.record)
+
+
+class _Event(msgspec.Struct, frozen=True):
+    event: msgspec.Raw
+
+
+_RECORDS = msgspec.json.Decoder(Record)
 
 
 class Journal:
-    """An open, locked journal. `done` maps a key to its line's offset, and to whether the row succeeded.
+    """An open, locked journal.
 
-    Memory: about 250 bytes for every row that an earlier run finished; what this run appends is not kept.
+    Memory: about 18 bytes for every row that an earlier run finished, and the events; not what this run appends.
     """
 
     def __init__(self, fd: int, name: str) -> None:
         self._fd = fd
         self._name = name
         self._end = 0
-        self._synced_at_s = 0.0
         self._unsynced = False
         self._closed = False
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(Line)
-        self.done: dict[str, tuple[int, bool]] = {}
+        self._done = Index(lambda offset, key: self.read(offset).key == key)
+        self._timer: asyncio.TimerHandle | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._syncing: Future[None] | None = None
+        self.run = os.urandom(4).hex()
+        """The job's name, see `Header`."""
+        self.events: list[bytes] = []
+        """What earlier runs noted, in order, as JSON. Clear it when it has been read."""
 
     @classmethod
     def open(cls, path: Path, header: Header, *, fresh: bool = False) -> Journal:
@@ -71,7 +98,7 @@ class Journal:
 
         Args:
             path: The journal's place.
-            header: This run's.
+            header: This run's; its `run` is not looked at.
             fresh: Start over: forget what is there.
 
         Raises:
@@ -84,10 +111,11 @@ class Journal:
             raise ConfigError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
         journal = cls(fd, str(path))
         try:
-            _lock(fd, path)
+            lock(fd, path)
             if fresh:
                 os.ftruncate(fd, 0)
             journal._recover(header)
+            sync_folder(path.parent)
         except HeadwayError:
             os.close(fd)
             raise
@@ -99,7 +127,7 @@ class Journal:
         with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()), "the temporary journal")
 
-    def append(self, key: str, record: Record, now_s: float) -> int:
+    def append(self, key: str, record: Record) -> int:
         """Write one finished row; return its offset.
 
         Raises:
@@ -107,100 +135,166 @@ class Journal:
         """
         line = self._encoder.encode({"key": key, "ok": record.error is None, "record": record}) + b"\n"
         offset = self._write(line)
-        if now_s - self._synced_at_s >= SYNC_S:
-            self._sync()
-            self._synced_at_s = now_s
+        if self._timer is None:
+            self._sync_soon()
         return offset
 
+    def note(self, event: bytes, *, durable: bool = True) -> None:
+        """Write an event, for `events` of the next run.
+
+        Args:
+            event: Any JSON, without line breaks.
+            durable: Return only when it is on the disk (some milliseconds): for what must be known before money
+                is spent. Else it is flushed with the rows.
+
+        Raises:
+            HeadwayError: As `append`.
+        """
+        self._write(_EVENT + event.replace(b"\n", b" ") + b"}\n")
+        if durable:
+            self._sync()
+        elif self._timer is None:
+            self._sync_soon()
+
+    def find(self, key: str) -> tuple[int, Line] | None:
+        """The offset and the line of a row that an earlier run finished, the last one if there are several."""
+        offset = self._done.get(key)
+        return (offset, self.read(offset)) if offset >= 0 else None
+
     def read(self, offset: int) -> Line:
-        """The line at an offset that `append` or `done` gave."""
-        os.lseek(self._fd, offset, os.SEEK_SET)
-        line = b""
+        """The line at an offset that `append` or `find` gave."""
+        line = read_at(self._fd, _CHUNK_BYTES, offset)
         while (end := line.find(b"\n")) < 0:
-            chunk = os.read(self._fd, max(_CHUNK_BYTES, len(line)))
+            chunk = read_at(self._fd, max(_CHUNK_BYTES, len(line)), offset + len(line))
             if not chunk:
                 raise HeadwayError(f"{self._name} was changed by another program; start over with --fresh")
             line += chunk
         return self._decoder.decode(memoryview(line)[:end])
 
+    def __len__(self) -> int:
+        """Rows that earlier runs finished."""
+        return len(self._done)
+
     def close(self) -> None:
         """Flush to the disk and let go. Idempotent."""
-        if not self._closed:
-            self._closed = True
-            try:
-                self._sync()
-            finally:
-                os.close(self._fd)
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)
+        try:
+            self._sync()
+        finally:
+            os.close(self._fd)
+
+    def _sync_soon(self) -> None:
+        """Flush a little later. Without a loop, and where time is virtual and runs too fast for disks: at the end."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if not getattr(loop, "is_virtual", False):
+            self._timer = loop.call_later(SYNC_S, self._sync_aside)
+
+    def _sync_aside(self) -> None:
+        self._timer = None
+        if self._syncing is not None and not self._syncing.done():
+            self._sync_soon()  # a slow disk: one flush at a time
+            return
+        self._thread = self._thread or ThreadPoolExecutor(1, "headway-journal")
+        self._unsynced = False
+        self._syncing = self._thread.submit(os.fsync, self._fd)
 
     def _sync(self) -> None:
+        self._check_synced()
         if self._unsynced:
-            os.fsync(self._fd)
+            try:
+                os.fsync(self._fd)
+            except OSError as error:
+                raise _refused(self._name, error) from None
             self._unsynced = False
 
+    def _check_synced(self) -> None:
+        """A flush that failed in the background is told by the next write: what it held may be gone."""
+        if self._syncing is not None and self._syncing.done():
+            error, self._syncing = self._syncing.exception(), None
+            if isinstance(error, OSError):
+                raise _refused(self._name, error)
+
     def _write(self, line: bytes) -> int:
+        if self._syncing is not None:
+            self._check_synced()
         offset, rest = self._end, memoryview(line)
-        os.lseek(self._fd, offset, os.SEEK_SET)
         try:
             while rest:
-                rest = rest[os.write(self._fd, rest) :]
+                rest = rest[write_at(self._fd, rest, offset + len(line) - len(rest)) :]
         except OSError as error:
             os.ftruncate(self._fd, offset)  # no half line in the middle, should there be room again
-            raise HeadwayError(f"{self._name} cannot be written: {error.strerror}") from None
+            raise _refused(self._name, error) from None
         self._end = offset + len(line)
         self._unsynced = True
         return offset
 
     def _recover(self, header: Header) -> None:
         """Read what is there, cut a torn tail off, and write the header if there is none."""
-        lines = self._whole_lines()
-        _, _, first = next(lines, (0, 0, b""))
-        if first:
-            _check(first, header, self._name)
-        for number, offset, raw in lines:
+        run = ""
+        for number, offset, raw in self._whole_lines():
+            if number == 1:
+                run = _check(raw, header, self._name)
+                continue
             try:
-                line = self._decoder.decode(raw)
+                if raw.startswith(_EVENT):
+                    self.events.append(bytes(msgspec.json.decode(raw, type=_Event).event))
+                elif raw.startswith(_MAGIC):
+                    run = msgspec.json.decode(raw, type=Header).run
+                else:
+                    self._done.put(self._decoder.decode(raw).key, offset)
             except msgspec.DecodeError as error:
                 problem = f"{self._name}: line {number} is damaged ({error})"
                 raise InputError(f"{problem}; delete that line, or start over with --fresh") from None
-            self.done[line.key] = (offset, line.ok)
         os.ftruncate(self._fd, self._end)
-        if not first:
-            self._write(self._encoder.encode(header) + b"\n")
+        if run:
+            self.run = run
+        else:
+            self._write(self._encoder.encode(msgspec.structs.replace(header, run=self.run)) + b"\n")
 
     def _whole_lines(self) -> Iterator[tuple[int, int, bytes]]:
         """Number, offset and text of every line that has its end; `_end` is where the last of them ends."""
         with open(self._fd, "rb", closefd=False) as file:
             for number, raw in enumerate(file, 1):
                 if not raw.endswith(b"\n"):
+                    if number == 1 and not (raw.startswith(_MAGIC) or _MAGIC.startswith(raw)):
+                        raise _foreign(self._name)
                     return
                 offset, self._end = self._end, self._end + len(raw)
                 yield number, offset, raw
 
 
-def _check(raw: bytes, header: Header, name: str) -> None:
+def _check(raw: bytes, header: Header, name: str) -> str:
+    """The run's name in a header that this run may go on from; "" when it has none."""
     try:
         found = msgspec.json.decode(raw, type=Header)
-        version = found.headway_journal if b"headway_journal" in raw else 0
     except msgspec.DecodeError:
-        version = 0
-    if not version:
-        raise ConfigError(f"{name} is not a journal of Headway; move it away or choose another --out")
-    if version != VERSION:
+        found = None
+    if found is None or b"headway_journal" not in raw:
+        raise _foreign(name)
+    if found.headway_journal not in _READABLE:
+        version = found.headway_journal
         raise ConfigError(f"{name} has version {version} where {VERSION} is read; start over with --fresh")
     if found.origin != header.origin:
         raise ConfigError(
             f"{name} holds answers of {found.origin or 'another provider'}, not of {header.origin}; "
             "choose another --out, or start over with --fresh"
         )
+    return found.run
 
 
-def _lock(fd: int, path: Path) -> None:
-    """Keep other runs out for as long as the file is open; systems without `fcntl` go without."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise ConfigError(f"{path} is in use by another run; wait for it, or choose another --out") from None
+def _foreign(name: str) -> ConfigError:
+    return ConfigError(f"{name} is not a journal of Headway; move it away or choose another --out")
+
+
+def _refused(name: str, error: OSError) -> HeadwayError:
+    way_on = "what was written is whole: make room, and the same command goes on from there"
+    return HeadwayError(f"{name} cannot be written: {error.strerror}; {way_on}")

@@ -9,7 +9,7 @@ import msgspec
 
 from headway.types import Result
 
-__all__ = ["Item", "Lane", "Settle"]
+__all__ = ["BatchView", "Item", "Lane", "LaneView", "Settle"]
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -20,6 +20,26 @@ class Item(msgspec.Struct, frozen=True):
     key: str
     """Its request and constraint, and which of its equals it is: ``<32 hex digits>#<n>``."""
     data: Mapping[str, Any]
+
+
+class BatchView(msgspec.Struct, frozen=True, kw_only=True):
+    """One batch at the provider, for those who watch."""
+
+    id: str
+    state: str
+    rows: int
+    age_s: float
+
+
+class LaneView(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a lane stands. Rows."""
+
+    name: str
+    waiting: int = 0
+    """Taken, not sent yet."""
+    out: int = 0
+    """Sent, not answered yet."""
+    batches: tuple[BatchView, ...] = ()
 
 
 Settle: TypeAlias = Callable[[Item, Result | None], None]
@@ -41,6 +61,10 @@ class Lane(Protocol):
 
     async def recall(self) -> None:
         """Give back what is not done yet, keeping what was answered and paid for."""
+        ...
+
+    def view(self) -> LaneView:
+        """Live figures."""
         ...
 
     async def aclose(self) -> None:

@@ -25,7 +25,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     A row that failed has `output` null and `error` a sentence; `outcome` is the word for it (`types.Outcome`,
     or "invalid_output", or "input" for a row that could not be read). Times are seconds; `dollars` is null
-    when the model's price is unknown; `cache` says where the answer came from.
+    when the model's price is unknown; `cache` says where the answer came from,
+    `lane` which way the row took: "online", "flex" or "batch".
     """
 
     input: dict[str, Any]
@@ -38,6 +39,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     dollars: float | None = None
     saved_dollars: float | None = None
     cache: str = ""
+    lane: str = "online"
     attempts: int = 0
     repairs: int = 0
 
@@ -63,6 +65,7 @@ def record_of(result: Result) -> Record:
         dollars=_rounded(result.dollars),
         saved_dollars=_rounded(result.saved_dollars),
         cache=result.cache,
+        lane=result.lane or "online",
         attempts=result.attempts,
         repairs=result.repairs,
     )
@@ -91,6 +94,7 @@ def result_of(record: Record, index: int, row: dict[str, Any]) -> Result:
         dollars=record.dollars,
         saved_dollars=record.saved_dollars,
         cache=record.cache,
+        lane=record.lane,
         attempts=record.attempts,
         repairs=record.repairs,
     )

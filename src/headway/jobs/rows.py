@@ -12,7 +12,7 @@ import msgspec
 
 from headway.errors import InputError
 
-__all__ = ["LINE_CHARS_MAX", "SourceRow", "csv_rows", "jsonl_columns", "jsonl_rows", "text_rows"]
+__all__ = ["LINE_CHARS_MAX", "SourceRow", "csv_rows", "jsonl_columns", "jsonl_rows", "text_rows", "widen_cells"]
 
 LINE_CHARS_MAX = 10 * 1024 * 1024
 """Characters a line, a CSV cell or a CSV record may have."""
@@ -76,13 +76,18 @@ def csv_rows(lines: TextIO, label: str, delimiter: str) -> tuple[tuple[str, ...]
     Raises:
         InputError: There is no header, or it has an empty or a repeated name.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), LINE_CHARS_MAX))  # the module's only knob, process-wide
+    widen_cells()
     records = _records(lines, delimiter)
     cells, problem, _ = next(records, ([], "", 0))
     if problem:
         raise InputError(f"{label}: the header cannot be read: {problem}")
     columns = _header(cells, label)
     return columns, (_csv_row(index, columns, *record) for index, record in enumerate(records))
+
+
+def widen_cells() -> None:
+    """Let cells be as long as lines may be; the csv module's only knob, process-wide."""
+    csv.field_size_limit(max(csv.field_size_limit(), LINE_CHARS_MAX))
 
 
 def _header(cells: list[str], label: str) -> tuple[str, ...]:

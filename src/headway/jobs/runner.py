@@ -5,43 +5,34 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from array import array
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Literal, Protocol
 
 import msgspec
 
 from headway.errors import ConfigError, InputError
 from headway.jobs.detect import Format
-from headway.jobs.feed import Counted, rows_of
+from headway.jobs.dispatch import Dispatcher, Lanes
+from headway.jobs.feed import rows_of
+from headway.jobs.index import Index
 from headway.jobs.journal import Header, Journal, Line
+from headway.jobs.lane_online import EngineLike
+from headway.jobs.lanes import Item
+from headway.jobs.opening import open_lanes
+from headway.jobs.place import check_out, is_taken
 from headway.jobs.record import record_of, result_of
 from headway.jobs.source import Source, SourceRow, open_source
 from headway.jobs.verdict import Verdict
-from headway.jobs.writer import check_writable, json_line, write_output
+from headway.jobs.writer import json_line, write_output
+from headway.policy.lanes import LaneSettings
 from headway.prompts.task import Task
-from headway.types import Result, TaskLike
+from headway.types import Result
 
-__all__ = ["EngineLike", "Finished", "JobSettings", "Tally", "journal_path", "run_job"]
+__all__ = ["Finished", "JobSettings", "Tally", "check_columns", "journal_path", "run_job"]
 
 PROGRESS_S = 0.25
 _COLUMNS_MAX = 1_000
-
-
-class EngineLike(Protocol):
-    """What is asked of an engine; `headway.engine.Engine` is one."""
-
-    def map(
-        self,
-        rows: AsyncIterable[Mapping[str, Any]],
-        task: TaskLike,
-        *,
-        order: Literal["input", "completed"],
-        concurrency: int,
-    ) -> AsyncGenerator[Result, None]:
-        """See `Engine.map`."""
-        ...
 
 
 class JobSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +53,12 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True):
     """In CSV output, put ' before model text that a spreadsheet would run as a formula."""
     origin: str = ""
     """The provider's address; a journal with answers of another one is refused."""
+    lanes: LaneSettings = LaneSettings()
+    """At once, at half the price, or whichever is in time; see `policy.lanes`."""
+    budget_usd: float | None = None
+    """The most that the job may spend, earlier runs included."""
+    reuse: bool = True
+    """Whether equal rows share an answer, in the batch lane."""
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -79,6 +76,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
     tally: Tally
     stopped: str = ""
+    offsets: array[int] = array("q")
+    """Per row in input order, where its line is in the journal; -1 where the row was not done."""
 
 
 def journal_path(out: Path) -> Path:
@@ -91,6 +90,7 @@ async def run_job(
     engine: EngineLike,
     *,
     source: Source | None = None,
+    journal: Journal | None = None,
     on_result: Callable[[Result, bool], None] | None = None,
     on_progress: Callable[[Tally], None] | None = None,
     on_line: Callable[[bytes], None] | None = None,
@@ -101,6 +101,7 @@ async def run_job(
         settings: The job.
         engine: Sends the rows.
         source: The input, when it was opened before; it is closed here either way.
+        journal: Where finished rows go when there is no `out`; closed here. A temporary one when None.
         on_result: Called with every result, and whether an earlier run had it.
         on_progress: Called about four times a second, and at the end.
         on_line: Takes the JSONL lines in input order when there is no `out`.
@@ -111,8 +112,8 @@ async def run_job(
     """
     source = source or open_source(settings.input, kind=settings.kind, rows_max=settings.rows_max)
     try:
-        _check_columns(source, settings.task)
-        journal = _open_journal(settings, source)
+        check_columns(source, settings.task)
+        journal = _open_journal(settings, source) if journal is None else journal
         try:
             run = _Run(settings, source, journal, on_result, on_line)
             return await run.go(engine, on_progress)
@@ -125,7 +126,7 @@ async def run_job(
 class _Run:
     """One run's books: which row's line is where, and which rows are in flight.
 
-    Memory: what is in flight; for each row 8 bytes, its offset, and about 140, the key that tells equals apart.
+    Memory: what is in flight; for each row 8 bytes, its offset, and about 18, the key that tells equals apart.
     """
 
     def __init__(
@@ -141,11 +142,11 @@ class _Run:
         self._journal = journal
         self._on_result = on_result
         self._on_line = on_line
-        self._loop = asyncio.get_running_loop()
         self._offsets = array("q")  # per row: where its line is in the journal, -1 while it is owed
         self._written = 0  # rows that `on_line` has had
-        self._equals: dict[str, int] = {}  # how many rows of that key there were so far
-        self._in_flight: dict[int, tuple[int, str]] = {}  # by the engine's index: row, key
+        self._equals = Index()  # how many rows of that key there were so far
+        self._dispatcher: Dispatcher | None = None
+        self._lanes: Lanes | None = None
         self._columns = dict.fromkeys(source.columns)
         self._verdict = Verdict()
         self.tally = Tally(total=source.rows_total)
@@ -153,42 +154,32 @@ class _Run:
     async def go(self, engine: EngineLike, on_progress: Callable[[Tally], None] | None) -> Finished:
         """Send what is owed, write down what comes back, and put the output together."""
         ticking = asyncio.create_task(self._tick(on_progress)) if on_progress else None
-        task, concurrency = self._settings.task, self._settings.concurrency
+        dispatcher, lanes = self._dispatcher, self._lanes = open_lanes(
+            engine, self._settings, self._journal, self._take, total=lambda: self.tally.total
+        )
         try:
-            async with (
-                aclosing(self._owed()) as owed,
-                aclosing(
-                    engine.map(
-                        owed if self.tally.total is None else Counted(owed, self.tally.total),
-                        task,
-                        order="completed",
-                        concurrency=concurrency,
-                    )
-                ) as results,
-            ):
-                async for result in results:
-                    self._take(result)
-                    if self._verdict.reason and not self._verdict.drain:
-                        break
+            await dispatcher.run(self._owed(), lanes)
             for row, key, result in self._verdict.close():
                 self._write(row, key, result)
         finally:
+            await lanes.aclose()
             if ticking:
                 ticking.cancel()
         stopped = self._verdict.reason
         if not stopped and self._settings.out is not None:
             out = self._settings.out
-            write_output(out, self._offsets, self._journal, list(self._columns), csv_safe=self._settings.csv_safe)
+            columns, safe = list(self._columns), self._settings.csv_safe
+            write_output(out, self._offsets, self._journal, columns, csv_safe=safe, source=self._source)
         if on_progress:
             on_progress(self.tally)
-        return Finished(tally=self.tally, stopped=stopped)
+        return Finished(tally=self.tally, stopped=stopped, offsets=self._offsets)
 
     async def _tick(self, on_progress: Callable[[Tally], None]) -> None:
         while True:
             on_progress(self.tally)
             await asyncio.sleep(PROGRESS_S)
 
-    async def _owed(self) -> AsyncGenerator[dict[str, Any], None]:
+    async def _owed(self) -> AsyncGenerator[Item, None]:
         """The rows that have to be sent; the others are settled here."""
         async with aclosing(rows_of(self._source)) as rows:
             async for row in rows:
@@ -203,9 +194,8 @@ class _Run:
                 if row.problem:
                     self._write(row.index, key, _unreadable(row))
                     continue
-                self._in_flight[self.tally.sent] = (row.index, key)
                 self.tally.sent += 1
-                yield row.row
+                yield Item(row.index, key, row.row)
         self.tally.total = len(self._offsets)
 
     def _key(self, row: SourceRow) -> str:
@@ -218,30 +208,31 @@ class _Run:
                 pass  # the engine meets the same error and makes the row's sentence of it
         if not key:
             key = hashlib.blake2b(repr((row.problem, row.row)).encode(), digest_size=16).hexdigest()
-        equals = self._equals.get(key, 0)
-        self._equals[key] = equals + 1
-        return f"{key}#{equals}"
+        return f"{key}#{self._equals.count(key)}"
 
     def _resume(self, row: SourceRow, key: str) -> bool:
         """Whether an earlier run settled the row; its record then gets the row's present columns."""
-        offset, ok = self._journal.done.get(key, (-1, False))
-        if offset < 0 or (self._settings.retry_failed and not ok):
+        found = self._journal.find(key)
+        if found is None or (self._settings.retry_failed and not found[1].ok):
             return False
-        record = self._journal.read(offset).read()
+        offset, record = found[0], found[1].read()
         if record.input != row.row:
             record = msgspec.structs.replace(record, input=row.row)
-            offset = self._journal.append(key, record, self._loop.time())
+            offset = self._journal.append(key, record)
         self.tally.resumed += 1
         self._settle(row.index, offset, result_of(record, row.index, row.row), resumed=True)
         return True
 
-    def _take(self, result: Result) -> None:
-        row, key = self._in_flight.pop(result.index)
-        for one in self._verdict.judge(row, key, msgspec.structs.replace(result, index=row)):
+    def _take(self, item: Item, result: Result) -> None:
+        if self._verdict.reason and not self._verdict.drain:
+            return  # the job is stopping: what comes in now stays owed
+        for one in self._verdict.judge(item.row, item.key, msgspec.structs.replace(result, index=item.row)):
             self._write(*one)
+        if self._verdict.reason and not self._verdict.drain and self._dispatcher and self._lanes:
+            self._dispatcher.stop(self._lanes)
 
     def _write(self, row: int, key: str, result: Result) -> None:
-        offset = self._journal.append(key, record_of(result), self._loop.time())
+        offset = self._journal.append(key, record_of(result))
         self._settle(row, offset, result, resumed=False)
 
     def _settle(self, row: int, offset: int, result: Result, *, resumed: bool) -> None:
@@ -260,7 +251,7 @@ def _unreadable(row: SourceRow) -> Result:
     return Result(index=row.index, row=row.row, error=row.problem, outcome="input", error_code="input")
 
 
-def _check_columns(source: Source, task: Task) -> None:
+def check_columns(source: Source, task: Task) -> None:
     """Find a column that is not there before anything is spent.
 
     Raises:
@@ -283,11 +274,9 @@ def _open_journal(settings: JobSettings, source: Source) -> Journal:
     out = settings.out
     if out is None:
         return Journal.temporary()
-    check_writable(out)
-    if settings.input != "-" and out.exists() and out.samefile(settings.input):
-        raise ConfigError(f"{out} is the input itself; choose another --out")
+    check_out(out, source)
     path = journal_path(out)
-    if out.exists() and not path.exists() and not settings.fresh:
+    if is_taken(out) and not path.exists() and not settings.fresh:
         way_out = "overwrite it with --fresh, or choose another --out"
         raise ConfigError(f"{out} exists and no journal is beside it; {way_out}")
     header = Header(task=settings.task.fingerprint, input=source.name, origin=settings.origin)

@@ -12,9 +12,10 @@ import msgspec
 from headway.config import load_settings
 from headway.engine import Engine
 from headway.errors import ConfigError
+from headway.jobs.place import check_writable
+from headway.jobs.plan_session import tell_plan
 from headway.jobs.runner import Finished, JobSettings, Tally, journal_path, run_job
 from headway.jobs.source import Source, open_source
-from headway.jobs.writer import check_writable
 from headway.prompts.output import Text
 from headway.report.progress import Progress
 from headway.report.summary import Summary, SummaryBuilder
@@ -37,6 +38,8 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     quiet: bool = False
     command: str = ""
     """How the job was started, for the report."""
+    plan: bool = False
+    """Say what the job would come to instead of running it."""
 
 
 class Session:
@@ -92,6 +95,9 @@ class Session:
         if plain.log_level == "warning":
             keywords["log_level"] = "off"  # failures are in the output; beside it they would be noise
         async with Engine(config=settings.config, **keywords) as engine:
+            if settings.plan:
+                job = msgspec.structs.replace(self._job, origin=engine.settings.base_url)
+                return await tell_plan(job, engine, source=self._source, json=settings.json, quiet=settings.quiet)
             started_s = asyncio.get_running_loop().time()
             with Progress(None, quiet=settings.quiet, snapshot=engine.snapshot) as self._progress:
                 finished = await run_job(

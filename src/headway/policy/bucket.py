@@ -22,6 +22,13 @@ _WINDOWS_S = (1.0, 60.0, 3600.0, 86400.0)
 _SAME_LIMIT = 0.02
 """Limits this close (a share) are one limit that wavers: pools of servers disagree by a little."""
 _SHARE_MIN, _SHARE_CUT, _SHARE_GAIN_PER_S, _CUT_GAP_S = 0.05, 0.9, 0.02, 0.25
+_SLICE_S = 1.0
+"""Limits are known to be enforced in slices of a second, whatever the headers say: what is suspected until disproved."""
+_EDGE_PACE, _EDGE_BEFORE, _EDGE_BEHIND = 1.5, 0.1, 0.1
+"""How fast a suspected slice's end is crossed, in refills; and how far before and behind it that begins and ends."""
+
+_HEADROOM_GAIN = 0.02
+"""How much the headroom of a learned limit grows, in seconds of refill a second: nobody notices it being saved up."""
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):
@@ -42,19 +49,25 @@ class Bucket:
         window_s: What the limit counts over; 60 for the usual per-minute limits.
         headroom_ratio: Share of the capacity never spent, for the jitter between our clock and theirs. It costs no
             throughput: it is left in the bucket once, the refill is spent in full.
+        headroom_s: How much of that, in seconds of refill, is left when the provider has just named the limit; the rest
+            is saved up by and by. All of it at once would have to be waited for where a refusal says "empty".
     """
 
     __slots__ = (
         "_at_s",
         "_cut_at_s",
+        "_edge_at_s",
         "_epoch",
         "_full",
+        "_learned_at_s",
+        "_slice",
         "_taught_at",
         "_window_known",
         "capacity",
         "charged",
         "corrected",
         "headroom_ratio",
+        "headroom_s",
         "hidden",
         "learned",
         "level",
@@ -71,6 +84,7 @@ class Bucket:
         capacity: float | None = None,
         window_s: float = 60.0,
         headroom_ratio: float = 0.1,
+        headroom_s: float = inf,
     ) -> None:
         self.limit = limit
         self.window_s = window_s
@@ -82,6 +96,7 @@ class Bucket:
         self.hidden = 0.0 if limit is None else limit - self.capacity
         self.level = self.capacity
         self.headroom_ratio = headroom_ratio
+        self.headroom_s = headroom_s
         self.charged = 0.0
         """All charges ever made: two readings of it tell what was charged in between."""
         self.corrected = 0.0
@@ -90,7 +105,10 @@ class Bucket:
         """Whether the provider itself named the limit."""
         self._at_s = 0.0
         self._cut_at_s = -inf
+        self._slice: float | None = None  # what a slice of a second would hold now; None: not suspected
+        self._edge_at_s = -inf  # when the next may go that could find its end
         self._epoch = 0  # marks of another epoch belong to another limit's level
+        self._learned_at_s = 0.0
         self._full = True  # whether the level has reached the capacity since a refusal last told it
         self._taught_at = -inf  # `charged` of the mark that brought the limit: older answers know less
         self._window_known = False
@@ -104,9 +122,14 @@ class Bucket:
             return 0.0
         self._advance(now_s)
         # The less is ours the less our account knows of the level, so more is left in the bucket.
-        wanted = cost + self.capacity * self.headroom_ratio / self.share
+        headroom = self.capacity * self.headroom_ratio
+        if self.learned:
+            so_far = self.refill_per_s * (self.headroom_s + _HEADROOM_GAIN * (now_s - self._learned_at_s))
+            headroom = min(headroom, so_far)
+        wanted = cost + headroom / self.share
         missing = (wanted if wanted < self.capacity else self.capacity) - self.level
-        return missing / self.refill_per_s if missing > 1e-9 else 0.0
+        wait_s = missing / self.refill_per_s if missing > 1e-9 else 0.0
+        return wait_s if self._slice is None else max(wait_s, self._edge_wait_s(cost, now_s))
 
     def charge(self, cost: float, now_s: float) -> Mark:
         """Spend `cost`; the level may go below zero, for the provider alone decides what it admits."""
@@ -114,6 +137,9 @@ class Bucket:
         if self.limit is not None:
             self._advance(now_s)
             self.level -= cost
+            if self._slice is not None:
+                self._slice -= cost
+                self._edge_at_s = now_s + cost / (_EDGE_PACE * self.refill_per_s)
         return Mark(self.charged, self.level, self.corrected, self._epoch)
 
     def refund(self, cost: float, now_s: float) -> None:
@@ -122,6 +148,8 @@ class Bucket:
         if self.limit is not None:
             self._advance(now_s)
             self.level = min(self.capacity, self.level + cost)
+            if self._slice is not None:
+                self._slice += cost
 
     def observe(
         self,
@@ -205,8 +233,23 @@ class Bucket:
             self._cut_at_s = now_s
             self._set_share(self.share * _SHARE_CUT)
         self._full = False
+        self._slice = None  # now it is known
         self._correct(level - since - self.level)
         return shrunk
+
+    def _edge_wait_s(self, cost: float, now_s: float) -> float:
+        """Seconds until `cost` may be spent across the end of a suspected slice.
+
+        At full speed all that is under way when the first refusal comes would be refused as well. So the end is
+        crossed slowly; once a tenth of a slice was spent beyond it without a refusal, there is none.
+        """
+        slice_, room = self._slice, self.refill_per_s * _SLICE_S
+        if slice_ is None or slice_ - cost > _EDGE_BEFORE * room:
+            return 0.0
+        if slice_ < -_EDGE_BEHIND * room:
+            self._slice = None
+            return 0.0
+        return self._edge_at_s - now_s if self._edge_at_s > now_s + 1e-9 else 0.0
 
     def _correct(self, error: float) -> None:
         before = self.level
@@ -223,6 +266,8 @@ class Bucket:
             else:
                 self.level = self.capacity
                 self._full = True
+            if self._slice is not None:
+                self._slice = min(self.refill_per_s * _SLICE_S, self._slice + elapsed_s * self.refill_per_s)
             if self.share < 1.0:
                 self._set_share(self.share * (1.0 + _SHARE_GAIN_PER_S * elapsed_s))
 
@@ -254,6 +299,7 @@ class Bucket:
         if known != limit:
             if known is None:
                 self.level, self._at_s = limit, now_s
+                self._slice = limit / self.window_s * _SLICE_S if remaining is not None else None
             else:
                 self._advance(now_s)
             # Slices stay slices: what is known of the capacity is how many seconds of refill it holds.
@@ -267,5 +313,6 @@ class Bucket:
                 if remaining is not None:
                     self.level = self.capacity  # the reading that came along says how much of it is there
             self.level = min(self.level, self.capacity)
-        self.learned = True
+        if not self.learned:
+            self.learned, self._learned_at_s = True, now_s
         self._set_share(self.share)

@@ -9,6 +9,8 @@ charged to those two is what the answers took on average. Source: the recipe at 
 
 from __future__ import annotations
 
+from math import inf
+
 import msgspec
 
 from headway.policy.bucket import Bucket, Mark
@@ -22,6 +24,8 @@ OVERLOAD_SHARE = 0.3
 """Share of recent answers that are overloads from which the send rate is steered down."""
 OUTPUT_TOKENS_ASSUMED = 500.0
 """Charged to an output bucket before any answer has shown how many there are; a guess."""
+HEADROOM_S = 1.5
+"""Left at first in buckets whose readings are exact. Where they are rounded to thousands, all headroom is needed."""
 _UNTOLD = ErrorView(outcome="throttled")
 
 
@@ -62,8 +66,8 @@ class Limits:
     def __init__(self, settings: LimitSettings, ramp: Ramp | None = None) -> None:
         self.requests = _bucket(settings.requests_per_min, settings)
         self.tokens = _bucket(settings.tokens_per_min, settings)
-        self.input_tokens = _bucket(None, settings)
-        self.output_tokens = _bucket(None, settings)
+        self.input_tokens = _bucket(None, settings, inf)
+        self.output_tokens = _bucket(None, settings, inf)
         self.ramp = ramp or Ramp()
         self.charge_ratio = 1.0
         """Tokens the provider charges for one that we estimate; learned."""
@@ -249,9 +253,9 @@ class Limits:
             self.charge_ratio = _clamp(0.9 * self.charge_ratio + 0.1 * ratio)
 
 
-def _bucket(per_min: float | None, settings: LimitSettings) -> Bucket:
+def _bucket(per_min: float | None, settings: LimitSettings, headroom_s: float = HEADROOM_S) -> Bucket:
     capacity = per_min * settings.capacity_s / 60.0 if per_min and settings.capacity_s else None
-    return Bucket(per_min, capacity=capacity, headroom_ratio=settings.headroom_ratio)
+    return Bucket(per_min, capacity=capacity, headroom_ratio=settings.headroom_ratio, headroom_s=headroom_s)
 
 
 def _observe(bucket: Bucket, mark: Mark, reading: Reading, age_s: float, now_s: float, *, less: float = 0.0) -> None:

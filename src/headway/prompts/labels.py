@@ -9,10 +9,10 @@ from math import ceil
 from typing import Any
 
 from headway.errors import ConfigError
-from headway.prompts.output import TOKENS_MIN, Api
+from headway.prompts.output import TOKENS_MIN, Api, Output, Sentence
 from headway.prompts.reading import quoted, unfenced
 
-__all__ = ["Labels"]
+__all__ = ["Labels", "one_line"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,13 @@ class Labels:
     def tokens_max(self) -> int:
         """A token holds at least 2 bytes of such words, and some models add quotes or a full stop."""
         return max(TOKENS_MIN, ceil(max(len(label.encode()) for label in self.labels) / 2) + 8)
+
+
+def one_line(output: Output) -> bool:
+    """Whether a right answer is one line, behind which all is superfluous."""
+    if isinstance(output, Labels):
+        return not any("\n" in label for label in output.labels)
+    return isinstance(output, Sentence)
 
 
 _NAMED = re.compile(

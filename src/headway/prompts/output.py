@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
 
+import msgspec
+
 from headway.errors import ConfigError
 from headway.prompts.reading import is_strict, quoted, read_json, unfenced
 
 __all__ = ["TOKENS_MIN", "Api", "Bullets", "Json", "Output", "Sentence", "Text"]
 
-Api: TypeAlias = Literal["responses", "chat"]
+Api: TypeAlias = Literal["responses", "chat", "messages"]
 
 TOKENS_MIN = 16
 """The Responses API refuses fewer. Source: OpenAI API reference, "Create a response"."""
@@ -87,8 +89,19 @@ class Json:
         """The schema itself travels in `response_format`."""
         return "Return only JSON." if self.schema is None else "Return only JSON that fits the schema."
 
+    def spelled_out(self) -> str:
+        """The sentence with the schema in it, for where no field carries it."""
+        if self.schema is None:
+            return self.instruction()
+        return f"Return only JSON that fits this schema: {msgspec.json.encode(dict(self.schema)).decode()}"
+
     def response_format(self, api: Api) -> dict[str, Any]:
-        """Structured output; strict only where the schema keeps the providers' rules for strict ones."""
+        """Structured output; strict only where the schema keeps the providers' rules for strict ones.
+
+        None for "messages": there `spelled_out` asks.
+        """
+        if api == "messages":
+            return {}
         if self.schema is None:
             kind = {"type": "json_object"}
             return {"text": {"format": kind}} if api == "responses" else {"response_format": kind}

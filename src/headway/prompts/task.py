@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from headway.errors import ConfigError, InputError
-from headway.prompts.labels import Labels
-from headway.prompts.output import TOKENS_MIN, Api, Output, Text
+from headway.prompts.labels import Labels, one_line
+from headway.prompts.normalizing import NORMALIZERS, normalizers
+from headway.prompts.output import TOKENS_MIN, Api, Json, Output, Text
 from headway.prompts.template import Template, as_text
+from headway.wire.stop import takes_stop
 
 __all__ = ["NORMALIZERS", "Task"]
 
-NORMALIZERS: Final[Mapping[str, Callable[[str], str]]] = {
-    "trim": str.strip,
-    "casefold": str.casefold,
-    "collapse_space": lambda text: " ".join(text.split()),
+_PATHS: Final[Mapping[str, str]] = {
+    "responses": "/v1/responses",
+    "chat": "/v1/chat/completions",
+    "messages": "/v1/messages",
 }
-"""What may be done to a column for the cache key; the request itself keeps the row's text."""
-
-_PATHS: Final[Mapping[str, str]] = {"responses": "/v1/responses", "chat": "/v1/chat/completions"}
+MESSAGES_TOKENS: Final = 4_096
+"""The bound of Messages requests for which none is given and none follows: the API requires one."""
 _THINKING: Final = ("low", "medium", "high", "xhigh")
 _QUOTE_MAX: Final = 2_000
 
@@ -40,15 +42,16 @@ class Task:
         prompt: A template with `{column}` names; see `prompts.template`.
         labels: Short for ``output=Labels(labels=...)``.
         output: What the answer has to be; free text when neither is given.
-        api: "responses" or "chat".
+        api: "responses", "chat", or "messages" (Anthropic's Messages API, which enforces no schema: it stands in the
+            constraint's sentence).
         system: Fixed text in front of every prompt; braces mean nothing in it.
         instruct: Whether the constraint's own sentence is added to the system text.
         max_output_tokens: From 16; derived from the constraint when None, and unbounded where nothing follows
-            from it or where `reasoning_effort` makes the model think at a length nobody can know.
-        temperature: 0 to 2; the provider's default when None.
-        stop: Up to four texts that end the answer; Chat Completions only, the Responses API has no such
-            field.
-        reasoning_effort: Sent as it is, e.g. "none" or "low"; the provider's default when "".
+            from it or where `reasoning_effort` makes the model think at a length nobody can know. The Messages API
+            requires one: there it is 4,096 where nothing follows.
+        temperature: 0 to 2, with "messages" 0 to 1; the provider's default when None.
+        stop: Up to four texts that end the answer; the Responses API has no such field.
+        reasoning_effort: Sent as it is, e.g. "none" or "low"; the provider's default when "". Not with "messages".
         normalize: Column -> steps out of `NORMALIZERS`, for the cache key alone: near-identical rows share an
             answer.
         expected: The column with the right answer, for accuracy; "" when there is none.
@@ -88,15 +91,22 @@ class Task:
         self.path = _PATHS.get(api, "")
         self._where = where
         if max_output_tokens is None and reasoning_effort not in _THINKING:
-            max_output_tokens = self.output.tokens_max()
+            max_output_tokens = self.output.tokens_max() or (MESSAGES_TOKENS if api == "messages" else None)
         self.max_output_tokens = max_output_tokens
-        self._check(model, temperature, stop)
+        self._check(model, temperature, stop, reasoning_effort)
         self._template = Template(prompt, f"{where}: prompt")
         if not self._template.columns:
             raise ConfigError(f"{where}: prompt names no column, so every row would ask the same; write e.g. {{text}}")
-        self._normalize = _normalizers(normalize or {}, self._template.columns, where)
-        self._system = "\n\n".join(part for part in (system, self.output.instruction() if instruct else "") if part)
-        self._head = self._fixed_part(temperature, list(stop), reasoning_effort)
+        self._normalize = normalizers(normalize or {}, self._template.columns, where)
+        self._wish = self.output.instruction()
+        if isinstance(self.output, Json) and api == "messages":
+            self._wish = self.output.spelled_out()
+        self._system = "\n\n".join(part for part in (system, self._wish if instruct else "") if part)
+        self._parts = self._fixed_part(temperature, list(stop), reasoning_effort)
+        self._head = self._keyed = self._head_with(max_output_tokens, ())
+        derived = instruct and not stop and one_line(self.output)
+        self.stops: tuple[str, ...] = ("\n",) if derived and takes_stop(self.path, model, "\n") else ()
+        """Texts behind which a right answer has nothing more to say; `bounded_body` sends them."""
 
     @property
     def where(self) -> str:
@@ -128,11 +138,12 @@ class Task:
     def fingerprint(self) -> str:
         """32 hex digits that change when any request or verdict could."""
         prompt = self._template.fill({name: f"{{{name}}}" for name in self.columns})
-        return _digest(self.path.encode(), self._head, prompt.encode(), self._output_digest())
+        return _digest(self.path.encode(), self._keyed, prompt.encode(), self._output_digest())
 
     def row_key(self, row: Mapping[str, Any]) -> str:
         """32 hex digits of the row's request and constraint: rows with one key are owed the same answer."""
-        return _digest(self.path.encode(), self.body(row), self._output_digest())
+        body = self._with_prompt(self._template.fill(row), self._keyed)
+        return _digest(self.path.encode(), body, self._output_digest())
 
     def body(self, row: Mapping[str, Any]) -> bytes:
         """The request's JSON body.
@@ -141,6 +152,20 @@ class Task:
             InputError: The row lacks a column, or holds text that is no Unicode.
         """
         return self._with_prompt(self._template.fill(row))
+
+    def bounded_body(self, row: Mapping[str, Any], *, tokens_max: int | None, stop: bool) -> bytes:
+        """The request with another bound than the task's own, and with `stops`: the same question, keyed by `body`.
+
+        Args:
+            row: The row.
+            tokens_max: The bound in tokens, from 16; None for the task's own.
+            stop: Whether to send `stops`.
+
+        Raises:
+            InputError: As `body`.
+        """
+        bound = self.max_output_tokens if tokens_max is None else tokens_max
+        return self._with_prompt(self._template.fill(row), self._head_with(bound, self.stops if stop else ()))
 
     def key_body(self, row: Mapping[str, Any]) -> bytes | None:
         """The body with the declared columns normalised, for the cache key; None when none is declared."""
@@ -157,24 +182,40 @@ class Task:
         turns = [{"role": "user", "content": self._template.fill(row)}]
         if text.strip():
             turns.append({"role": "assistant", "content": text[:_QUOTE_MAX]})
-        wish = self.output.instruction() or "Answer again."
+        wish = self._wish or "Answer again."
         turns.append({"role": "user", "content": f"That cannot be used: {problem}. {wish}"})
         return self._head + (b"" if self.api == "responses" else b",").join(self._turns(turns)) + self._tail()
+
+    def flex(self) -> Task:
+        """The same task at the flex tier: at the price of batches, slower, and sometimes refused. Keys stay the same.
+
+        Raises:
+            ConfigError: The API has no such tier.
+        """
+        if self.api == "messages":
+            raise ConfigError(f"{self._where}: the Messages API has no flex tier; use the batch or the online lane")
+        task = copy(self)
+        first, bound, rest = self._parts
+        task._parts = first + b',"service_tier":"flex"', bound, rest
+        task._head = task._head_with(self.max_output_tokens, ())
+        return task
 
     def expected_of(self, row: Mapping[str, Any]) -> str | None:
         """The row's right answer; None when there is no such column or the cell is empty."""
         return as_text(row.get(self.expected)) or None if self.expected else None
 
-    def _check(self, model: str, temperature: float | None, stop: Sequence[str]) -> None:
-        where, bound = self._where, self.max_output_tokens
+    def _check(self, model: str, temperature: float | None, stop: Sequence[str], effort: str) -> None:
+        where, bound, hottest = self._where, self.max_output_tokens, 1 if self.api == "messages" else 2
         if not model:
             raise ConfigError(f'{where}: model is missing; name one, e.g. model = "gpt-5.4-mini"')
         if not self.path:
-            raise ConfigError(f'{where}: api must be "responses" or "chat", not {self.api!r}')
+            raise ConfigError(f'{where}: api must be "responses", "chat" or "messages", not {self.api!r}')
         if bound is not None and not TOKENS_MIN <= bound <= 10_000_000:
             raise ConfigError(f"{where}: max_output_tokens must be a number from {TOKENS_MIN}, not {bound}")
-        if temperature is not None and not 0 <= temperature <= 2:
-            raise ConfigError(f"{where}: temperature must be a number from 0 to 2, not {temperature}")
+        if temperature is not None and not 0 <= temperature <= hottest:
+            raise ConfigError(f"{where}: temperature must be a number from 0 to {hottest}, not {temperature}")
+        if effort and self.api == "messages":
+            raise ConfigError(f"{where}: reasoning_effort is not offered by the Messages API; leave it out")
         if stop and self.api == "responses":
             raise ConfigError(f'{where}: stop is not offered by the Responses API; set api = "chat" or leave it out')
         if len(stop) > 4 or not all(stop):
@@ -182,38 +223,45 @@ class Task:
         if not 0 <= self.repairs_max <= 5:
             raise ConfigError(f"{where}: repairs_max must be a number from 0 to 5, not {self.repairs_max}")
 
-    def _fixed_part(self, temperature: float | None, stop: list[str], effort: str) -> bytes:
-        """Everything before the row's text, encoded once."""
-        fields: dict[str, Any] = {"model": self.model}
+    def _fixed_part(self, temperature: float | None, stop: list[str], effort: str) -> tuple[bytes, str, bytes]:
+        """What stands before the output bound, the bound's name, and what stands between it and the row's text."""
+        first: dict[str, Any] = {"model": self.model}
+        fields: dict[str, Any] = {"temperature": temperature}
         if self.api == "responses":
-            fields |= {
-                "store": False,
-                "max_output_tokens": self.max_output_tokens,
-                "temperature": temperature,
-            }
+            first |= {"store": False}
             fields |= {
                 "reasoning": {"effort": effort} if effort else None,
                 "instructions": self._system or None,
             }
-            last = '"input":'
+            bound, last = "max_output_tokens", '"input":'
+        elif self.api == "messages":
+            fields |= {"stop_sequences": stop or None, "system": self._system or None}
+            bound, last = "max_tokens", '"messages":['
         else:
-            fields |= {"max_completion_tokens": self.max_output_tokens, "temperature": temperature}
             fields |= {"stop": stop or None, "reasoning_effort": effort or None}
-            last = '"messages":['
+            bound, last = "max_completion_tokens", '"messages":['
         fields |= self.output.response_format(self.api)
-        head = _encode({name: value for name, value in fields.items() if value is not None}, self._where)
+        rest = _encode({name: value for name, value in fields.items() if value is not None}, self._where)[1:-1]
         if self.api == "chat" and self._system:
             last += _encode({"role": "system", "content": self._system}, self._where).decode() + ","
-        return head[:-1] + b"," + last.encode()
+        return _encode(first, self._where)[:-1], bound, b"," + (rest + b"," if rest else b"") + last.encode()
 
-    def _with_prompt(self, prompt: str) -> bytes:
+    def _head_with(self, tokens_max: int | None, stops: tuple[str, ...]) -> bytes:
+        """Everything before the row's text."""
+        first, bound, rest = self._parts
+        own = b"" if tokens_max is None else f',"{bound}":{tokens_max}'.encode()
+        name = b',"stop_sequences":' if self.api == "messages" else b',"stop":'
+        return first + own + (name + msgspec.json.encode(stops) if stops else b"") + rest
+
+    def _with_prompt(self, prompt: str, head: bytes = b"") -> bytes:
+        head = head or self._head
         try:
             text = msgspec.json.encode(prompt)
         except UnicodeEncodeError:
             raise InputError("the row holds half a character (a lone surrogate), which cannot be sent") from None
         if self.api == "responses":
-            return self._head + text + b"}"
-        return b"".join((self._head, b'{"role":"user","content":', text, b"}]}"))
+            return head + text + b"}"
+        return b"".join((head, b'{"role":"user","content":', text, b"}]}"))
 
     def _turns(self, turns: list[dict[str, str]]) -> list[bytes]:
         return [msgspec.json.encode(turns)] if self.api == "responses" else [msgspec.json.encode(t) for t in turns]
@@ -239,27 +287,3 @@ def _encode(value: Any, where: str) -> bytes:
         return msgspec.json.encode(value)
     except (TypeError, UnicodeEncodeError) as error:
         raise ConfigError(f"{where}: cannot be written as JSON: {error}") from None
-
-
-def _normalizers(
-    steps_of: Mapping[str, Sequence[str]], columns: tuple[str, ...], where: str
-) -> dict[str, Callable[[str], str]]:
-    """One function per column, out of its steps in order."""
-    found = {}
-    for column, steps in steps_of.items():
-        if column not in columns:
-            raise ConfigError(f"{where}: normalize.{column} is not a column of the prompt; it has {', '.join(columns)}")
-        for step in steps:
-            if step not in NORMALIZERS:
-                raise ConfigError(f"{where}: normalize.{column} has {step!r}; the steps are {', '.join(NORMALIZERS)}")
-        found[column] = _in_turn([NORMALIZERS[step] for step in steps])
-    return found
-
-
-def _in_turn(steps: Sequence[Callable[[str], str]]) -> Callable[[str], str]:
-    def change(text: str) -> str:
-        for step in steps:
-            text = step(text)
-        return text
-
-    return change

@@ -1,7 +1,7 @@
 """Reading a task file: TOML in, `Task` out, every mistake named by file and key.
 
     model = "gpt-5.4-mini"
-    api = "responses"                    # or "chat"
+    api = "responses"                    # or "chat", "messages"
     system = "You route support tickets."
     prompt = "Ticket: {text}"            # {column} names; {{ and }} are literal braces
     expected = "category"                # the column with the right answer, if there is one

@@ -13,12 +13,14 @@ from headway.report import format as fmt
 from headway.report.money import kind_of
 from headway.types import Result
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "Reading"]
 
 _REDRAW_S = 0.1
 _PLAIN_EVERY_S = 10.0
 _WINDOW = 64
 _WINDOW_STEP_S = 0.25
+_READING_AFTER_S = 1.0
+_READING_STEP = 256
 
 
 class Progress:
@@ -130,3 +132,40 @@ class Progress:
             self._stream.write(f"\r{line[:width]}\x1b[K")
             self._drawn = line
         self._stream.flush()
+
+
+class Reading:
+    """Shows how many rows were read, once that takes longer than a second. A context manager.
+
+    Args:
+        quiet: Show nothing.
+        stream: Standard error by default.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(
+        self, *, quiet: bool = False, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._quiet = quiet
+        self._live = self._stream.isatty()
+        self._clock = clock
+        self._next_s = clock() + (_READING_AFTER_S if self._live else _PLAIN_EVERY_S)
+        self._shown = False
+
+    def rows(self, count: int) -> None:
+        """So many were read; cheap enough to be called for each."""
+        if count % _READING_STEP or self._quiet or (now_s := self._clock()) < self._next_s:
+            return
+        self._next_s = now_s + (_REDRAW_S if self._live else _PLAIN_EVERY_S)
+        self._shown = self._live
+        self._stream.write(f"\r{count:,} rows read\x1b[K" if self._live else f"{count:,} rows read\n")
+        self._stream.flush()
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()

@@ -3,6 +3,7 @@
 It says what it is: every answer carries `x-headway-simulator: 1`. See docs/simulator.md.
 """
 
+from headway.sim.batch_settings import BatchFault, BatchSettings, parse_batch_fault
 from headway.sim.faults import Fault, parse_fault
 from headway.sim.loop import VirtualDeadlock, VirtualLoop, run_virtual
 from headway.sim.network import Network
@@ -13,6 +14,8 @@ from headway.sim.settings import SimSettings
 from headway.sim.simulator import Simulator
 
 __all__ = [
+    "BatchFault",
+    "BatchSettings",
     "Fault",
     "Network",
     "NetworkFault",
@@ -21,6 +24,7 @@ __all__ = [
     "Simulator",
     "VirtualDeadlock",
     "VirtualLoop",
+    "parse_batch_fault",
     "parse_fault",
     "run_virtual",
     "serve_forever",

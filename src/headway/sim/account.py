@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from random import Random
 from typing import Final
@@ -13,11 +14,14 @@ from headway.sim.ledger import Ledger, Row
 from headway.sim.text import digest
 from headway.types import Headers, Usage
 
-__all__ = ["Account", "content_of", "credential_of", "key_of"]
+__all__ = ["NOBODY", "Account", "content_of", "credential_of", "header_at", "key_of", "organisation_of", "scope_of"]
 
 
 _KEY_HEADERS: Final = ("x-api-key", "api-key", "x-goog-api-key")
 """Anthropic's, Azure's and Gemini's."""
+
+NOBODY: Final = "org-sim"
+"""The organisation of keys that the settings give none."""
 
 
 class Account:
@@ -30,6 +34,8 @@ class Account:
         self.api = api
         self.key = key
         self.credential = credential_of(key)
+        self.scope = self.credential
+        self.organisation = NOBODY
         self.arrived_s = arrived_s
         self.wall_s = wall_s
         self.id = ""
@@ -45,6 +51,9 @@ class Account:
         self.headers: Headers = ()
         self.rng = Random(0)
         self.fault = ""
+        self.lane = "online"
+        self.batch = ""
+        self.custom_id = ""
         self._ledger = ledger
         self._closed = False
 
@@ -78,6 +87,9 @@ class Account:
                 output_tokens=min(self.generated, usage.output_tokens),
                 reasoning_tokens=min(self.generated, usage.reasoning_tokens),
                 aborted=outcome == "aborted",
+                lane=self.lane,
+                batch=self.batch,
+                custom_id=self.custom_id,
             )
         )
 
@@ -96,6 +108,21 @@ def key_of(headers: Headers) -> str:
 def credential_of(key: str) -> str:
     """16 hex digits that stand for a key."""
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() if key else ""
+
+
+def organisation_of(key: str, names: Mapping[str, str]) -> str:
+    """The organisation a key belongs to, by the settings' `organisations`."""
+    return names.get(key, NOBODY)
+
+
+def scope_of(key: str, names: Mapping[str, str]) -> str:
+    """What limits, caches, files and batches of a key belong to: its organisation where it has one, else itself."""
+    return f"org:{names[key]}" if key in names else credential_of(key)
+
+
+def header_at(headers: Headers, name: str) -> str:
+    """The first value of a header; "" where it is not there."""
+    return next((value for each, value in headers if each == name), "")
 
 
 def content_of(ask: Ask) -> tuple[bytes, bytes]:

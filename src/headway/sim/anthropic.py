@@ -87,7 +87,7 @@ def message_error(refused: Refused, request: str) -> tuple[int, bytes]:
 
 def message_headers(account: Account, processing_ms: str) -> Headers:
     """What an answer carries besides its limits; how long it took is not told."""
-    return ("request-id", f"req_{account.id}"), ("anthropic-organization-id", "org-sim")
+    return ("request-id", f"req_{account.id}"), ("anthropic-organization-id", account.organisation)
 
 
 def _head(meta: Meta) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _usage(meta: Meta, output_tokens: int, *, grown: bool = False) -> dict[str, 
         return counts
     hour = meta.hour_tokens
     split = {"ephemeral_5m_input_tokens": written - hour, "ephemeral_1h_input_tokens": hour}
-    return {**counts, "cache_creation": split, "service_tier": "standard"}
+    return {**counts, "cache_creation": split, "service_tier": "batch" if meta.lane == "batch" else "standard"}
 
 
 def _event(kind: str, fields: dict[str, Any]) -> bytes:

@@ -39,7 +39,9 @@ class AnthropicLimits:
         self._full = start_full
         self._held: Memo[tuple[str, str], _Buckets] = Memo(_BUCKETS_MAX)
 
-    def admit(self, credential: str, model: str, family: str, tokens: int, now_s: float) -> Refusal | None:
+    def admit(
+        self, credential: str, model: str, family: str, tokens: int, now_s: float, organisation: str = "org-sim"
+    ) -> Refusal | None:
         """Charge one request and `tokens` of uncached input, both or neither."""
         held = self._buckets(credential, family, now_s)
         asked: tuple[tuple[Kind, str, Bucket | None, int], ...] = (
@@ -49,7 +51,7 @@ class AnthropicLimits:
         )
         for kind, name, bucket, amount in asked:
             if bucket is not None and amount > bucket.level(now_s) + 1e-6:
-                return _refusal(kind, name, bucket, amount, model, now_s)
+                return _refusal(kind, name, bucket, amount, model, now_s, organisation)
         if held.requests is not None:
             held.requests.take(1)
         if held.input is not None:
@@ -107,12 +109,14 @@ def _lines(name: str, limit: int, left: int, full_s: float, wall_s: float) -> li
     return [(f"anthropic-ratelimit-{name}-{which}", value) for which, value in values]
 
 
-def _refusal(kind: Kind, name: str, bucket: Bucket, amount: int, model: str, now_s: float) -> Refusal:
+def _refusal(
+    kind: Kind, name: str, bucket: Bucket, amount: int, model: str, now_s: float, organisation: str
+) -> Refusal:  # fmt: skip
     text = (
-        f"This request would exceed your organization's rate limit of {bucket.limit:,} {name} per minute (org: org-sim,"
-        f" model: {model}). For details, refer to: https://docs.claude.com/en/api/rate-limits. You can see the response"
-        " headers for current usage. Please reduce the prompt length or the maximum tokens requested, or try again"
-        " later."
+        f"This request would exceed your organization's rate limit of {bucket.limit:,} {name} per minute (org:"
+        f" {organisation}, model: {model}). For details, refer to: https://docs.claude.com/en/api/rate-limits. You can"
+        " see the response headers for current usage. Please reduce the prompt length or the maximum tokens requested,"
+        " or try again later."
     )
     if amount > bucket.capacity:
         return Refusal(kind=kind, message=text, wait_ms=None)

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
 from headway.errors import ConnectionLost
-from headway.sim.formats import refusal, route
+from headway.sim.desk import MARK, upload_bytes_max
+from headway.sim.formats import Route, refusal, route
 from headway.sim.refusals import too_large
-from headway.sim.simulator import MARK, Simulator
+from headway.sim.simulator import Simulator
 from headway.types import Headers, Reply
 
 __all__ = ["DROP", "asgi_app"]
@@ -28,9 +29,10 @@ def asgi_app(simulator: Simulator) -> Callable[[Scope, Receive, Send], Awaitable
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        body = await _body(scope, receive, simulator.settings.body_bytes_max)
+        body = await _body(scope, receive, upload_bytes_max(simulator.settings, scope["method"], scope["path"]))
         if body is None:
-            status, kind, raw = refusal(route(scope["path"]), too_large(), "")
+            where = Route("messages") if scope["path"].startswith("/v1/messages") else route(scope["path"])
+            status, kind, raw = refusal(where, too_large(), "")
             await _send_whole(send, Reply(status, (("content-type", kind), ("connection", "close"), MARK), raw))
             return
         here = asyncio.current_task()
@@ -51,7 +53,9 @@ def asgi_app(simulator: Simulator) -> Callable[[Scope, Receive, Send], Awaitable
 
 async def _exchange(simulator: Simulator, scope: Scope, body: bytes, send: Send) -> None:
     headers: Headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-    async with await simulator.respond(scope["method"], scope["path"], headers, body) as reply:
+    query = scope.get("query_string", b"").decode("latin-1")
+    path = f"{scope['path']}?{query}" if query else scope["path"]
+    async with await simulator.respond(scope["method"], path, headers, body) as reply:
         if reply.body is not None:
             await _send_whole(send, reply)
             return

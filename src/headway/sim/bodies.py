@@ -26,6 +26,13 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """Of the tokens written to the prompt cache, those to be kept for an hour."""
     usage_told: bool = False
     """Whether the model's provider ends every chat stream with the usage, asked for or not (Mistral)."""
+    lane: str = "online"
+    """"online", "flex" or "batch"."""
+
+    @property
+    def tier(self) -> str:
+        """The service tier as OpenAI's answers tell it."""
+        return "flex" if self.lane == "flex" else "default"
 
 
 def chat_usage(usage: Usage) -> dict[str, Any]:
@@ -66,7 +73,7 @@ def chat_body(completions: list[Completion], meta: Meta) -> dict[str, Any]:
         "model": meta.model,
         "choices": choices,
         "usage": chat_usage(meta.usage),
-        "service_tier": "default",
+        "service_tier": meta.tier,
         "system_fingerprint": "fp_simulator",
     }
 
@@ -120,7 +127,7 @@ def response_object(ask: Ask, meta: Meta, *, status: str, output: list[dict[str,
         "prompt_cache_key": ask.cache_key or None,
         "reasoning": {"effort": ask.effort or None, "summary": None},
         "safety_identifier": None,
-        "service_tier": "default",
+        "service_tier": meta.tier,
         "store": body.get("store", True) is not False,
         "temperature": body.get("temperature", 1.0),
         "text": {"format": {"type": "text"}, "verbosity": "medium", **(text or {})},

@@ -15,7 +15,10 @@ from typing import Any, Final, Literal
 import msgspec
 
 from headway.sim import prose
+from headway.sim.account import content_of
 from headway.sim.ask import Ask
+from headway.sim.counting import PromptCounter
+from headway.sim.grouped import grouped
 from headway.sim.labels import LabelIndex
 from headway.sim.profiles import Profile
 from headway.sim.quality import PromptFacts, Quality
@@ -74,12 +77,15 @@ class Author:
     Args:
         seed: What the dice are thrown with, next to the content.
         quality: Error rates; None for none.
+        group_drop: The share of a grouped prompt's items that its answer leaves out, 0 to 1.
     """
 
-    def __init__(self, seed: int, quality: Quality | None) -> None:
+    def __init__(self, seed: int, quality: Quality | None, group_drop: float = 0.0) -> None:
         self._seed = seed
+        self._group_drop = group_drop
         self._quality = quality
         self._plans: Memo[str | bytes, Plan] = Memo(512)
+        self._counter = PromptCounter()
         self._indexes: Memo[tuple[str, ...], LabelIndex] = Memo(256)
 
     def write(self, ask: Ask, profile: Profile, prompt_tokens: int, content: bytes, index: int = 0) -> Completion:
@@ -93,6 +99,8 @@ class Author:
             index: From 0, for `n` answers at once.
         """
         rng = dice(self._seed, "content", content, index)
+        if items := grouped(ask):
+            return _bounded(self._group(items, profile, index, rng), ask, profile, rng, "")
         task = self._task(ask, profile, prompt_tokens, rng)
         tool = _tool(ask, task.text[:_CHARS_MAX])
         if tool is not None:
@@ -102,6 +110,15 @@ class Author:
         else:
             text = self._text(task, ask.json_only)
         return _bounded(text, ask, profile, rng, str(tool["name"]) if tool is not None else "")
+
+    def _group(self, items: Sequence[tuple[str, Ask]], profile: Profile, index: int, rng: Random) -> str:
+        """Each item answered as it would be alone, but for those that are forgotten."""
+        found = {}
+        for name, ask in items:
+            if rng.random() >= self._group_drop:
+                tokens = self._counter.prompt(ask)
+                found[name] = self.write(ask, profile, tokens, content_of(ask)[0], index).text
+        return msgspec.json.encode(found).decode()
 
     def _plan(self, text: str) -> Plan:
         key = memo_key(text)

@@ -29,7 +29,7 @@ def chat_events(ask: Ask, completions: list[Completion], meta: Meta) -> Iterator
         "object": "chat.completion.chunk",
         "created": meta.created_wall_s,
         "model": meta.model,
-        "service_tier": "default",
+        "service_tier": meta.tier,
         "system_fingerprint": "fp_simulator",
     }
     tail: dict[str, Any] = {"usage": None} if ask.include_usage else {}

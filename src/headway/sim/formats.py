@@ -104,7 +104,7 @@ def _openai_error(refused: Refused, request: str) -> tuple[int, bytes]:
 def _openai_headers(account: Account, processing_ms: str) -> Headers:
     return (
         ("x-request-id", f"req_{account.id}"),
-        ("openai-organization", "org-sim"),
+        ("openai-organization", account.organisation),
         ("openai-version", "2020-10-01"),
         *((("openai-model", account.model),) if account.model else ()),
         *((("openai-processing-ms", processing_ms),) if processing_ms else ()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,7 +16,10 @@ from headway.sim.profiles import profile_for
 from headway.sim.text import Memo
 from headway.types import Usage
 
-__all__ = ["Ledger", "Row", "Totals", "price_lookup"]
+__all__ = ["HALF_PRICE", "Ledger", "Row", "Totals", "price_lookup"]
+
+HALF_PRICE: Final = 0.5
+"""What batches and the flex tier cost of the price online. Source: OpenAI and Anthropic, their price lists."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +54,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Billed; None when nobody knows the model's price."""
     aborted: bool = False
     """The client left before the end; what was generated until then is billed."""
+    lane: str = "online"
+    """"online", "flex" or "batch"; the last two cost half."""
+    batch: str = ""
+    """The batch it was a row of."""
+    custom_id: str = ""
+    """Which row."""
 
 
 class Totals(msgspec.Struct, kw_only=True):
@@ -68,6 +77,10 @@ class Totals(msgspec.Struct, kw_only=True):
     output_tokens: int = 0
     reasoning_tokens: int = 0
     dollars: float = 0.0
+    flex: int = 0
+    """Attempts at the flex tier."""
+    batch: int = 0
+    """Rows of batches that were run."""
     unpriced: int = 0
     """Attempts whose price is unknown; their dollars are in no sum."""
 
@@ -100,7 +113,10 @@ class Ledger:
                 cache_write_tokens=row.cache_write_tokens - hour, output_tokens=row.output_tokens,
                 reasoning_tokens=row.reasoning_tokens,
             )  # fmt: skip
-            row = msgspec.structs.replace(row, dollars=self._dollars(row.model, usage))
+            dollars = self._dollars(row.model, usage)
+            if dollars is not None and row.lane != "online":
+                dollars *= HALF_PRICE
+            row = msgspec.structs.replace(row, dollars=dollars)
         self._rows.append(row)
         totals = self.totals
         totals.attempts += 1
@@ -108,6 +124,8 @@ class Ledger:
         totals.throttled += row.outcome == "throttled"
         totals.aborted += row.outcome == "aborted"
         totals.failed += row.outcome not in ("ok", "throttled", "aborted")
+        totals.flex += row.lane == "flex"
+        totals.batch += row.lane == "batch"
         totals.input_tokens += row.input_tokens
         totals.cached_tokens += row.cached_tokens
         totals.cache_write_tokens += row.cache_write_tokens

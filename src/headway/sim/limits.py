@@ -96,12 +96,16 @@ class Limits:
         self._full = start_full
         self._pairs: Memo[tuple[str, str], _Pair] = Memo(_BUCKETS_MAX)
 
-    def admit(self, credential: str, model: str, family: str, tokens: int, now_s: float) -> Refusal | None:
+    def admit(
+        self, credential: str, model: str, family: str, tokens: int, now_s: float, organisation: str = "org-sim"
+    ) -> Refusal | None:
         """Charge one request and `tokens`, both or neither; the refusal says which did not fit."""
         pair = self._pair(credential, family, now_s)
         for kind, bucket, amount in (("requests", pair.requests, 1), ("tokens", pair.tokens, tokens)):
             if bucket is not None and amount > bucket.level(now_s) + 1e-6:
-                return _refusal("requests" if kind == "requests" else "tokens", bucket, amount, model, now_s)
+                return _refusal(
+                    "requests" if kind == "requests" else "tokens", bucket, amount, model, now_s, organisation
+                )
         if pair.requests is not None:
             pair.requests.take(1)
         if pair.tokens is not None:
@@ -131,8 +135,10 @@ class Limits:
         return None if limit is None else Bucket(limit, self._capacity_s, now_s, full=self._full)
 
 
-def _refusal(kind: Kind, bucket: Bucket, requested: int, model: str, now_s: float) -> Refusal:
-    where = f"for {model} in organization org-sim on {_UNIT[kind]}"
+def _refusal(
+    kind: Kind, bucket: Bucket, requested: int, model: str, now_s: float, organisation: str
+) -> Refusal:  # fmt: skip
+    where = f"for {model} in organization {organisation} on {_UNIT[kind]}"
     if requested > bucket.capacity + 1e-6:
         text = (
             f"Request too large {where}: Limit {floor(bucket.capacity)}, Requested {requested}. The input or output"

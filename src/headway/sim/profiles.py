@@ -43,6 +43,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Who sells it: its prices are theirs, and Anthropic's and Gemini's own endpoints play only what they sell."""
     cache_tokens_min: int = 1_024
     """The shortest prefix that a `cache_control` breakpoint writes."""
+    flex: bool = False
+    """Whether the flex tier has it."""
     usage_told: bool = False
     """Whether every chat stream ends with the usage, asked for or not."""
 
@@ -56,11 +58,11 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
     {
         "gpt-5.4": Profile(
             tier="large", start_s=1.35, prefill_s=0.00012, token_s=0.0160, spread=0.16,
-            context_tokens=1_050_000, output_tokens_max=128_000, reasons=True,
+            context_tokens=1_050_000, output_tokens_max=128_000, reasons=True, flex=True,
         ),
         "gpt-5.4-mini": Profile(
             tier="small", start_s=1.19, prefill_s=0.00006, token_s=0.0080, spread=0.07,
-            context_tokens=400_000, output_tokens_max=128_000, reasons=True,
+            context_tokens=400_000, output_tokens_max=128_000, reasons=True, flex=True,
         ),
         "gpt-4.1": Profile(
             tier="large", start_s=0.45, prefill_s=0.00010, token_s=0.0110, spread=0.16,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
 
 import msgspec
 
 from headway.errors import ConfigError
+from headway.sim.batch_settings import BatchSettings
 from headway.sim.faults import Fault
 from headway.sim.profiles import REGIONS
 from headway.sim.quality import Quality
@@ -50,6 +52,15 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Whether the request header `x-sim-fault` may ask for a fault."""
     stall_s: float = 900.0
     """How long a stalled answer stays silent before its connection is dropped. Not scaled."""
+    batches: BatchSettings = BatchSettings()
+    """How files and batches are played."""
+    flex_unavailable: float = 0.0
+    """The share of flex requests that are refused for want of resources, 0 to 1."""
+    group_drop: float = 0.0
+    """The share of items that an answer to a grouped prompt leaves out, 0 to 1."""
+    organisations: Mapping[str, str] = {}
+    """Keys and the organisation each belongs to: those of one share limits, prompt caches, files and batches. Other
+    keys have limits of their own."""
     api_keys: tuple[str, ...] | None = None
     """Accepted keys; None accepts any that is not empty."""
     ledger_rows_max: int = 100_000
@@ -66,6 +77,8 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         _within("prefix_ttl_s", self.prefix_ttl_s, 300, 600)
         _within("stall_s", self.stall_s, 0, 86_400)
         _within("capacity", self.capacity, 1, 1_000_000)
+        _within("flex_unavailable", self.flex_unavailable, 0, 1)
+        _within("group_drop", self.group_drop, 0, 1)
         _within("ledger_rows_max", self.ledger_rows_max, 1, 10_000_000)
         _within("body_bytes_max", self.body_bytes_max, 1, 1 << 30)
         if self.region not in REGIONS:
@@ -75,7 +88,7 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __repr__(self) -> str:
         """Without the keys."""
-        shown = {f: getattr(self, f) for f in self.__struct_fields__ if f != "api_keys"}
+        shown = {f: getattr(self, f) for f in self.__struct_fields__ if f not in ("api_keys", "organisations")}
         return f"SimSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 

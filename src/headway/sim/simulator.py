@@ -15,15 +15,16 @@ from typing import Final
 
 import msgspec
 
-from headway.sim.account import Account, content_of, key_of
+from headway.sim.account import Account, content_of, key_of, organisation_of, scope_of
 from headway.sim.anthropic_limits import AnthropicLimits
 from headway.sim.ask import Ask
-from headway.sim.bodies import Meta, embeddings_body
+from headway.sim.batch_rows import RowAuthor
+from headway.sim.bodies import Meta
 from headway.sim.breakpoints import BreakpointCache, Found
 from headway.sim.content import Author, Completion
 from headway.sim.counting import PromptCounter
-from headway.sim.directory import check_key, look_up
-from headway.sim.embed import vector
+from headway.sim.desk import MARK, Desk
+from headway.sim.directory import check_key
 from headway.sim.faults import fault_asked, fault_for, retry_after_of
 from headway.sim.formats import FORMATS, Route, refusal, route
 from headway.sim.latency import Timing, error_s, network_s, timing
@@ -32,16 +33,14 @@ from headway.sim.limits import Limits, charge_tokens
 from headway.sim.loop import VirtualLoop
 from headway.sim.play import Play, cut_off, play_stream, play_whole, refusal_of
 from headway.sim.prefix import PrefixCache
-from headway.sim.profiles import Profile, profile_for
-from headway.sim.refusals import Refused, invalid, model_not_found, rate_limited, too_large
+from headway.sim.profiles import Profile
+from headway.sim.refusals import Refused, rate_limited, too_large
+from headway.sim.served import check_context, flex_scale, lane_of, model_for, vectors_body
 from headway.sim.settings import SimSettings
 from headway.sim.text import Memo, dice, digest
 from headway.types import Call, Headers, Reply, Usage
 
 __all__ = ["MARK", "Simulator"]
-
-MARK: Final = ("x-headway-simulator", "1")
-"""On every answer: this is a simulator, not a model."""
 
 _JSON: Final = ("content-type", "application/json")
 _CONTENTS_MAX: Final = 200_000
@@ -64,9 +63,13 @@ class Simulator:
         self._anthropic = AnthropicLimits(rpm=rpm, tpm=tpm, capacity_s=capacity_s, start_full=full)
         self._prefixes = PrefixCache(settings.prefix_ttl_s)
         self._breakpoints = BreakpointCache()
-        self._author = Author(settings.seed, settings.quality)
+        self._author = Author(settings.seed, settings.quality, settings.group_drop)
         self._attempts: Memo[bytes, int] = Memo(_CONTENTS_MAX)
         self._counter = PromptCounter()
+        rows = RowAuthor(settings.seed, self._author, self._counter, self._attempts, self.ledger)
+        self._desk = Desk(settings, self.ledger, rows, self._wall)
+        self.jobs = self._desk.jobs
+        """The batches; `await simulator.jobs.settle()` before the ledger of an in-process simulator is read."""
         self._in_flight: dict[str, int] = {}
         self._first_s: float | None = None
 
@@ -80,15 +83,17 @@ class Simulator:
 
     async def respond(self, method: str, path: str, headers: Headers, body: bytes) -> Reply:
         """Answer one request; header names are lower case. Errors are as for `handler`."""
-        path = path.partition("?")[0]
+        path, _, query = path.partition("?")
         where = route(path) if method == "POST" else None
         if where is None:
-            return self._look_up(method, path, key_of(headers))
+            return await self._desk.answer(method, path, query, headers, body)
         now_s = asyncio.get_running_loop().time()
         self._first_s = now_s if self._first_s is None else self._first_s
         account = Account(
             path=path, api=where.api, key=key_of(headers), arrived_s=now_s, wall_s=self._wall(), ledger=self.ledger
         )
+        names = self.settings.organisations
+        account.scope, account.organisation = scope_of(account.key, names), organisation_of(account.key, names)
         try:
             return await self._answer(where, account, headers, body)
         except Refused as refused:
@@ -113,12 +118,14 @@ class Simulator:
         account.rng = dice(settings.seed, "attempt", content, account.number)
         account.id = digest("id", settings.seed, content, account.number).hex()
         account.content, account.model, account.stream = content.hex()[:16], ask.model, ask.stream
+        account.lane = lane_of(ask)
         round_trip_s = network_s(settings.region, settings.latency_scale, account.rng)
         await _sleep(round_trip_s / 2)
-        name, profile = self._model(ask)
+        name, profile = model_for(ask)
         tokens = self._counter.prompt(ask)
         found = self._look(ask, name, profile, account)
         account.family = profile.family or name
+        slower = flex_scale(ask, profile, settings.flex_unavailable, account.rng)
         self._admit(ask, account, tokens - found.read)
         account.fault = self._fault(account, headers)
         if refused := refusal_of(account.fault, stream=ask.stream):
@@ -128,14 +135,9 @@ class Simulator:
             elif account.fault == "429":
                 refused.headers = self._retry_after(ask, 1_000)
             raise refused
-        if tokens > profile.context_tokens:
-            raise invalid(
-                f"This model's maximum context length is {profile.context_tokens} tokens. However, your messages"
-                f" resulted in {tokens} tokens. Please reduce the length of the messages.",
-                "messages", "context_length_exceeded",
-            )  # fmt: skip
-        cached = found.read or self._cached(ask, name, account.credential, tokens)
-        drawn = self._timing(profile, name, account, tokens - cached)
+        check_context(tokens, profile)
+        cached = found.read or self._cached(ask, name, account.scope, tokens)
+        drawn = self._timing(profile, name, account, tokens - cached, slower)
         now_s = asyncio.get_running_loop().time()
         self._breakpoints.keep(found, now_s, now_s + drawn.total_s(1))
         account.hour_tokens = found.hour
@@ -156,7 +158,8 @@ class Simulator:
         account = play.account
         if ask.api == "embeddings":
             account.usage = prompt
-            raw = self._embeddings(ask, profile, Meta(id=account.id, model=ask.model, created_wall_s=0, usage=prompt))
+            meta = Meta(id=account.id, model=ask.model, created_wall_s=0, usage=prompt)
+            raw = msgspec.json.encode(vectors_body(ask, profile, meta, self.settings.seed))
             return self._whole(await play_whole(play, raw), account, play)
         done = [self._author.write(ask, profile, prompt.input_tokens, words, index) for index in range(ask.answers)]
         if account.fault == "empty":
@@ -171,10 +174,10 @@ class Simulator:
         play.answers = len(done)
         if ask.api == "messages":
             now_s = asyncio.get_running_loop().time()
-            self._anthropic.spend(account.credential, account.family, usage.output_tokens, now_s)
+            self._anthropic.spend(account.scope, account.family, usage.output_tokens, now_s)
         meta = Meta(
             id=account.id[:24], model=ask.model, created_wall_s=int(self._wall()), usage=usage,
-            hour_tokens=account.hour_tokens, usage_told=profile.usage_told,
+            hour_tokens=account.hour_tokens, usage_told=profile.usage_told, lane=account.lane,
         )  # fmt: skip
         if ask.stream:
             await play.start()
@@ -185,27 +188,13 @@ class Simulator:
         raw = msgspec.json.encode(FORMATS[ask.api].whole(ask, done, meta))
         return self._whole(await play_whole(play, raw), account, play)
 
-    def _model(self, ask: Ask) -> tuple[str, Profile]:
-        """The model that is played, where this endpoint has it. Raises `Refused`."""
-        found = profile_for(ask.model)
-        seller = FORMATS[ask.api].origin
-        if (
-            found is None
-            or bool(found[1].dimensions) != (ask.api == "embeddings")
-            or seller not in ("", found[1].origin)
-        ):
-            raise model_not_found(ask.model)
-        if (ask.dimensions or 0) > found[1].dimensions:
-            raise invalid(f"Invalid value for 'dimensions': must be at most {found[1].dimensions}.", "dimensions")
-        return found
-
     def _look(self, ask: Ask, name: str, profile: Profile, account: Account) -> Found:
         """What a Messages prompt reads from the prompt cache and writes to it."""
         if not any(block.ttl_s for block in ask.blocks):
             return Found()
         now_s = asyncio.get_running_loop().time()
         least = profile.cache_tokens_min
-        scope = digest(account.credential, name)
+        scope = digest(account.scope, name)
         return self._breakpoints.look(scope, ask.blocks, self._counter.blocks(ask), least, now_s)
 
     def _admit(self, ask: Ask, account: Account, uncached: int) -> None:
@@ -215,9 +204,9 @@ class Simulator:
         charge = uncached
         if ask.api not in ("messages", "contents"):
             charge = charge_tokens(ask.chars, (ask.tokens_max or 0) * ask.answers)
-        refusal = limits.admit(account.credential, ask.model, family, charge, now_s)
+        refusal = limits.admit(account.scope, ask.model, family, charge, now_s, account.organisation)
         if self.settings.headers and ask.api != "contents":
-            account.headers = limits.headers(account.credential, family, now_s, self._wall())
+            account.headers = limits.headers(account.scope, family, now_s, self._wall())
         if refusal is not None:
             raise rate_limited(refusal.message, refusal.kind, self._retry_after(ask, refusal.wait_ms))
 
@@ -238,27 +227,22 @@ class Simulator:
         elapsed_s = asyncio.get_running_loop().time() - (self._first_s or 0.0)
         return fault_for(self.settings.faults, elapsed_s, account.rng)
 
-    def _timing(self, profile: Profile, name: str, account: Account, uncached: int) -> Timing:
+    def _timing(self, profile: Profile, name: str, account: Account, uncached: int, slower: float) -> Timing:
         return timing(
             profile,
             uncached_tokens=uncached,
             in_flight=self._in_flight.get(name, 0),
             capacity=self.settings.capacity,
-            scale=self.settings.latency_scale * (10 if account.fault == "slow" else 1),
+            scale=self.settings.latency_scale * slower * (10 if account.fault == "slow" else 1),
             rng=account.rng,
         )
 
-    def _cached(self, ask: Ask, name: str, credential: str, tokens: int) -> int:
+    def _cached(self, ask: Ask, name: str, owner: str, tokens: int) -> int:
         if tokens < 1_024 or ask.api in ("embeddings", "messages"):
             return 0
-        scope = digest(credential, name, ask.cache_key, msgspec.json.encode((ask.tools, ask.schema)))
+        scope = digest(owner, name, ask.cache_key, msgspec.json.encode((ask.tools, ask.schema)))
         prompt = "\x00".join(f"{turn.role}\n{turn.text}" for turn in ask.turns)
         return self._prefixes.use(scope, prompt, tokens, asyncio.get_running_loop().time())
-
-    def _embeddings(self, ask: Ask, profile: Profile, meta: Meta) -> bytes:
-        size = ask.dimensions or profile.dimensions
-        vectors = [vector(text, size, self.settings.seed) for text in ask.texts]
-        return msgspec.json.encode(embeddings_body(vectors, ask, meta))
 
     def _whole(self, raw: bytes, account: Account, play: Play) -> Reply:
         took = play.processing_ms()
@@ -276,12 +260,6 @@ class Simulator:
         if stream is None:
             return Reply(account.status, headers, raw)
         return Reply(account.status, headers, chunks=stream.chunks, close=stream.close)
-
-    def _look_up(self, method: str, path: str, key: str) -> Reply:
-        try:
-            return Reply(200, (_JSON, MARK), look_up(method, path, key, self.settings.api_keys, self.ledger))
-        except Refused as refused:
-            return Reply(refused.status, (_JSON, MARK), refused.body())
 
     def _leave(self, name: str) -> None:
         self._in_flight[name] -= 1

@@ -71,6 +71,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     saved_dollars: float | None = None
     cache: str = ""
     """"miss", "memory", "sqlite", "joined", "stale", or "off"."""
+    lane: str = ""
+    """Which way a job's row took: "flex", "batch", or "online", which "" stands for as well."""
     attempts: int = 0
     repairs: int = 0
     started_at_s: float = 0.0

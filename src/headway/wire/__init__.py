@@ -12,11 +12,15 @@ from urllib.parse import unquote
 
 from headway.wire.anthropic_messages import AnthropicMessages
 from headway.wire.base import Reader
+from headway.wire.batch import BatchFormat
+from headway.wire.batch_anthropic import AnthropicBatch
+from headway.wire.batch_openai import OpenAIBatch
+from headway.wire.endpoints import endpoint_of
 from headway.wire.openai_chat import OpenAIChat
 from headway.wire.openai_embeddings import OpenAIEmbeddings
 from headway.wire.openai_responses import OpenAIResponses
 
-__all__ = ["model_in_path", "reader_for"]
+__all__ = ["batch_format_for", "model_in_path", "reader_for"]
 
 _READERS: Final[tuple[tuple[str, Reader], ...]] = (
     ("/chat/completions", OpenAIChat()),
@@ -38,6 +42,20 @@ def reader_for(path: str) -> Reader | None:
         if path.endswith(suffix):
             return reader
     return None
+
+
+def batch_format_for(path: str) -> BatchFormat | None:
+    """The batch API for requests that by themselves are posted to `path`; None where there is none that we know.
+
+    What stands before the endpoint is kept: rows for ``/openai/v1/responses`` are uploaded to ``/openai/v1/files``.
+    """
+    path = path.partition("?")[0]
+    endpoint = endpoint_of(path)
+    if not endpoint:
+        return None
+    if endpoint.endswith("/messages"):
+        return AnthropicBatch(path)
+    return OpenAIBatch(f"/v1{endpoint}", path.removesuffix(endpoint))
 
 
 def model_in_path(path: str) -> str:

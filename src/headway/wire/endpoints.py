@@ -1,4 +1,4 @@
-"""Where the providers' OpenAI-compatible endpoints are, and which part of a path names the endpoint.
+"""Where the providers' endpoints are, how they are told the key, and which part of a path names the endpoint.
 
 Sources (November 2026): each provider's own page on OpenAI compatibility. Azure's address holds the resource's name,
 so it has no preset address: `https://RESOURCE.openai.azure.com/openai/v1`, whose models are deployments' names.
@@ -12,12 +12,19 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["ENDPOINTS", "PRESETS", "Preset", "credential", "endpoint_of"]
+from headway.types import Headers
+
+__all__ = ["ENDPOINTS", "PRESETS", "Preset", "credential", "endpoint_of", "key_variables", "own_credential"]
 
 ENDPOINTS: Final = ("/chat/completions", "/responses", "/embeddings", "/v1/messages")
 """What a request can be posted to, below the base URL as that format's SDK writes it."""
 
 _CHAT, _RESPONSES, _EMBEDDINGS, _MESSAGES = ENDPOINTS
+
+MESSAGES_VERSION: Final = "2023-06-01"
+"""The one version of the Messages API. Source: Anthropic API reference, "Versions"."""
+
+_OPENAI_KEY: Final = "OPENAI_API_KEY"
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +46,11 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             base_url="",
             key_env="AZURE_OPENAI_API_KEY",
             endpoints=(_CHAT, _RESPONSES, _EMBEDDINGS),
+        ),
+        "anthropic": Preset(
+            base_url="https://api.anthropic.com/v1",
+            key_env="ANTHROPIC_API_KEY",
+            endpoints=(_MESSAGES,),
         ),
         "groq": Preset(
             base_url="https://api.groq.com/openai/v1",
@@ -70,6 +82,32 @@ def endpoint_of(path: str) -> str:
     """The endpoint that a path names, whatever stands before it ("/openai/v1/responses?x=1" -> "/responses"); or ""."""
     path = path.partition("?")[0]
     return next((endpoint for endpoint in ENDPOINTS if path.endswith(endpoint)), "")
+
+
+def own_credential(path: str, key: str) -> Headers:
+    """The headers that a call of our own tells its key by: everything at and below ``/v1/messages`` has its own way.
+
+    Args:
+        path: What it is sent to, e.g. ``/v1/messages/batches``.
+        key: The key; "" for none.
+    """
+    path = path.partition("?")[0]
+    endpoint = _MESSAGES if path.endswith(_MESSAGES) or f"{_MESSAGES}/" in path else ""
+    told = (credential(endpoint, key),) if key else ()
+    return (*told, ("anthropic-version", MESSAGES_VERSION)) if endpoint else told
+
+
+def key_variables(base_url: str) -> tuple[str, ...]:
+    """The environment variables that may hold the key for a base URL; the first that is set counts.
+
+    A provider's own comes first. OpenAI's may hold the key of any that speaks its formats, as its SDK is used so; it is
+    never sent to one that does not.
+    """
+    base_url = base_url.rstrip("/")
+    preset = next((one for one in PRESETS.values() if one.base_url and base_url == one.base_url), None)
+    if preset is None or not preset.key_env:
+        return (_OPENAI_KEY,)
+    return (preset.key_env,) if preset.endpoints == (_MESSAGES,) else (preset.key_env, _OPENAI_KEY)
 
 
 def credential(endpoint: str, key: str) -> tuple[str, str]:

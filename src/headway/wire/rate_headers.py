@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from headway.types import Headers
 
-__all__ = ["LimitReading", "RateSnapshot", "duration_s", "read_limits"]
+__all__ = ["LimitReading", "RateSnapshot", "duration_s", "read_limits", "rfc3339_s"]
 
 
 class LimitReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -165,7 +165,7 @@ def _minute_reading(
 ) -> LimitReading:
     if limit is None and remaining is None and reset is None:
         return _NOTHING
-    full_at_s = None if reset is None else _rfc3339_s(reset)
+    full_at_s = None if reset is None else rfc3339_s(reset)
     return LimitReading(
         limit=_count(limit),
         remaining=_count(remaining),
@@ -214,7 +214,7 @@ def _date_s(text: str) -> float | None:
     return date_s if date_s is not None and isfinite(date_s) else None
 
 
-def _rfc3339_s(text: str) -> float | None:
+def rfc3339_s(text: str) -> float | None:
     """Unix seconds of ``2026-05-03T03:09:47Z``; None if it is no such time, or says no offset."""
     try:
         at = datetime.fromisoformat(text.strip())

@@ -1,0 +1,199 @@
+"""Rows to lanes: each row goes where the policy says, comes back when its lane cannot do it, and is settled once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+
+from headway.jobs.lane_online import OnlineLane
+from headway.jobs.lanes import Item, Lane, LaneView
+from headway.policy.lanes import LaneName, LanePolicy, Outlook
+from headway.types import Result
+
+__all__ = ["Dispatcher", "Lanes"]
+
+TICK_S = 1.0
+"""How often it is looked whether rows have to be called back."""
+_MEASURED_ROWS = 16
+"""So many answers make a rate."""
+
+
+class Lanes:
+    """The lanes of a run, made when the first row needs them.
+
+    Args:
+        makers: How each is made, by name; "online" is always there.
+    """
+
+    def __init__(self, makers: Mapping[LaneName, Callable[[], Lane]]) -> None:
+        self._makers = makers
+        self.open: dict[LaneName, Lane] = {}
+
+    @property
+    def offers(self) -> frozenset[LaneName]:
+        """The names of all."""
+        return frozenset(self._makers)
+
+    def get(self, name: LaneName) -> Lane:
+        """The lane of that name."""
+        lane = self.open.get(name)
+        if lane is None:
+            lane = self.open[name] = self._makers[name]()
+        return lane
+
+    def views(self) -> Sequence[LaneView]:
+        """Live figures of those that are open."""
+        return [lane.view() for lane in self.open.values()]
+
+    async def aclose(self) -> None:
+        """Close all."""
+        await asyncio.gather(*[lane.aclose() for lane in self.open.values()])
+
+
+class Dispatcher:
+    """One run's rows on their way. `settled` is what lanes are made with; `run` returns when every row is.
+
+    Args:
+        policy: Which lane a row takes.
+        take: Told every row's result, once.
+        budget: Dollars that are neither spent nor reserved.
+        rate: Rows a second that the provider's limits allow online, where that is known.
+        rows_total: Rows of the job, where that is known.
+    """
+
+    def __init__(
+        self,
+        policy: LanePolicy,
+        take: Callable[[Item, Result], None],
+        *,
+        budget: Callable[[], float],
+        rate: Callable[[], float | None],
+        rows_total: Callable[[], int | None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._policy = policy
+        self._take = take
+        self._budget = budget
+        self._rate = rate
+        self._rows_total = rows_total
+        self._out: dict[LaneName, int] = {"online": 0, "flex": 0, "batch": 0}
+        self._returned: deque[Item] = deque()
+        self._changed = asyncio.Event()
+        self._read = False
+        self._stopped = False
+        self._placed = 0
+        self._started_s = self._loop.time()
+        self._busy_s = 0.0
+        self._busy_since_s: float | None = None
+        self.moved = 0
+        """Rows that went from one lane to another."""
+
+    @property
+    def out(self) -> int:
+        """Rows in the lanes."""
+        return sum(self._out.values())
+
+    def settled(self, lane: LaneName) -> Callable[[Item, Result | None], None]:
+        """What a lane of that name tells about its items."""
+
+        def settle(item: Item, result: Result | None) -> None:
+            self._out[lane] -= 1
+            if lane != "batch" and not self._out[lane] and self._busy_since_s is not None:
+                self._busy_s += self._loop.time() - self._busy_since_s
+                self._busy_since_s = None
+            if result is None:
+                self._returned.append(item)
+                self.moved += 1
+            else:
+                self._take(item, result)
+            if result is None or not self.out:
+                self._changed.set()
+
+        return settle
+
+    def stop(self, lanes: Lanes) -> None:
+        """Place nothing more, and wait for nothing: what is in the lanes stays owed."""
+        self._stopped = True
+        for lane in lanes.open.values():
+            if isinstance(lane, OnlineLane):
+                lane.closed.cancel()
+        self._changed.set()
+
+    async def run(self, items: AsyncGenerator[Item, None], lanes: Lanes) -> None:
+        """Place every item, and whatever comes back, until all are settled.
+
+        Raises:
+            HeadwayError: A lane broke, or the input did.
+        """
+        workers = {asyncio.create_task(self._feed(items, lanes)), asyncio.create_task(self._watch(lanes))}
+        try:
+            while True:
+                watched = workers | {lane.closed for lane in lanes.open.values() if isinstance(lane, OnlineLane)}
+                done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED, timeout=TICK_S)
+                if self._stopped:
+                    return
+                for task in done:
+                    task.result()
+                workers -= done
+                if self._read and not self.out and not self._returned:
+                    return
+        finally:
+            for task in workers:
+                task.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _feed(self, items: AsyncGenerator[Item, None], lanes: Lanes) -> None:
+        async with aclosing(items):
+            async for item in items:
+                await self._place(item, lanes)
+        self._read = True
+        self._flush(lanes)
+        self._changed.set()
+
+    async def _watch(self, lanes: Lanes) -> None:
+        """What comes back goes out again; rows are called back in time. Ends when all is settled."""
+        while not (self._stopped or (self._read and not self.out and not self._returned)):
+            try:
+                await asyncio.wait_for(self._changed.wait(), TICK_S if "batch" in lanes.open else None)
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            while self._returned:
+                await self._place(self._returned.popleft(), lanes, again=True)
+            if self._read:
+                self._flush(lanes)
+            batch = lanes.open.get("batch")
+            if batch is not None and self._policy.recall(self._outlook(lanes)):
+                await batch.recall()
+
+    async def _place(self, item: Item, lanes: Lanes, *, again: bool = False) -> None:
+        name: LaneName = "online" if again else self._policy.fixed or self._policy.choose(self._outlook(lanes))
+        self._out[name] += 1
+        self._placed += not again
+        if name != "batch" and self._busy_since_s is None:
+            self._busy_since_s = self._loop.time()
+        await lanes.get(name).put(item)
+
+    def _flush(self, lanes: Lanes) -> None:
+        for lane in lanes.open.values():
+            lane.flush()
+
+    def _outlook(self, lanes: Lanes) -> Outlook:
+        now_s = self._loop.time()
+        total = self._rows_total()
+        busy_s = self._busy_s + (now_s - self._busy_since_s if self._busy_since_s is not None else 0.0)
+        online = [lane for lane in lanes.open.values() if isinstance(lane, OnlineLane)]
+        answered, dollars = sum(lane.answered for lane in online), sum(lane.dollars for lane in online)
+        known = answered >= _MEASURED_ROWS and busy_s > 0
+        return Outlook(
+            now_s=now_s - self._started_s,
+            rows_left=None if total is None else max(0, total - self._placed),
+            online_out=self._out["online"] + self._out["flex"],
+            batch_out=self._out["batch"],
+            answered=answered,
+            online_per_s=answered / busy_s if known else self._rate(),
+            row_dollars=dollars / answered if answered else None,
+            dollars_left=self._budget(),
+        )

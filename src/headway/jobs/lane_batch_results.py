@@ -1,0 +1,190 @@
+"""What a batch came to, row by row: answers are booked and judged, the others marked for what has to be done.
+
+Result files are read as they come, in any order; what a provider counts is not looked at. A download that breaks is
+made again from its beginning, and rows that it had told already are passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from headway.engine.row import RowAsk
+from headway.errors import BadReply, Closed, ConfigError, HeadwayError, InputError
+from headway.jobs.lane_batch_calls import REFUSED_MAX, BatchCalls, BatchEngine, Got
+from headway.jobs.lanes import Settle
+from headway.jobs.parcel import AGAIN, OWED, REPAIR, SETTLED, Kept, Parcel
+from headway.policy.parcels import patience_s
+from headway.types import Reply, Result, Tags, TaskLike
+from headway.wire.batch import PRICE_RATIO, BatchRequest, BatchRow, BatchView, result_lines
+
+__all__ = ["Results"]
+
+DOWNLOADS_MAX: Final = 20
+"""Tries at a result file, some two and a half hours of them: what is in it is paid for."""
+_ROWS_AT_ONCE: Final = 32
+"""Rows taken before other tasks get their turn."""
+
+
+class Results:
+    """Reads a batch's results and settles rows.
+
+    Args:
+        engine: Books answers.
+        task: What was asked, and what an answer has to be.
+        calls: Fetches.
+        settle: See `lanes.Settle`.
+        tags: For the call log.
+    """
+
+    def __init__(
+        self, engine: BatchEngine, task: TaskLike, calls: BatchCalls, settle: Settle, tags: Tags | None
+    ) -> None:
+        self._engine = engine
+        self._task = task
+        self._calls = calls
+        self._settle = settle
+        self._tags = tags
+        self._loop = asyncio.get_running_loop()
+
+    async def take(self, parcel: Parcel, view: BatchView) -> bool:
+        """Settle every row that has an answer, and mark the others; `OWED` ones are in no file.
+
+        Returns:
+            Whether a file is not to be had any more, so that answers may be lost that were paid for.
+
+        Raises:
+            HeadwayError: The credential is refused.
+        """
+        lost = False
+        for request in self._calls.format.results(view):
+            lost = not await self._fetched(parcel, view, request) or lost
+        self._blame(parcel, view)
+        return lost
+
+    def finish(self, parcel: Parcel, n: int, result: Result | None) -> None:
+        """Settle a row and those that wait for its answer; None: all of them have to go another way."""
+        kept = parcel.read(n)
+        if result is not None:
+            result = msgspec.structs.replace(result, lane="batch")
+            if kept.lost:
+                result = msgspec.structs.replace(result, dollars=None, attempts=result.attempts + kept.lost)
+        self._settle(kept.item, result)
+        for other in parcel.waiting(n):
+            self._settle(other.item, None if result is None else self._shared(result, other))
+        parcel.settle(n)
+
+    def fail(self, parcel: Parcel, n: int, error: HeadwayError) -> None:
+        """The row ends with that error."""
+        kept = parcel.read(n)
+        ask = parcel.asks.get(n) or RowAsk(self._task, kept.data)
+        ask.failed(error)
+        self.finish(parcel, n, self.result(ask, kept))
+
+    def result(self, ask: RowAsk, kept: Kept) -> Result:
+        """What became of a row."""
+        now_s = self._loop.time()
+        return ask.result(kept.row, latency_s=now_s - kept.put_at_s, started_at_s=kept.put_at_s)
+
+    async def _fetched(self, parcel: Parcel, view: BatchView, request: BatchRequest) -> bool:
+        """Whether a file was read to its end."""
+        missing = 0
+        for tries in range(1, DOWNLOADS_MAX + 1):
+            problem = "it ended in the middle of a line"
+            try:
+                async with await self._calls.stream(request) as reply:
+                    if reply.status < 300:
+                        if await self._read(parcel, view, reply):
+                            return True
+                    else:
+                        got = Got(reply.status, await reply.read())
+                        problem, missing = got.said, missing + (not got.trouble)
+                        if missing and got.status in (401, 403):
+                            raise ConfigError(f"a batch's results are refused: {problem}; mend that, then run again")
+            except (Closed, ConfigError):
+                raise
+            except HeadwayError:
+                pass  # once more from its beginning
+            if missing >= REFUSED_MAX:
+                return False
+            await asyncio.sleep(patience_s(tries))
+        return False
+
+    async def _read(self, parcel: Parcel, view: BatchView, reply: Reply) -> bool:
+        """Take every row of a file; whether it was whole."""
+        rest, taken = b"", 0
+        async for chunk in reply:
+            lines, rest = result_lines(rest, chunk)
+            for line in lines:
+                row = self._calls.format.read_line(line)
+                if row is not None:
+                    self._take(parcel, view, row)
+                taken += 1
+                if not taken % _ROWS_AT_ONCE:
+                    await asyncio.sleep(0)
+        if not rest.strip():
+            return True
+        row = self._calls.format.read_line(rest)
+        if row is not None:
+            self._take(parcel, view, row)
+        return row is not None
+
+    def _take(self, parcel: Parcel, view: BatchView, row: BatchRow) -> None:
+        n = self._calls.place(parcel, row.custom_id)
+        if n < 0 or not parcel.brought(n) or parcel.marks[n] in (SETTLED, REPAIR):
+            return
+        if row.retryable:
+            parcel.marks[n] = AGAIN
+            return
+        if not row.status:
+            said = f": {row.message.rstrip('.')}" if row.message else ""
+            self.fail(parcel, n, BadReply(f"the batch gave no answer to this row ({row.error_code}{said})"))
+            return
+        self._judge(parcel, n, view, row)
+
+    def _judge(self, parcel: Parcel, n: int, view: BatchView, row: BatchRow) -> None:
+        kept = parcel.read(n)
+        ask = parcel.asks.get(n) or RowAsk(self._task, kept.data)
+        if not ask.settled:
+            # A repair that an earlier run sent: what it answers is not what the row asks first, nor to be kept as that.
+            key_body = b'{"repair":"%s"}' % row.custom_id.encode() if n in parcel.repairs else ask.key_body
+            trace = self._engine.adopt(
+                self._task.path,
+                ask.body,
+                row.status,
+                row.body,
+                key_body=key_body,
+                price_ratio=PRICE_RATIO,
+                tags=self._tags,
+                started_wall_s=view.created_wall_s,
+            )
+            if not ask.answered(row.status, row.body, trace):
+                parcel.asks[n] = ask
+                parcel.marks[n] = REPAIR
+                return
+        self.finish(parcel, n, self.result(ask, kept))
+
+    def _blame(self, parcel: Parcel, view: BatchView) -> None:
+        """A batch that failed as a whole may say for which rows: theirs it is, the others go again."""
+        for error in view.errors:
+            n = -1 if error.line is None else error.line - 1
+            if 0 <= n < len(parcel) and parcel.brought(n) and parcel.marks[n] == OWED:
+                said = error.message.rstrip(".") or error.code
+                self.fail(parcel, n, InputError(f"the batch API refused this row: {said}"))
+
+    def _shared(self, result: Result, other: Kept) -> Result:
+        """What a row that waited for another's answer gets."""
+        return msgspec.structs.replace(
+            result,
+            index=other.row,
+            row=other.data,
+            latency_s=self._loop.time() - other.put_at_s,
+            started_at_s=other.put_at_s,
+            dollars=0.0,
+            saved_dollars=result.dollars,
+            cache="joined",
+            attempts=0,
+            repairs=0,
+        )
