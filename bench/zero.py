@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,8 +31,9 @@ LAST = CHUNK % (b"{}", b'"stop"') + b"data: [DONE]\n\n"
 class Zero(asyncio.Protocol):
     """Answers any request as soon as it is whole; streams chunks, in writes of their own, to those who ask."""
 
-    def __init__(self, chunks: int) -> None:
+    def __init__(self, chunks: int, answered: list[int]) -> None:
         self.chunks = chunks
+        self.answered = answered  # one number, of all connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -46,6 +48,10 @@ class Zero(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if not self.streamed:
+            if self.parser.get_method() == b"GET":
+                self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n%012d" % self.answered[0])
+                return
+            self.answered[0] += 1
             self.transport.write(WHOLE)
             return
         self.streamed = False
@@ -60,7 +66,9 @@ class Zero(asyncio.Protocol):
 
 
 async def serve(chunks: int) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: Zero(chunks), "127.0.0.1", 0, backlog=2048)
+    answered = [0]
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Zero(chunks, answered), "127.0.0.1", 0, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
@@ -76,6 +84,12 @@ def upstream(chunks: int = 400) -> Iterator[str]:
         child.kill()
         child.wait()
         child.stdout.close()
+
+
+def answered(url: str) -> int:
+    """How many calls it has answered at once, streams left out."""
+    with urllib.request.urlopen(url) as answer:
+        return int(answer.read())
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def test_a_streamed_file_is_held_back():
         await reply.aclose()
         return held, file.given
 
-    held, given = play(file, work, timeout_s=10_000, reply_bytes_max=1_000_000)
+    held, given = play(file, work, reply_bytes_max=1_000_000)
     assert held <= 32  # 2 MiB
     assert given <= 32 + 4_000_000 // file.size
     assert file.closed
@@ -371,6 +371,19 @@ def test_an_adopted_answer_is_a_call_and_a_try_at_its_price(tmp_path):
         assert row["end_s"] == pytest.approx(500)
     assert (call["attempts"], call["cache"], call["path"]) == (1, "off", RESPONSES)
     assert live["dollars"] == pytest.approx(full / 2)
+
+
+@pytest.mark.parametrize("log_prompts", [True, False])
+def test_an_adopted_call_has_its_texts_in_the_log_where_they_are_asked_for(tmp_path, log_prompts):
+    """As one that was sent has, and nowhere else."""
+
+    async def work(e):
+        e.adopt(RESPONSES, BODY_BYTES, 200, ANSWER)
+
+    play(FakeProvider(), work, log=str(tmp_path / "log.sqlite"), log_prompts=log_prompts)
+    (call,) = rows(tmp_path, "calls")
+    texts = BODY_BYTES.decode(), ANSWER.decode()
+    assert (call["prompt"], call["answer"]) == (texts if log_prompts else (None, None))
 
 
 @pytest.mark.parametrize("key_body", [None, b'{"model":"gpt-5.4-mini","input":"hello"}'])

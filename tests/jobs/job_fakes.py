@@ -11,6 +11,8 @@ from headway.types import Result, Usage
 class FakeEngine:
     """`answer(row)` gives a value, or an (outcome, error_code) pair for a failure."""
 
+    budget = None
+
     def __init__(self, answer=lambda row: "a", *, stop_after=None):
         self.answer = answer
         self.asked = []

@@ -7,7 +7,7 @@ import pytest
 
 from headway import Engine
 from headway.prompts import Task
-from headway.sim import Simulator, SimSettings
+from headway.sim import SimSettings, Simulator
 from headway.testing import virtual_run
 from headway.wire import batch_format_for
 from headway.wire.batch import PRICE_RATIO, result_lines

@@ -65,6 +65,19 @@ class Budget:
         call.trace.on_end(settle)
         return await self._next(call)
 
+    @property
+    def cap(self) -> SpendCap:
+        """The cap, and where it stands."""
+        return self._cap
+
+    def set_aside(self, dollars: float, tokens: int) -> bool:
+        """Reserve for what is paid outside of this layer, such as a row of a batch; False when it does not fit now."""
+        return not self._waiting and self._cap.reserve(dollars, tokens)
+
+    def give_back(self, dollars: float, tokens: int, *, dollars_actual: float, tokens_actual: int = 0) -> None:
+        """End what `set_aside` reserved (the same `dollars` and `tokens`): book what it took, let in who waits."""
+        self._settle(dollars, tokens, dollars_actual=dollars_actual, tokens_actual=tokens_actual)
+
     def _worst_case(self, call: Call) -> tuple[float, int]:
         view = call.view
         output = (view.output_tokens_max or OUTPUT_TOKENS_ASSUMED) * view.answers

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from hashlib import sha256
 
 from headway.attempt.pace import RETRY_BONUS, tokens_estimate
 from headway.errors import Overloaded
@@ -70,7 +69,8 @@ class SharedPace:
         self._work: set[asyncio.Task[object]] = set()
 
     async def __call__(self, call: Call) -> Reply:
-        scope, limits = self._scope(call), self._limits(call)
+        limits = self._limits(call)
+        scope = self._scope(limits)
         lease = await self._granted(scope, tokens_estimate(call.view)[0] * limits.charge_ratio, call)
 
         def leave(trace: Trace) -> None:
@@ -170,8 +170,8 @@ class SharedPace:
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 
-    def _scope(self, call: Call) -> _Scope:
-        name = sha256(f"{call.origin}\n{call.tenant}\n{call.view.model}".encode("utf-8", "replace")).hexdigest()[:32]
+    def _scope(self, limits: Limits) -> _Scope:
+        name = limits.scope
         scope = self._scopes.get(name)
         if scope is None:
             scope = self._scopes[name] = _Scope(name, self._queue_max)

@@ -58,6 +58,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[str, ...] = ()
     """What can be posted to it ("/chat/completions"); empty: everything."""
     limits: LimitSettings | None = None
+    quota: str = ""
+    """What its key counts towards: entries of the same quota share one limit. Empty: the key stands for itself."""
     origin: str = ""
     """Scheme and host of `base_url`; derived."""
     prefix: str = ""

@@ -7,14 +7,17 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from headway.cli.amounts import dollars_of, seconds_of
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.runner import JobSettings
 from headway.jobs.session import Session, SessionSettings
+from headway.policy.lanes import LaneSettings
 from headway.prompts.output import Api
 from headway.prompts.task import Task
 
@@ -37,6 +40,8 @@ Examples:
   headway run tickets.csv --task triage.toml --out labels.jsonl
 
   headway run t.csv --prompt "Classify: {text}" --labels billing,shipping
+
+  headway run big.parquet --task t.toml --out big.jsonl --deadline 6h --plan
 
   cat t.txt | headway run - --prompt "In one line: {text}" > out.jsonl
 
@@ -74,7 +79,17 @@ def run(
     base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
     api: Annotated[Api | None, typer.Option(help="API; the task file's.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings; headway.toml if it is there.")] = None,
-    budget_usd: Annotated[float | None, typer.Option(min=0, help="Stop before spending more, in dollars.")] = None,
+    lane: Annotated[
+        Literal["online", "flex", "batch", "auto"] | None,
+        typer.Option(help="At once, at half the price (slower), or what fits; auto with --deadline."),
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Be done within, e.g. 6h; lanes are chosen by it.")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", "--budget-usd", metavar="MONEY", help="Stop before spending more, e.g. 20usd."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line and no table.")] = False,
 ) -> None:
     """Run a prompt over every row of a file."""
@@ -89,11 +104,19 @@ def run(
             retry_failed=retry_failed,
             fresh=fresh,
             csv_safe=csv_safe,
+            lanes=LaneSettings(
+                lane=lane or ("auto" if deadline else "online"),
+                deadline_s=inf if deadline is None else seconds_of(deadline, "--deadline"),
+            ),
+            reuse=not no_cache,
         )
         session = Session(
             SessionSettings(
                 job=job,
-                engine={"base_url": base_url, "budget_usd": budget_usd},
+                engine={
+                    "base_url": base_url,
+                    "budget_usd": None if budget is None else dollars_of(budget, "--budget"),
+                },
                 config=config,
                 reuse=not no_cache,
                 json=json,

@@ -163,6 +163,7 @@ def _upstream(entry: Mapping[str, Any], where: str) -> Upstream:
         flex=entry.get("flex", False),
         endpoints=tuple(endpoints or (preset.endpoints if preset is not None else ())),
         limits=None if limits == LimitSettings() else limits,
+        quota=entry.get("quota", ""),
     )
 
 
@@ -248,6 +249,7 @@ _UPSTREAM: Mapping[str, tuple[Check, str]] = {
     "flex": _TRUTH,
     "endpoints": (_is_endpoints, f"a list of {', '.join(_ENDPOINTS)}"),
     "limits": (_is_limits, f"one of {', '.join(sorted(LIMIT_PRESETS))}"),
+    "quota": (_is_name, "1 to 64 letters, digits, dots, dashes or underscores"),
     "requests_per_min": _RATE,
     "tokens_per_min": _RATE,
 }

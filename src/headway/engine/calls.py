@@ -18,7 +18,7 @@ from headway.wire import model_in_path, reader_for
 from headway.wire.base import Reader
 from headway.wire.endpoints import own_credential
 
-__all__ = ["Calls", "default_headers"]
+__all__ = ["Calls", "default_headers", "refreshing"]
 
 TARGETS_MAX = 256
 
@@ -90,6 +90,13 @@ class Calls:
         headers = default_headers(self._settings, target)
         found = self._targets[path] = origin, target, reader_for(target), headers, tenant_of(headers)
         return found
+
+
+def refreshing(call: Call, trace: Trace) -> Call:
+    """The call anew, as one of its own that nobody waits for: what it fetches takes the cached answer's place."""
+    for name in ("path", "format", "model", "stream", "output_tokens_max", "tenant", "upstream", "tags"):
+        setattr(trace, name, getattr(call.trace, name))
+    return replace(call, trace=trace, cache_mode="refresh", deadline_at_s=inf)
 
 
 def default_headers(settings: Settings, path: str) -> Headers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
-from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -12,10 +11,11 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
+from headway.attempt.budget import Budget
 from headway.caller.cache import key_of
 from headway.config import load_settings
 from headway.engine.arguments import check_arguments
-from headway.engine.calls import Calls
+from headway.engine.calls import Calls, refreshing
 from headway.engine.mapping import MapSettings, map_rows
 from headway.engine.prefetch import Prefetcher
 from headway.engine.stack import Stack
@@ -149,13 +149,16 @@ class Engine:
             method: E.g. "GET".
             path: As for `send`; so are `headers`, `deadline_s`, `tags` and what is raised.
             body: Sent as it is; say its content type in `headers` where that is not JSON.
-            stream: Hand the body on as it comes, in bounded memory; else the reply is complete.
+            stream: Hand the body on as it comes, in bounded memory and for as long as it takes; else the reply is
+                complete, and had within `timeout_s`.
             attempts_max: Tries at the most. None: as the engine is set for GET, HEAD and DELETE, else 1, for what was
                 sent and not answered may have been done, and what is done twice may be paid twice.
         """
         stack = self._open()
         call = self._calls.make(stack.new_trace(), path, body, headers, deadline_s=deadline_s, tags=tags)
-        return await stack.request(utility_call(call, method, stream=stream, attempts_max=attempts_max))
+        return await stack.request(
+            utility_call(call, method, stream=stream, deadline_s=deadline_s, attempts_max=attempts_max)
+        )
 
     async def cached(self, path: str, body: bytes, *, key_body: bytes | None = None) -> Reply | None:
         """What the cache holds for a request, every tier asked; None for nothing fresh.
@@ -196,7 +199,14 @@ class Engine:
         stack = self._open()
         call = self._calls.make(stack.new_trace(), path, body, tags=tags)
         return adopt(
-            stack, call, status, answer, key_body=key_body, price_ratio=price_ratio, started_wall_s=started_wall_s
+            stack,
+            call,
+            status,
+            answer,
+            key_body=key_body,
+            price_ratio=price_ratio,
+            started_wall_s=started_wall_s,
+            texts=self.settings.log_prompts,
         )
 
     def map(
@@ -233,6 +243,11 @@ class Engine:
     def new_trace(self) -> Trace:
         """The trace of a call that is made elsewhere for `handle`; it starts now. See `engine.inbound`."""
         return (self._stack or self._open()).new_trace()
+
+    @property
+    def budget(self) -> Budget | None:
+        """What may still be spent, where `budget_usd` or `budget_tokens` is set."""
+        return self._open().budget
 
     def snapshot(self) -> dict[str, Any]:
         """Live figures: in_flight, queued, throttled (429s so far), attempts, allowed_rpm, dollars, and the caches'."""
@@ -287,11 +302,7 @@ class Engine:
             return self._background[key]
         if len(self._background) >= REFRESHES_MAX:
             return None
-        trace = stack.new_trace()
-        for name in ("path", "format", "model", "stream", "output_tokens_max", "tenant", "upstream", "tags"):
-            setattr(trace, name, getattr(call.trace, name))
-        again = replace(call, trace=trace, cache_mode="refresh", deadline_at_s=inf)
-        task = asyncio.get_running_loop().create_task(fetched(stack.handle, again))
+        task = asyncio.get_running_loop().create_task(fetched(stack.handle, refreshing(call, stack.new_trace())))
         self._background[key] = task
         task.add_done_callback(lambda _: self._background.pop(key, None))
         return task

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from hashlib import sha256
 from random import Random
 
 from headway.attempt.choice import Choice, RouteSettings
-from headway.attempt.pace import Lane, Pace
+from headway.attempt.pace import Pace, scope_of
 from headway.attempt.route import Priced, Route, Router
 from headway.attempt.upstreams import UpstreamPrices
 from headway.config import Settings
-from headway.policy.limits import Limits
 from headway.policy.objective import read_objective
 from headway.types import Handler
 from headway.wire.prices import Prices
@@ -28,12 +26,11 @@ def priced(pace: Pace, settings: Settings, prices: Prices) -> Handler:
     """The pace layer, with what each upstream charges above it, and the limits that are known of each below."""
     if not isinstance(prices, UpstreamPrices):
         return pace
-    loop = asyncio.get_running_loop()
+    pace.quotas = {upstream.name: upstream.quota for upstream in settings.upstreams if upstream.quota}
     for upstream in settings.upstreams:
         if upstream.limits is not None:
             for model in upstream.models.values():
-                key = upstream.origin, upstream.tenant, model
-                pace.lanes[key] = Lane(Limits(upstream.limits), settings.queue_max, loop)
+                pace.know(scope_of(upstream.origin, upstream.tenant, upstream.quota, model), upstream.limits)
     return Priced(pace, prices)
 
 

@@ -87,9 +87,9 @@ class Stack:
         self._pace = Pace(self._shared or self._upstream, settings.limit_settings(), settings.queue_max)
         self._utility = Utility(lambda bytes_max: open_upstream(settings, handler, bytes_max))
         attempt: Handler = priced(self._pace, settings, self.prices)
-        self._cap: SpendCap | None = None
+        self.budget: Budget | None = None
         if settings.budget_usd is not None or settings.budget_tokens is not None:
-            cap = self._cap = SpendCap(
+            cap = SpendCap(
                 dollars_max=inf if settings.budget_usd is None else settings.budget_usd,
                 tokens_max=inf if settings.budget_tokens is None else settings.budget_tokens,
             )
@@ -108,7 +108,7 @@ class Stack:
         self._record = Record(handle, self._recorder.finished, timeout_s=settings.timeout_s, texts=settings.log_prompts)
         self.handle: Handler = self._record
         """Sends a call through every layer."""
-        self._requests = Record(self._join, self._recorder.finished, timeout_s=settings.timeout_s)
+        self._requests = Record(self._join, self._recorder.finished, timeout_s=inf)
         self.request: Handler = self._requests
         """Sends a utility call; see `engine.ways`."""
 
@@ -126,16 +126,16 @@ class Stack:
         """Book a try that went another way, and its caller: both rows, the dollars, and what is left of the cap."""
         attempt.on_end(self._attempt_ended)
         attempt.end(outcome, now_s)
-        if self._cap is not None and attempt.usage is not None:
-            self._cap.dollars_spent += attempt.dollars or 0.0
-            self._cap.tokens_spent += attempt.usage.input_tokens + attempt.usage.output_tokens
+        if self.budget is not None and attempt.usage is not None:
+            tokens = attempt.usage.input_tokens + attempt.usage.output_tokens
+            self.budget.cap.book(attempt.dollars or 0.0, tokens)
         caller.on_end(self._recorder.finished)
         caller.end(outcome, now_s)
 
     @property
     def idle(self) -> bool:
         """Whether there is room for what nobody waits for: a cache, no queue, and half the budget left."""
-        cap = self._cap
+        cap = self.budget.cap if self.budget is not None else None
         spent = cap is not None and (
             cap.dollars_spent + cap.dollars_reserved > cap.dollars_max / 2
             or cap.tokens_spent + cap.tokens_reserved > cap.tokens_max / 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 from headway.attempt.billing import bill
 from headway.caller.cache import key_of
 from headway.caller.parts import packed_parts
+from headway.caller.record import TEXT_BYTES_MAX
 from headway.caller.replay import replay
 from headway.engine.record import attempt_trace
 from headway.errors import ConfigError, HeadwayError
@@ -43,13 +45,14 @@ def is_utility(call: Call) -> bool:
     return call.view.format == UTILITY
 
 
-def utility_call(call: Call, method: str, *, stream: bool, attempts_max: int | None) -> Call:
+def utility_call(call: Call, method: str, *, stream: bool, deadline_s: float | None, attempts_max: int | None) -> Call:
     """The call, as one that generates nothing.
 
     Args:
         call: As `Calls.make` made it of path and body.
         method: The HTTP method.
         stream: Hand the body on as it comes.
+        deadline_s: As it was asked for; a stream without one lasts as long as it is read and not silent.
         attempts_max: None: what may be repeated is tried as often as the engine is set to, all else once.
     """
     trace = call.trace
@@ -61,6 +64,7 @@ def utility_call(call: Call, method: str, *, stream: bool, attempts_max: int | N
         method=method,
         view=RequestView(format=UTILITY, stream=stream),
         cache_mode="off",
+        deadline_at_s=inf if stream and deadline_s is None else call.deadline_at_s,
         attempts_max=attempts_max,
     )
 
@@ -157,6 +161,7 @@ def adopt(
     key_body: bytes | None,
     price_ratio: float,
     started_wall_s: float | None,
+    texts: bool,
 ) -> Trace:
     """See `Engine.adopt`."""
     if not 0.0 <= price_ratio <= 10.0:
@@ -190,6 +195,8 @@ def adopt(
     for name in ("usage", "dollars", "finish", "maybe_billed"):
         setattr(caller, name, getattr(attempt, name))
     caller.attempts = 1
+    if texts:
+        caller.prompt, caller.answer = call.body, answer[:TEXT_BYTES_MAX]
     cache = stack.cache
     key = key_of(call, key_body, route=cache.route) if cache is not None else None
     caller.cache = "miss" if key is not None else "off"

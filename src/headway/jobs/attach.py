@@ -136,31 +136,29 @@ async def _told_by_rows(calls: BatchCalls, parcel: Parcel, views: list[BatchView
     started_s = asyncio.get_running_loop().time()
     left = {view.id: view for view in views}
     while left and not calls.back.is_set():
-        for id_, view in list(left.items()):
-            if id_ in calls.known:
-                del left[id_]  # another part's
-                continue
-            if not view.ended:
-                got = await calls.call(calls.format.status(id_))
-                left[id_] = view = calls.format.read_batch(got.data) or view
-                if not got.trouble and got.status >= 300:
-                    del left[id_]
-            if view.ended:
-                whose = await _whose(calls, view)
-                if whose is None:
-                    continue  # not to be had now: again a little later
-                if whose.rpartition("-")[0] == calls.name(parcel.part):
-                    return view
-                del left[id_]
+        for id_ in list(left):
+            whose = "" if id_ in calls.known else await _whose(calls, left, id_)  # a known one is another part's
+            if whose is None:
+                continue  # it has not ended: again a little later
+            if whose.rpartition("-")[0] == calls.name(parcel.part):
+                return left[id_]
+            del left[id_]
         if left:
             parcel.state = "held until it is told"
             await calls.pause(poll_delay_s(asyncio.get_running_loop().time() - started_s))
     return None
 
 
-async def _whose(calls: BatchCalls, view: BatchView) -> str | None:
-    """The first row's id in a batch's results; "" where there is none, None for trouble."""
-    for request in calls.format.results(view):
+async def _whose(calls: BatchCalls, left: dict[str, BatchView], id_: str) -> str | None:
+    """The first row's id in a batch's results; "" where there is none, None while it cannot be told."""
+    if not left[id_].ended:
+        got = await calls.call(calls.format.status(id_))
+        if not got.trouble and got.status >= 300:
+            return ""
+        left[id_] = calls.format.read_batch(got.data) or left[id_]
+        if not left[id_].ended:
+            return None
+    for request in calls.format.results(left[id_]):
         try:
             async with await calls.stream(request) as reply:
                 if reply.status >= 300:

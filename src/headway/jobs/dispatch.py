@@ -6,9 +6,11 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from math import inf
 
 from headway.jobs.lane_online import OnlineLane
 from headway.jobs.lanes import Item, Lane, LaneView
+from headway.jobs.purse import Purse
 from headway.policy.lanes import LaneName, LanePolicy, Outlook
 from headway.types import Result
 
@@ -58,7 +60,7 @@ class Dispatcher:
     Args:
         policy: Which lane a row takes.
         take: Told every row's result, once.
-        budget: Dollars that are neither spent nor reserved.
+        purse: Keeps the budget for rows in batches; None where there is none.
         rate: Rows a second that the provider's limits allow online, where that is known.
         rows_total: Rows of the job, where that is known.
     """
@@ -68,14 +70,14 @@ class Dispatcher:
         policy: LanePolicy,
         take: Callable[[Item, Result], None],
         *,
-        budget: Callable[[], float],
+        purse: Purse | None,
         rate: Callable[[], float | None],
         rows_total: Callable[[], int | None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._policy = policy
         self._take = take
-        self._budget = budget
+        self._purse = purse
         self._rate = rate
         self._rows_total = rows_total
         self._out: dict[LaneName, int] = {"online": 0, "flex": 0, "batch": 0}
@@ -87,6 +89,8 @@ class Dispatcher:
         self._started_s = self._loop.time()
         self._busy_s = 0.0
         self._busy_since_s: float | None = None
+        self.reason = ""
+        """Why it stopped by itself, as a sentence."""
         self.moved = 0
         """Rows that went from one lane to another."""
 
@@ -100,6 +104,8 @@ class Dispatcher:
 
         def settle(item: Item, result: Result | None) -> None:
             self._out[lane] -= 1
+            if lane == "batch" and self._purse is not None:
+                self._purse.release(item)
             if lane != "batch" and not self._out[lane] and self._busy_since_s is not None:
                 self._busy_s += self._loop.time() - self._busy_since_s
                 self._busy_since_s = None
@@ -113,9 +119,10 @@ class Dispatcher:
 
         return settle
 
-    def stop(self, lanes: Lanes) -> None:
+    def stop(self, lanes: Lanes, reason: str = "") -> None:
         """Place nothing more, and wait for nothing: what is in the lanes stays owed."""
         self._stopped = True
+        self.reason = reason
         for lane in lanes.open.values():
             if isinstance(lane, OnlineLane):
                 lane.closed.cancel()
@@ -127,10 +134,13 @@ class Dispatcher:
         Raises:
             HeadwayError: A lane broke, or the input did.
         """
-        workers = {asyncio.create_task(self._feed(items, lanes)), asyncio.create_task(self._watch(lanes))}
+        workers: set[asyncio.Future[None]] = {
+            asyncio.create_task(self._feed(items, lanes)),
+            asyncio.create_task(self._watch(lanes)),
+        }
         try:
             while True:
-                watched = workers | {lane.closed for lane in lanes.open.values() if isinstance(lane, OnlineLane)}
+                watched = workers | {lane.closed for lane in lanes.open.values()}
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED, timeout=TICK_S)
                 if self._stopped:
                     return
@@ -160,7 +170,8 @@ class Dispatcher:
             except TimeoutError:
                 pass
             self._changed.clear()
-            while self._returned:
+            self._refusals(lanes)
+            while self._returned and not self._stopped:
                 await self._place(self._returned.popleft(), lanes, again=True)
             if self._read:
                 self._flush(lanes)
@@ -168,13 +179,42 @@ class Dispatcher:
             if batch is not None and self._policy.recall(self._outlook(lanes)):
                 await batch.recall()
 
+    def _refusals(self, lanes: Lanes) -> None:
+        """A lane that takes nothing any more: another one does, unless this one was asked for by name."""
+        for name, lane in lanes.open.items():
+            if lane.refused and self._policy.asked == name:
+                self.stop(lanes, f"{lane.refused.rstrip('.')}; --lane online or --lane auto goes on without")
+            elif lane.refused:
+                self._policy.without(name)
+
     async def _place(self, item: Item, lanes: Lanes, *, again: bool = False) -> None:
-        name: LaneName = "online" if again else self._policy.fixed or self._policy.choose(self._outlook(lanes))
-        self._out[name] += 1
+        name: LaneName
+        batch = lanes.open.get("batch")
+        if again:
+            name = "online"
+        elif batch is not None and batch.owes(item.key):
+            name = "batch"
+        else:
+            name = self._policy.fixed or self._policy.choose(self._outlook(lanes))
         self._placed += not again
+        if name == "batch" and not await self._affordable(item):
+            return
+        self._out[name] += 1
         if name != "batch" and self._busy_since_s is None:
             self._busy_since_s = self._loop.time()
         await lanes.get(name).put(item)
+
+    async def _affordable(self, item: Item) -> bool:
+        """Whether the row's worst case is set aside, perhaps after a wait; if it can never be, the row is settled."""
+        while self._purse is not None and not self._stopped:
+            told = self._purse.reserve(item)
+            if told is True:
+                return True
+            if told is not False:
+                self._take(item, told)
+                return False
+            await asyncio.sleep(TICK_S)  # others may take less than was set aside for them
+        return not self._stopped
 
     def _flush(self, lanes: Lanes) -> None:
         for lane in lanes.open.values():
@@ -195,5 +235,5 @@ class Dispatcher:
             answered=answered,
             online_per_s=answered / busy_s if known else self._rate(),
             row_dollars=dollars / answered if answered else None,
-            dollars_left=self._budget(),
+            dollars_left=self._purse.dollars_left if self._purse is not None else inf,
         )

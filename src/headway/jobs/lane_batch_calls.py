@@ -278,11 +278,11 @@ class BatchCalls:
                     raise HeadwayError(f"batch {parcel.batch_id} cannot be asked about: {got.said}; then run again")
                 continue
             refusals, parcel.state = 0, view.state
-            if view.ended:
-                return view
-            if not told and view.state != "validating":
+            if not told and not view.over_queue and (view.ended or view.state != "validating"):
                 told = True
                 alive()
+            if view.ended:
+                return view
 
     async def forget(self, parcel: Parcel) -> None:
         """Delete the file that was uploaded; at best."""

@@ -61,8 +61,8 @@ class OnlineLane:
         self.answered = 0
         """Rows that were really asked about: no hits, no failures."""
         self.dollars = 0.0
-        self.refused = False
-        """Whether flex turned out not to be offered for this model."""
+        self.refused = ""
+        """Why flex is not offered for this model."""
         self._engine = engine
         self._task = task
         self._concurrency = concurrency
@@ -89,6 +89,10 @@ class OnlineLane:
         if self._fed > self._flushed:
             self._flushed = self._fed
             self._coming.put_nowait(None)
+
+    def owes(self, key: str) -> bool:
+        """No: a run that is gone has left nothing under way here."""
+        return False
 
     async def recall(self) -> None:
         """What is under way is soon done."""
@@ -141,5 +145,5 @@ class OnlineLane:
     def _goes_on(self, result: Result) -> bool:
         """Whether a row that flex did not answer is to be asked at the default tier."""
         if result.status == 400 and "service_tier" in result.error:
-            self.refused = True
-        return self.refused or result.outcome in _ELSEWHERE
+            self.refused = result.error
+        return bool(self.refused) or result.outcome in _ELSEWHERE

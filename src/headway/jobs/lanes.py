@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
@@ -50,6 +51,20 @@ class Lane(Protocol):
     """One way to have rows answered. Every item that was put in is settled once, unless the lane is closed before."""
 
     name: str
+
+    @property
+    def closed(self) -> asyncio.Future[None]:
+        """Done when the lane is closed; failed when it broke, and the job cannot go on."""
+        ...
+
+    @property
+    def refused(self) -> str:
+        """Why the lane takes nothing any more, as a sentence; "" while it does. What it holds is given back."""
+        ...
+
+    def owes(self, key: str) -> bool:
+        """Whether that row is in this lane since an earlier run, and belongs into no other."""
+        ...
 
     async def put(self, item: Item) -> None:
         """Take a row; waits while there is no room."""

@@ -7,13 +7,13 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from headway.errors import InputError
 from headway.jobs.detect import Format
 from headway.jobs.rows import SourceRow
 
-__all__ = ["Columnar", "Source", "Stamp", "guarded", "reason_of"]
+__all__ = ["Closable", "Columnar", "Source", "Stamp", "guarded", "reason_of"]
 
 
 class Columnar(NamedTuple):
@@ -25,6 +25,14 @@ class Columnar(NamedTuple):
     schema: Any
     rows_total: int
     batches: Callable[[], Iterator[Any]]
+
+
+class Closable(Protocol):
+    """What is held open while it is read."""
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
 
 
 class Source(NamedTuple):
@@ -42,7 +50,7 @@ class Source(NamedTuple):
     rows_total: int | None
     waits: bool
     rows: Iterator[SourceRow]
-    files: tuple[IO[Any], ...]
+    files: tuple[Closable, ...]
     paths: tuple[Path, ...] = ()
     table: Columnar | None = None
 

@@ -2,45 +2,111 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
-from math import inf
-from typing import TYPE_CHECKING
+from math import isinf
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
+from headway.attempt.budget import Budget
+from headway.errors import ConfigError
 from headway.jobs.dispatch import Dispatcher, Lanes
 from headway.jobs.journal import Journal
 from headway.jobs.lane_online import EngineLike, OnlineLane
 from headway.jobs.lanes import Item, Lane
+from headway.jobs.purse import Purse
 from headway.policy.lanes import LaneName, LanePolicy
 from headway.types import Result
+from headway.wire import batch_format_for
+from headway.wire.prices import Prices, Rates
 
 if TYPE_CHECKING:
+    from headway.jobs.lane_batch_calls import BatchEngine
     from headway.jobs.runner import JobSettings
 
-__all__ = ["open_lanes"]
+__all__ = ["JobEngine", "open_lanes"]
+
+
+class JobEngine(EngineLike, Protocol):
+    """What a job asks of an engine; `headway.engine.Engine` is one. Batches ask for more (`BatchEngine`)."""
+
+    @property
+    def budget(self) -> Budget | None:
+        """See `Engine.budget`."""
+        ...
 
 
 def open_lanes(
-    engine: EngineLike,
+    engine: JobEngine,
     settings: JobSettings,
     journal: Journal,
     take: Callable[[Item, Result], None],
     *,
     total: Callable[[], int | None],
+    rate: Callable[[], float | None] = lambda: None,
 ) -> tuple[Dispatcher, Lanes]:
-    """What places a job's rows, and the lanes it may place them in; none is opened before a row needs it."""
+    """What places a job's rows, and the lanes it may place them in; none is opened before a row needs it.
+
+    A journal that holds batches of an earlier run opens the batch lane at once: their rows belong nowhere else.
+
+    Raises:
+        ConfigError: The lane that was asked for is not there for this task.
+    """
+    task, asked = settings.task, settings.lanes
+    loop = asyncio.get_running_loop()
+    deadline_at_s = None if isinf(asked.deadline_s) else loop.time() + asked.deadline_s
     makers: dict[LaneName, Callable[[], Lane]] = {}
     lanes = Lanes(makers)
 
     def online() -> Lane:
-        return OnlineLane(
-            engine,
-            settings.task,
-            concurrency=settings.concurrency,
-            settle=dispatcher.settled("online"),
-            rows=total() if settings.lanes.lane == "online" else None,
+        rows = total() if asked.lane == "online" else None
+        settle = dispatcher.settled("online")
+        return OnlineLane(engine, task, concurrency=settings.concurrency, settle=settle, rows=rows)
+
+    def flex() -> Lane:
+        settle = dispatcher.settled("flex")
+        return OnlineLane(engine, task.flex(), concurrency=settings.concurrency, settle=settle, flex=True)
+
+    def batch() -> Lane:
+        from headway.jobs.lane_batch import BatchLane, BatchLaneSettings
+
+        assert format_ is not None
+        whole: BatchEngine = engine  # type: ignore[assignment]  # fakes that never batch need not have it all
+        lane = BatchLane(
+            whole,
+            task,
+            format_,
+            settle=dispatcher.settled("batch"),
+            journal=journal,
+            done=lambda key: journal.find(key) is not None,
+            folder=_folder(settings.out),
+            wall_s=getattr(loop, "wall_s", time.time),
+            settings=BatchLaneSettings(reuse=settings.reuse),
         )
+        lane.deadline_at_s = deadline_at_s
+        return lane
 
     makers["online"] = online
-    policy = LanePolicy(settings.lanes, lanes.offers)
-    dispatcher = Dispatcher(policy, take, budget=lambda: inf, rate=lambda: None, rows_total=total)
+    if task.api != "messages":
+        makers["flex"] = flex
+    format_ = batch_format_for(task.path)
+    if format_ is not None:
+        makers["batch"] = batch
+    if asked.lane != "auto" and asked.lane not in makers:
+        raise ConfigError(f"--lane {asked.lane} is not offered for the {task.api} API; choose online or batch")
+    policy = LanePolicy(asked, frozenset(makers))
+    purse = Purse(engine.budget, task, _rates(settings)) if engine.budget is not None else None
+    dispatcher = Dispatcher(policy, take, purse=purse, rate=rate, rows_total=total)
+    if journal.events and format_ is not None:
+        lanes.get("batch")
     return dispatcher, lanes
+
+
+def _rates(settings: JobSettings) -> Rates | None:
+    return Prices().rates(settings.task.model, settings.origin)
+
+
+def _folder(out: Path | None) -> Path | None:
+    """Where rows are spooled: beside the output, whose disk has room for as much."""
+    return out.parent if out is not None else None

@@ -100,7 +100,7 @@ class Parcel:
         self._offsets = array("q", [-1]) * rows
         self._names = bytearray()
         self._items = tempfile.TemporaryFile("w+b", dir=folder)  # noqa: SIM115 - closed with the parcel
-        self._lines = tempfile.TemporaryFile("w+b", dir=folder) if keys is None else None
+        self._lines = tempfile.TemporaryFile("w+b", dir=folder) if keys is None else None  # noqa: SIM115
         self._end = 0
         self._dirty = False
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from headway.jobs.parquet import same_columns
 from headway.jobs.rows import SourceRow
 from headway.jobs.textfile import COUNT_BYTES_MAX
 
-__all__ = ["PARTS_MAX", "open_parts", "parts_of"]
+__all__ = ["PARTS_MAX", "OpenOne", "open_parts", "parts_of"]
 
 PARTS_MAX: Final = 100_000
 """Files that one input may consist of."""
@@ -39,9 +39,8 @@ def parts_of(name: str) -> list[Path] | None:
             raise InputError(f"{name} has folders in it, such as {below.name}; {way_out}")
         found = inside
     elif glob.has_magic(name) and not folder.exists():
-        found = [
-            path for path in map(Path, glob.iglob(name, recursive=True)) if path.is_file() and _is_part(path, name)
-        ]
+        matches = map(Path, glob.iglob(name, recursive=True))  # noqa: PTH207  # absolute patterns too
+        found = [path for path in matches if path.is_file() and _is_part(path, name)]
     else:
         return None
     if len(found) > PARTS_MAX:
@@ -58,26 +57,24 @@ def _is_part(path: Path, pattern: str) -> bool:
     return not any(part.startswith(("_", ".")) for part in path.parts[fixed:])
 
 
-def open_parts(
-    name: str, parts: list[Path], open_one: Callable[[Path, Format | None, bool], Source], *, rows_max: int | None
-) -> Source:
+def open_parts(name: str, parts: list[Path], open_one: OpenOne, *, rows_max: int | None) -> Source:
     """Open the parts as one input.
 
     Args:
         name: What it is called.
         parts: The files; at least one.
-        open_one: Opens a file; told the format it has to be of (None: told by the file), and whether to count it.
+        open_one: Opens one.
         rows_max: Stop after that many rows.
 
     Raises:
         InputError: They are not of one format, or not of the same columns.
     """
     counted = sum(path.stat().st_size for path in parts) <= COUNT_BYTES_MAX
-    first = open_one(parts[0], None, counted)
+    first = open_one(parts[0], None, counted=counted)
     first.close()
     total, tables = first.rows_total, [(str(parts[0]), first.table)]
     for path in parts[1:]:
-        part = open_one(path, None, counted)
+        part = open_one(path, None, counted=counted)
         part.close()
         _check_alike(name, first, part)
         total = None if total is None or part.rows_total is None else total + part.rows_total
@@ -87,9 +84,15 @@ def open_parts(
         total = min(total, rows_max)
     chain = _Chain(parts, first.format, open_one, rows_max)
     table = same_columns(typed, rows_max) if typed else None
-    return Source(
-        name, first.format, first.encoding, first.columns, total, False, chain.rows(), (chain,), tuple(parts), table
+    return first._replace(
+        name=name, rows_total=total, rows=chain.rows(), files=(chain,), paths=tuple(parts), table=table
     )
+
+
+class OpenOne(Protocol):
+    """Opens a file; told the format it has to be of (None: told by the file), and whether to count its rows."""
+
+    def __call__(self, path: Path, kind: Format | None, *, counted: bool) -> Source: ...
 
 
 class _Chain:
@@ -99,7 +102,7 @@ class _Chain:
         self,
         parts: list[Path],
         kind: Format,
-        open_one: Callable[[Path, Format | None, bool], Source],
+        open_one: OpenOne,
         rows_max: int | None,
     ) -> None:
         self._parts = parts
@@ -112,7 +115,7 @@ class _Chain:
         """The rows, numbered through; a broken one says which file it is in."""
         index = 0
         for path in self._parts:
-            self._open = part = self._open_one(path, self._kind, False)
+            self._open = part = self._open_one(path, self._kind, counted=False)
             for row in part.rows:
                 if index == self._rows_max:
                     return

@@ -17,6 +17,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from headway.policy.lanes import FLEX_SLOWER, PROBE_ROWS, LaneName, LanePolicy, LaneSettings, Outlook
+from headway.policy.parcels import ParcelBounds
 from headway.report.plan_figures import Assumed, Interval, LanePlan
 from headway.types import Usage
 from headway.wire.batch import PRICE_RATIO, BatchFormat
@@ -33,6 +34,7 @@ _BATCH_P90_S: Final = 3600.0
 _BATCH_MAX_S: Final = 24 * 3600.0
 _NORMAL: Final = NormalDist()
 _SIGMA: Final = log(_BATCH_P90_S / _BATCH_P50_S) / _NORMAL.inv_cdf(0.9)
+_PARCEL: Final = ParcelBounds()
 _LINE_BYTES: Final = 128
 """What a line of a batch has besides the request: its id, method and path."""
 
@@ -161,7 +163,8 @@ def _slower(eta_s: Interval | None) -> Interval | None:
 def _batch(work: Work, terms: Terms, batch: BatchFormat) -> LanePlan:
     dollars, most = _dollars(work, terms.rates, PRICE_RATIO, prefix=False)
     bytes_ = work.body_bytes + _LINE_BYTES * work.requests
-    count = max(1, ceil(work.requests / batch.rows_max), ceil(bytes_ / batch.bytes_max))
+    rows_max, bytes_max = min(batch.rows_max, _PARCEL.rows_max), min(batch.bytes_max, _PARCEL.bytes_max)
+    count = max(1, ceil(work.requests / rows_max), ceil(bytes_ / bytes_max))
     return _judged(
         terms,
         LanePlan(

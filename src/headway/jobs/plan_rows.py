@@ -31,6 +31,7 @@ _LOOKED_UP_ONE_IN = 16
 much as all the rest."""
 _PAIRS = 32
 """The first so many requests are compared for what changes in their beginning."""
+_SEEN_MIN = 3
 _NAMED = 10
 _COUNTED_MAX = 500
 """So many requests are counted with a tokenizer, where there is one; the others are estimated in their likeness."""
@@ -75,7 +76,7 @@ class RowsRead:
         self.prefix = b""
         """What all requests begin with."""
         self.volatile: Volatile | None = None
-        """Something that changes in it, seen in at least three pairs of requests."""
+        """Something that changes in it, seen to change at least three times."""
         self.counted_share: float | None = None
         """Tokens that a tokenizer counts for each that is estimated; None where there is none."""
         self._counted = self._estimated = 0
@@ -83,9 +84,8 @@ class RowsRead:
         self._task = task
         self._rates = rates
         self._reader = reader_for(task.path)
-        self._before: bytes | None = None
+        self._before = ""
         self._seen_volatile: dict[str, int] = {}
-        self._pairs = 0
 
     @property
     def requests(self) -> int:
@@ -120,9 +120,11 @@ class RowsRead:
             group = self.groups[tier] = Group()
         group.requests += 1
         group.tokens += tokens
-        if self._before is None:
-            self._before = self.prefix = body
+        if self.sketch.count == 1:
+            self.prefix = body
         elif not body.startswith(self.prefix):
+            self.prefix = self.prefix[: common_length(self.prefix, body)]
+        if self.sketch.count <= _PAIRS:
             self._compare(body)
 
     def _count(self, body: bytes) -> None:
@@ -132,15 +134,13 @@ class RowsRead:
         self.counted_share = self._counted / self._estimated if self._estimated else None
 
     def _compare(self, body: bytes) -> None:
-        before = self._before or b""
-        if self._pairs < _PAIRS:
-            self._pairs += 1
-            found = volatile_between(before.decode("utf-8", "replace"), body.decode("utf-8", "replace"))
-            if found is not None:
-                seen = self._seen_volatile[found.what] = self._seen_volatile.get(found.what, 0) + 1
-                self.volatile = found if seen >= 3 else self.volatile
-            self._before = body
-        self.prefix = self.prefix[: common_length(self.prefix, body)]
+        """Look whether the beginning holds something that changes from this request's predecessor to it."""
+        text = prompt_text(body)
+        found = volatile_between(self._before, text) if self._before else None
+        self._before = text
+        if found is not None:
+            seen = self._seen_volatile[found.what] = self._seen_volatile.get(found.what, 0) + 1
+            self.volatile = found if seen >= _SEEN_MIN else self.volatile
 
 
 def finished_keys(journal: Path, *, retry_failed: bool) -> Index:

@@ -17,9 +17,8 @@ from headway.jobs.dispatch import Dispatcher, Lanes
 from headway.jobs.feed import rows_of
 from headway.jobs.index import Index
 from headway.jobs.journal import Header, Journal, Line
-from headway.jobs.lane_online import EngineLike
 from headway.jobs.lanes import Item
-from headway.jobs.opening import open_lanes
+from headway.jobs.opening import JobEngine, open_lanes
 from headway.jobs.place import check_out, is_taken
 from headway.jobs.record import record_of, result_of
 from headway.jobs.source import Source, SourceRow, open_source
@@ -87,7 +86,7 @@ def journal_path(out: Path) -> Path:
 
 async def run_job(
     settings: JobSettings,
-    engine: EngineLike,
+    engine: JobEngine,
     *,
     source: Source | None = None,
     journal: Journal | None = None,
@@ -151,7 +150,7 @@ class _Run:
         self._verdict = Verdict()
         self.tally = Tally(total=source.rows_total)
 
-    async def go(self, engine: EngineLike, on_progress: Callable[[Tally], None] | None) -> Finished:
+    async def go(self, engine: JobEngine, on_progress: Callable[[Tally], None] | None) -> Finished:
         """Send what is owed, write down what comes back, and put the output together."""
         ticking = asyncio.create_task(self._tick(on_progress)) if on_progress else None
         dispatcher, lanes = self._dispatcher, self._lanes = open_lanes(
@@ -165,7 +164,7 @@ class _Run:
             await lanes.aclose()
             if ticking:
                 ticking.cancel()
-        stopped = self._verdict.reason
+        stopped = self._verdict.reason or dispatcher.reason
         if not stopped and self._settings.out is not None:
             out = self._settings.out
             columns, safe = list(self._columns), self._settings.csv_safe

@@ -45,7 +45,7 @@ def open_source(
     return open_parts(
         name,
         parts,
-        lambda path, told, counted: _open_one(path, kind or told, rows_max=None, counted=counted),
+        lambda path, told, *, counted: _open_one(path, kind or told, rows_max=None, counted=counted),
         rows_max=rows_max,
     )
 

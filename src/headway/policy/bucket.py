@@ -131,6 +131,13 @@ class Bucket:
         wait_s = missing / self.refill_per_s if missing > 1e-9 else 0.0
         return wait_s if self._slice is None else max(wait_s, self._edge_wait_s(cost, now_s))
 
+    def backlog_s(self, cost: float, now_s: float) -> float:
+        """Seconds until `cost` has come back, however much more than the capacity it is."""
+        if self.limit is None:
+            return 0.0
+        self._advance(now_s)
+        return max(0.0, cost - self.level) / self.refill_per_s
+
     def charge(self, cost: float, now_s: float) -> Mark:
         """Spend `cost`; the level may go below zero, for the provider alone decides what it admits."""
         self.charged += cost

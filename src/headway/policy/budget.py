@@ -60,6 +60,16 @@ class SpendCap:
         self.dollars_spent += dollars_actual
         self.tokens_spent += tokens_actual
 
+    def book(self, dollars: float, tokens: int = 0) -> None:
+        """Count what was spent without a reservation of its own, e.g. before this process began."""
+        self.dollars_spent += dollars
+        self.tokens_spent += tokens
+
+    @property
+    def dollars_left(self) -> float:
+        """What is neither spent nor reserved."""
+        return self.dollars_max - self.dollars_spent - self.dollars_reserved
+
     def _fits(self, dollars: float, tokens: int) -> bool:
         return dollars <= self.dollars_max + 1e-12 and tokens <= self.tokens_max
 

@@ -81,6 +81,11 @@ class LanePolicy:
         return self._recalled
 
     @property
+    def asked(self) -> str:
+        """What the user asked for: a lane, or "auto"."""
+        return self._settings.lane
+
+    @property
     def fixed(self) -> LaneName | None:
         """The lane of every row, where nothing that happens changes it; saves working out an `Outlook` for each."""
         return "online" if self._settings.lane == "online" or self._offers == {"online"} else None

@@ -60,10 +60,13 @@ class Limits:
         "ramp",
         "refusals",
         "requests",
+        "scope",
         "tokens",
     )
 
-    def __init__(self, settings: LimitSettings, ramp: Ramp | None = None) -> None:
+    def __init__(self, settings: LimitSettings, ramp: Ramp | None = None, *, scope: str = "") -> None:
+        self.scope = scope
+        """What these limits are called where processes share them."""
         self.requests = _bucket(settings.requests_per_min, settings)
         self.tokens = _bucket(settings.tokens_per_min, settings)
         self.input_tokens = _bucket(None, settings, inf)
@@ -107,6 +110,13 @@ class Limits:
         if self.apart:
             wait_s = max(wait_s, self.input_tokens.wait_s(input_tokens * self.input_ratio, now_s))
             wait_s = max(wait_s, self.output_tokens.wait_s(self._output(output_tokens_max), now_s))
+        return wait_s
+
+    def backlog_s(self, requests: float, tokens_estimate: float, now_s: float) -> float:
+        """Seconds until that much could have gone; unlike `wait_s`, for more than fits into a bucket at once."""
+        wait_s = self.ramp.wait_s(now_s)
+        for bucket, cost in ((self.requests, requests), (self.tokens, tokens_estimate * self.charge_ratio)):
+            wait_s = max(wait_s, bucket.backlog_s(cost, now_s))
         return wait_s
 
     def charge(

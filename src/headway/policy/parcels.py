@@ -27,7 +27,10 @@ MORE_TRIES_MAX: Final = 2
 _POLL_MIN_S: Final = 5.0
 _POLL_MAX_S: Final = 60.0
 _POLL_RATIO: Final = 0.1
-"""A wait is at most a tenth longer than it had to be, at about ten requests for every time a batch's age doubles."""
+"""A wait is at most a tenth longer than it had to be."""
+_TAIL_MAX_S: Final = 300.0
+_TAIL_RATIO: Final = 1 / 60
+"""Past the hour in which nine in ten are done, a minute each hour more."""
 _LATE_RATIO: Final = 0.02
 _BACKOFF_MIN_S: Final = 60.0
 _BACKOFF_MAX_S: Final = 600.0
@@ -123,13 +126,14 @@ class Quota:
 
 
 def poll_delay_s(age_s: float, left_s: float = inf) -> float:
-    """Seconds until a batch of that age is asked about again: a tenth of its age, from 5 to 60.
+    """Seconds until a batch of that age is asked about again: a tenth of its age, from 5 to 60; later up to 300.
 
     Args:
         age_s: Since it was created.
         left_s: Until a deadline; the nearer it is, the finer, down to 5 s.
     """
-    delay_s = min(_POLL_MAX_S, max(_POLL_MIN_S, _POLL_RATIO * age_s))
+    most_s = max(_POLL_MAX_S, min(_TAIL_MAX_S, _TAIL_RATIO * age_s))
+    delay_s = min(most_s, max(_POLL_MIN_S, _POLL_RATIO * age_s))
     return min(delay_s, max(_POLL_MIN_S, _LATE_RATIO * left_s))
 
 

@@ -80,6 +80,14 @@ class FairQueue(Generic[T]):
             del self._entries[id(item)]
         return item
 
+    def absorb(self, other: FairQueue[T]) -> None:
+        """Take over all that wait in another queue, in their order; they were let in there, so no bound holds here."""
+        while (item := other.peek()) is not None:
+            rank, deadline_at_s, _, _ = other._entries[id(item)]
+            other.pop()
+            self._token += 1
+            self._add(item, rank, deadline_at_s, self._token)
+
     def _add(self, item: T, rank: float, deadline_at_s: float, arrival: int) -> None:
         self._token += 1
         self._entries[id(item)] = (rank, deadline_at_s, arrival, self._token)

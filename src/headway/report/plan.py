@@ -53,15 +53,18 @@ def _figures(plan: Plan) -> Table:
 
 def _lines(plan: Plan) -> Iterator[tuple[str, str, str]]:
     cached, tokens, output = plan.cached, plan.input_tokens, plan.output_tokens
-    sample = f" (by {cached.looked_up:,} look-ups)" if cached.extrapolated else ""
-    parts = [
-        f"{plan.unreadable:,} unreadable" if plan.unreadable else "",
-        f"{plan.finished:,} finished before" if plan.finished else "",
-        f"{plan.repeated:,} ask what others ask" if plan.repeated else "",
-        f"{'about ' * cached.extrapolated}{cached.requests:,} in the cache{sample}" if cached.requests else "",
-    ]
-    yield "Rows", f"{plan.rows:,}", ", ".join(part for part in parts if part)
-    yield "To send", f"{plan.requests:,} requests", ""
+    width = len(f"{plan.rows:,}")
+    yield "Rows", f"{plan.rows:,}", ""
+    sample = f", extrapolated from {cached.looked_up:,} look-ups" if cached.extrapolated else ""
+    for count, what in (
+        (plan.unreadable, "cannot be read"),
+        (plan.finished, "finished before"),
+        (plan.repeated, "ask what others ask"),
+        (cached.requests, f"in the cache{sample}"),
+    ):
+        if count:
+            yield "", f"{count:>{width},}", what
+    yield "To send", f"{plan.requests:>{width},}", "requests"
     if not plan.requests:
         return
     yield "Input", f"{_rounded(tokens.total)} tokens", tokens.source

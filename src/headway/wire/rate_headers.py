@@ -50,6 +50,8 @@ class RateSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     provider_processing_s: float | None = None
     """The provider's own account of how long it worked on the request, in seconds."""
     request_id: str = ""
+    organisation: str = ""
+    """Whose quota it counts towards, where the provider says so."""
 
 
 _NOTHING: Final = LimitReading()
@@ -77,6 +79,8 @@ _PLACES: Final = {
                 for bucket in ("requests", "tokens", "input-tokens", "output-tokens")
                 for part in ("limit", "remaining", "reset")
             ),
+            "openai-organization",
+            "anthropic-organization-id",
         )
     )
 }
@@ -115,8 +119,9 @@ def read_limits(headers: Headers, wall_s: float) -> RateSnapshot | None:
         retry_after_s=_retry_after_s(found[9], found[10], wall_s),
         provider_processing_s=None if processing_ms is None or processing_ms < 0 else processing_ms / 1000,
         request_id=found[12] or found[13] or found[14] or "",
+        organisation=found[27] or found[28] or "",
     )
-    return snapshot if found[15:] == _NONE_APART else _apart(snapshot, found[15:], wall_s)
+    return snapshot if found[15:27] == _NONE_APART else _apart(snapshot, found[15:27], wall_s)
 
 
 def _apart(snapshot: RateSnapshot, found: list[str | None], wall_s: float) -> RateSnapshot:

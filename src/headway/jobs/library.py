@@ -1,0 +1,193 @@
+"""`headway.run`: a job from a program or a notebook, over a file, dicts, or a table."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Mapping
+from math import inf
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from headway.config import load_settings
+from headway.engine import Engine
+from headway.engine.background import BackgroundLoop
+from headway.errors import ConfigError
+from headway.jobs.given import Given, take
+from headway.jobs.job_result import JobResult
+from headway.jobs.journal import Journal
+from headway.jobs.place import out_path
+from headway.jobs.runner import Finished, JobSettings, journal_path, run_job
+from headway.policy.lanes import LaneSettings
+from headway.prompts.output import Text
+from headway.prompts.task import Task
+from headway.report.summary import SummaryBuilder
+from headway.types import Handler, Result
+
+__all__ = ["job_engine", "run", "run_async"]
+
+
+def run(
+    data: Any,
+    task: Task | str | Path,
+    *,
+    out: str | Path | None = None,
+    lane: Literal["online", "flex", "batch", "auto"] = "online",
+    deadline_s: float | None = None,
+    budget_usd: float | None = None,
+    concurrency: int = 512,
+    cache: bool | str | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    config: str | Path | None = None,
+    retry_failed: bool = False,
+    fresh: bool = False,
+    handler: Handler | None = None,
+) -> JobResult:
+    """Ask a model about every row; wait until all are done. For ordinary programs, and for notebooks.
+
+    ::
+
+        frame = pandas.read_csv("tickets.csv")
+        job = headway.run(frame, "triage.toml")
+        frame = job.table                     # the same frame, with the columns output, error, dollars, ...
+
+    Args:
+        data: A path (CSV, JSONL, text, Parquet, Arrow, a folder of one of them, a glob); dicts; a data frame of pandas
+            or polars; or anything that gives an Arrow stream.
+        task: A task, or the path of a task file.
+        out: A file (.csv, .parquet, else JSONL), or a folder with a slash at the end. With it the job can be resumed:
+            the same call sends what is still owed, and nothing else.
+        lane: How rows go out: at once, or slower for half the price; see the page on jobs.
+        deadline_s: When rows have to be done, in seconds from now; None: no hurry.
+        budget_usd: Stop before spending more, in dollars.
+        concurrency: Rows in flight at once, 1 to 100,000.
+        cache: As the setting `cache`. None: as it is set, else on the disk, as for ``headway run``.
+        base_url: The provider's address; None: as it is set.
+        api_key: The provider's key; None: as it is set.
+        config: A settings file; by default `headway.toml`, if it is there.
+        retry_failed: Send again what failed in an earlier run.
+        fresh: Forget earlier runs, and overwrite the output.
+        handler: Takes the network's place: a simulator or a fake.
+
+    Raises:
+        ConfigError, InputError: Something is wrong with the call or the data; the message says what.
+        HeadwayError: The disk is full, or the like. With `out`, what was finished is kept.
+    """
+    background = BackgroundLoop()
+    try:
+        return background.run(
+            run_async(
+                data,
+                task,
+                out=out,
+                lane=lane,
+                deadline_s=deadline_s,
+                budget_usd=budget_usd,
+                concurrency=concurrency,
+                cache=cache,
+                base_url=base_url,
+                api_key=api_key,
+                config=config,
+                retry_failed=retry_failed,
+                fresh=fresh,
+                handler=handler,
+            )
+        )
+    finally:
+        background.close()
+
+
+async def run_async(
+    data: Any,
+    task: Task | str | Path,
+    *,
+    out: str | Path | None = None,
+    lane: Literal["online", "flex", "batch", "auto"] = "online",
+    deadline_s: float | None = None,
+    budget_usd: float | None = None,
+    concurrency: int = 512,
+    cache: bool | str | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    config: str | Path | None = None,
+    retry_failed: bool = False,
+    fresh: bool = False,
+    handler: Handler | None = None,
+) -> JobResult:
+    """As `run`, for programs with an event loop. `data` is read on the loop: an iterator that waits makes it wait."""
+    if not 1 <= concurrency <= 100_000:
+        raise ConfigError(f"concurrency must be a number from 1 to 100,000, not {concurrency}")
+    if deadline_s is not None and not deadline_s > 0:
+        raise ConfigError(f"deadline_s must be a number of seconds above 0, not {deadline_s}")
+    job = JobSettings(
+        input="-",
+        task=task if isinstance(task, Task) else Task.load(task),
+        out=None if out is None else out_path(str(out) if isinstance(out, Path) else out),
+        concurrency=concurrency,
+        retry_failed=retry_failed,
+        fresh=fresh,
+        lanes=LaneSettings(lane=lane, deadline_s=inf if deadline_s is None else deadline_s),
+        budget_usd=budget_usd,
+        reuse=cache not in (False, "off"),
+    )
+    keywords = {"base_url": base_url, "api_key": api_key, "budget_usd": budget_usd}
+    given = take(data)
+    try:
+        engine = job_engine(keywords, cache=cache, config=config, handler=handler)
+        async with engine:
+            return await _run(given, msgspec.structs.replace(job, origin=engine.settings.base_url), engine)
+    finally:
+        given.source.close()
+
+
+def job_engine(
+    given: Mapping[str, Any],
+    *,
+    cache: bool | str | None = None,
+    config: str | Path | None = None,
+    handler: Handler | None = None,
+) -> Engine:
+    """An engine for a job: answers are kept on the disk where nothing else is set, and failures are not logged.
+
+    Args:
+        given: Settings; None values are left to the file, the environment and the defaults.
+        cache: As the setting; None: as it is set, but the disk where it is off.
+        config: The settings file.
+        handler: Takes the network's place.
+    """
+    plain = load_settings(given, file=config)
+    keywords = {**given, "cache": cache if cache is not None else "disk" if plain.cache == "off" else plain.cache}
+    if plain.log_level == "warning":
+        keywords["log_level"] = "off"  # failures are in the results; beside them they would be noise
+    return Engine(handler=handler, config=config, **keywords)
+
+
+async def _run(given: Given, job: JobSettings, engine: Engine) -> JobResult:
+    task, loop = job.task, asyncio.get_running_loop()
+    builder = SummaryBuilder(
+        model=task.model, expected_column=task.expected, categories=not isinstance(task.output, Text)
+    )
+
+    def count(result: Result, resumed: bool) -> None:
+        builder.add(result, resumed=resumed)
+
+    started_s = loop.time()
+    kept_fd, journal = _unnamed() if job.out is None else (-1, None)
+    try:
+        finished = await run_job(job, engine, source=given.source, journal=journal, on_result=count)
+        live = engine.snapshot()
+        summary = builder.build(
+            wall_s=loop.time() - started_s,
+            throttled=live["throttled"],
+            allowed_rpm=live["allowed_rpm"],
+            attempts=live["attempts"],
+        )
+        kept, kept_fd = _kept(job, kept_fd), -1
+    finally:
+        if kept_fd >= 0:
+            os.close(kept_fd)
+    return JobResult(given, kept, _all_offsets(given, finished), summary, finished.stopped)
