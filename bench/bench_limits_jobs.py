@@ -146,7 +146,9 @@ def tell(what: str, book: dict[str, Any], known: dict[str, int], asked: float, r
     refused = totals["throttled"] / totals["attempts"]
     asked_refused = "as few as may be" if refused_max is None else f"<= {refused_max:.1%} of attempts"
     reached = None if refused_max is None else refused <= refused_max
-    emit(f"{what}: refused (429)", asked_refused, f"{refused:.3%}", reached=reached, refused=totals["throttled"])
+    first_s = min(row["time_wall_s"] for row in book["rows"])
+    at_s = [round(row["time_wall_s"] - first_s, 1) for row in book["rows"] if row["status"] == 429][:50]
+    emit(f"{what}: refused (429)", asked_refused, f"{refused:.3%}", reached=reached, refused_at_s=at_s)
 
 
 def alone(what: str, settings: SimSettings, asked: float, refused_max: float | None) -> None:

@@ -11,7 +11,6 @@ rows are in the journal, and resumed: what was answered and not written down is 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import subprocess
@@ -67,7 +66,7 @@ def faults(out: Path, rows: int) -> str:
     return "" if number == rows else f"{number} rows instead of {rows}"
 
 
-async def whole(source: Path, folder: Path, rows: int, more: list[str]) -> dict[str, Any]:
+def whole(source: Path, folder: Path, rows: int, more: list[str]) -> dict[str, Any]:
     """The job, undisturbed."""
     out = folder / "whole.jsonl"
     with zero.upstream() as url:
@@ -77,7 +76,7 @@ async def whole(source: Path, folder: Path, rows: int, more: list[str]) -> dict[
     return {"wall_s": wall_s, "rss_mb": rss_mb, "code": code, "faults": faults(out, rows) if not code else ""}
 
 
-async def killed(source: Path, folder: Path, rows: int, more: list[str]) -> dict[str, Any]:
+def killed(source: Path, folder: Path, rows: int, more: list[str]) -> dict[str, Any]:
     """The job, killed when half of it is in the journal, and started again."""
     out = folder / "killed.jsonl"
     journal = out.with_name(out.name + ".journal")
@@ -85,7 +84,7 @@ async def killed(source: Path, folder: Path, rows: int, more: list[str]) -> dict
         child = start(source, out, url, more)
         began_s = time.perf_counter()
         while lines(journal) < rows / 2 and child.poll() is None:
-            await asyncio.sleep(0.2)
+            time.sleep(0.2)
         child.kill()
         ended(child)
         to_kill_s = time.perf_counter() - began_s
@@ -121,10 +120,10 @@ def main() -> None:
         source = folder / "rows.csv"
         write_input(source, rows)
         for _ in range(arguments.runs):
-            report_whole(asyncio.run(whole(source, folder, rows, [*more, "--fresh"])), rows)
+            report_whole(whole(source, folder, rows, [*more, "--fresh"]), rows)
             own_state()  # a cache that knows the answers would make the next run a different one
             if not arguments.no_kill:
-                report_killed(asyncio.run(killed(source, folder, rows, more)), rows)
+                report_killed(killed(source, folder, rows, more), rows)
                 (folder / "killed.jsonl").unlink(missing_ok=True)
                 (folder / "killed.jsonl.journal").unlink(missing_ok=True)
                 own_state()
@@ -134,7 +133,9 @@ def report_whole(found: dict[str, Any], rows: int) -> None:
     per_s, rss_mb, fine = rows / found["wall_s"], found["rss_mb"], found["code"] == 0 and not found["faults"]
     of = f"{rows:,} rows, no delay upstream"
     more = {"wall_s": round(found["wall_s"], 1), "exit_code": found["code"], "faults": found["faults"]}
-    emit(f"{of}: rows a second", f">= {ROWS_PER_S_MIN:,}", round(per_s), reached=fine and per_s >= ROWS_PER_S_MIN, **more)
+    emit(
+        f"{of}: rows a second", f">= {ROWS_PER_S_MIN:,}", round(per_s), reached=fine and per_s >= ROWS_PER_S_MIN, **more
+    )
     emit(f"{of}: peak memory, MB", f"<= {RSS_MB_MAX}", round(rss_mb), reached=fine and rss_mb <= RSS_MB_MAX)
 
 

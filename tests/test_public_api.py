@@ -21,6 +21,7 @@ PUBLIC = [
     "Handler",
     "HeadwayError",
     "InputError",
+    "JobResult",
     "Overloaded",
     "ProviderError",
     "ProviderTimeout",
@@ -35,6 +36,8 @@ PUBLIC = [
     "async_client",
     "cached",
     "client",
+    "run",
+    "run_async",
 ]
 
 
@@ -60,6 +63,7 @@ def test_importing_is_light():
         "zstandard",
         "jsonschema_rs",
         "sqlite3",
+        "pyarrow",
     }
     assert not heavy & set(loaded)
 

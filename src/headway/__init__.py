@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from headway.config import Settings
     from headway.engine import Engine, SyncEngine
     from headway.engine.memo import cached
+    from headway.jobs.job_result import JobResult
+    from headway.jobs.library import run, run_async
     from headway.prompts.task import Task
     from headway.transport import AsyncTransport, Transport, async_client, client
     from headway.types import Call, Handler, Reply, Result, Tags, Usage
@@ -49,6 +51,7 @@ __all__ = [
     "Handler",
     "HeadwayError",
     "InputError",
+    "JobResult",
     "Overloaded",
     "ProviderError",
     "ProviderTimeout",
@@ -63,6 +66,8 @@ __all__ = [
     "async_client",
     "cached",
     "client",
+    "run",
+    "run_async",
 ]
 
 _HOME = {
@@ -71,6 +76,8 @@ _HOME = {
     "Settings": "headway.config",
     "cached": "headway.engine.memo",
     "Task": "headway.prompts.task",
+    "JobResult": "headway.jobs.job_result",
+    **dict.fromkeys(("run", "run_async"), "headway.jobs.library"),
     **dict.fromkeys(("AsyncTransport", "Transport", "async_client", "client"), "headway.transport"),
     **dict.fromkeys(("Call", "Handler", "Reply", "Result", "Tags", "Usage"), "headway.types"),
 }

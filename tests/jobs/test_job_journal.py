@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headway.errors import ConfigError, HeadwayError, InputError
-from headway.jobs.journal import Header, Journal
+from headway.jobs.journal import SYNC_S, Header, Journal
 from headway.jobs.record import Record
 from headway.jobs.runner import JobSettings, journal_path, run_job
 from headway.prompts import Task
@@ -176,3 +176,130 @@ def test_a_full_disk_leaves_whole_lines(tmp_path, monkeypatch):
     monkeypatch.undo()
     journal.close()
     assert path.read_bytes() == before
+
+
+def test_what_a_lane_noted_is_there_again(tmp_path):
+    """Events come back in order with the run's name, rows between them or not; a torn event is cut off."""
+    path = tmp_path / "j"
+    journal = Journal.open(path, HEADER)
+    run = journal.run
+    assert len(bytes.fromhex(run)) == 4
+    journal.note(b'{"is":"intent",\n"n":1}')
+    journal.append("k#0", Record(input={"a": 1}))
+    journal.note(b'["sent",2]', durable=False)
+    journal.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"event":{"is":"to')
+    again = Journal.open(path, HEADER)
+    assert again.run == run
+    assert [json.loads(event) for event in again.events] == [{"is": "intent", "n": 1}, ["sent", 2]]
+    assert again.find("k#0")[1].read().input == {"a": 1}
+    again.close()
+    assert path.read_bytes() == whole
+    other = Journal.open(path, HEADER, fresh=True)
+    assert other.run != run
+    assert other.events == []
+    other.close()
+
+
+def test_a_damaged_event_names_its_line(tmp_path):
+    """An event that is no JSON, with lines after it, was not torn by a crash."""
+    path = tmp_path / "j"
+    journal = Journal.open(path, HEADER)
+    journal.note(b"{}")
+    journal.note(b"{}")
+    journal.close()
+    path.write_bytes(path.read_bytes().replace(b'{"event":{}}', b'{"event":{', 1))
+    with pytest.raises(InputError, match="line 2"):
+        Journal.open(path, HEADER)
+
+
+def test_journals_of_the_first_version_go_on(tmp_path):
+    """A journal of before runs had names is read, and given one that is kept from then on."""
+    path = tmp_path / "j"
+    journal = Journal.open(path, HEADER)
+    journal.append("k#0", Record(input={}))
+    journal.close()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b'{"headway_journal":1,"task":"t","input":"i","origin":"o"}\n' + b"".join(lines[1:]))
+    runs = set()
+    for rows in (1, 2, 2):
+        journal = Journal.open(path, HEADER)
+        assert len(journal) == rows
+        journal.append("k#1", Record(input={}))
+        runs.add(journal.run)
+        journal.close()
+    assert len(runs) == 1
+
+
+def test_a_later_line_of_a_row_counts(tmp_path):
+    """A row that was sent again is what it became last."""
+    path = tmp_path / "j"
+    journal = Journal.open(path, HEADER)
+    journal.append("k#0", Record(input={}, error="it failed"))
+    journal.append("k#0", Record(input={}, output="a"))
+    journal.close()
+    journal = Journal.open(path, HEADER)
+    assert len(journal) == 1
+    assert journal.find("k#0")[1].ok
+    journal.close()
+
+
+def test_flushed_in_groups_and_at_once_when_durable(tmp_path, monkeypatch):
+    """Rows are flushed together, off the loop's thread; a durable event before `note` returns; the rest at the end."""
+    import os
+    import threading
+
+    flushed = []
+
+    def fsync(fd):
+        flushed.append((os.fstat(fd).st_size, threading.current_thread() is threading.main_thread()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    async def main():
+        journal = Journal.open(tmp_path / "j", HEADER)
+        flushed.clear()  # the folder
+        loop, timers = asyncio.get_running_loop(), []
+
+        def later(delay_s, work):
+            timers.append((delay_s, work))
+            return loop.call_at(loop.time() + 3600, work)
+
+        monkeypatch.setattr(loop, "call_later", later)
+        for number in range(10):
+            journal.append(f"k#{number}", Record(input={}))
+        assert flushed == []
+        assert [delay_s for delay_s, _ in timers] == [SYNC_S]
+        timers[0][1]()
+        journal.append("k#10", Record(input={}))
+        journal.note(b"{}")
+        size = (tmp_path / "j").stat().st_size
+        assert flushed[-1] == (size, True)
+        journal.append("k#11", Record(input={}))
+        journal.close()
+        assert [aside for _, on_loop in flushed if (aside := not on_loop)] == [True]
+        assert flushed[-1] == ((tmp_path / "j").stat().st_size, True)
+
+    asyncio.run(main())
+
+
+def test_a_flush_that_failed_aside_is_told(tmp_path, monkeypatch):
+    """The disk's refusal to keep what was written reaches the next write, not the void."""
+    import os
+
+    def fsync(fd):
+        raise OSError(5, "Input/output error")
+
+    async def main():
+        journal = Journal.open(tmp_path / "j", HEADER)
+        journal.append("k#0", Record(input={}))
+        monkeypatch.setattr(os, "fsync", fsync)
+        journal._sync_aside()
+        journal._thread.shutdown()
+        with pytest.raises(HeadwayError, match="Input/output error"):
+            journal.append("k#1", Record(input={}))
+        monkeypatch.undo()
+        journal.close()
+
+    asyncio.run(main())

@@ -303,6 +303,14 @@ def test_history_is_of_like_calls():
     assert history_of([log_row(i) for i in range(19)], 64).samples == 0
 
 
+def test_the_fastest_run_counts_however_short_it_was():
+    """20 s at 10 a second, a pause, 12 s at 20 a second: 1,200 a minute; runs of a few seconds tell nothing."""
+    slow = [log_row(i) for i in range(200)]
+    fast = [log_row(0, start_wall_s=100 + i / 20) for i in range(240)]
+    assert history_of(slow + fast, 64).requests_per_min == pytest.approx(1200, rel=0.01)
+    assert history_of(slow[:50], 64).requests_per_min is None
+
+
 def test_answers_that_came_in_a_batch_say_nothing_about_time():
     """They count for tokens only."""
     history = history_of([log_row(i, step="batch", end_s=9_000.0) for i in range(300)], 64)

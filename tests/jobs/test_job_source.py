@@ -1,17 +1,25 @@
 """Sources: what is in a file comes out of it, and what is broken is told, row by row."""
 
+import asyncio
 import csv
 import gzip
 import io
 import json
+import os
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.errors import InputError
 from headway.jobs import rows as rows_module
+from headway.jobs import textfile
+from headway.jobs.runner import JobSettings, run_job
 from headway.jobs.source import open_source
+from headway.prompts import Task
+from tests.jobs.job_fakes import FakeEngine
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
@@ -191,3 +199,163 @@ def test_rows_are_counted_and_limited(tmp_path, rows_max, expected):
     source = open_source(str(path), rows_max=rows_max)
     assert source.rows_total == expected == len(list(source.rows))
     source.close()
+
+
+# -- files that change while they are read -----------------------------------------------------------------------------
+
+
+def test_a_file_that_grows_is_read_to_where_it_ended(tmp_path):
+    """Rows that another program appends wait for the next run: a job is of the file as it was."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n' * 20_000)
+    source = open_source(str(path))
+    next(source.rows)
+    with path.open("a") as file:
+        file.write('{"a": 2}\n')
+    assert [row.row["a"] for row in source.rows] == [1] * 19_999
+    source.close()
+    assert len(_all(path)) == 20_001
+
+
+def test_a_file_that_is_replaced_is_read_to_its_end(tmp_path):
+    """A new file put in its place, as editors do, changes nothing for who reads the old one."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n' * 20_000)
+    source = open_source(str(path))
+    next(source.rows)
+    (tmp_path / "new").write_text('{"a": 2}\n')
+    (tmp_path / "new").replace(path)
+    assert {row.row["a"] for row in source.rows} == {1}
+    source.close()
+
+
+@pytest.mark.parametrize("after", [b'{"a": 9}\n' * 20_000, b'{"a": 9}\n' * 30_000, b'{"a": 1}\n' * 15_000])
+def test_a_file_that_is_rewritten_is_an_error(tmp_path, after):
+    """Written over in place or cut short, it would be a mix of two: an error says so, and what was read."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": 1}\n' * 20_000)
+    os.utime(path, (1, 1))
+    source = open_source(str(path))
+    next(source.rows)
+    with path.open("r+b") as file:
+        file.write(after)
+        file.truncate(len(after))
+    with pytest.raises(InputError, match=r"changed by another program while it was read \(after row \d+, 180000 bytes"):
+        list(source.rows)
+    source.close()
+
+
+@given(
+    st.lists(st.sampled_from(['{"a":1}', "", "  ", "x" * 5, "é"]), max_size=20),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.sampled_from(["jsonl", "text"]),
+    st.integers(1, 7),
+)
+def test_counting_agrees_with_reading(tmp_path_factory, lines, ending, kind, chunk):
+    """Lines counted without reading them as rows are as many as the rows, wherever a chunk ends."""
+    path = tmp_path_factory.mktemp("c") / "a"
+    path.write_bytes(("first" + ending + ending.join(lines)).encode())
+    before, textfile._COUNT_CHUNK_BYTES = textfile._COUNT_CHUNK_BYTES, chunk
+    try:
+        source = open_source(str(path), kind=kind)
+    finally:
+        textfile._COUNT_CHUNK_BYTES = before
+    assert source.rows_total == len(list(source.rows))
+    source.close()
+
+
+def test_a_job_over_a_file_that_changes_keeps_what_is_done(tmp_path):
+    """Rows that were sent before it was noticed are in the journal: the next run sends the new rows alone."""
+    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    path.write_text("".join(f'{{"text": "t{i}"}}\n' for i in range(30)))
+    job = JobSettings(input=str(path), task=Task(model="m", prompt="{text}"), out=out, concurrency=2)
+
+    def answer(row):
+        if row["text"] == "t5":
+            path.write_text("".join(f'{{"text": "t{i}"}}\n' for i in range(25)))
+        return "a"
+
+    first, second = FakeEngine(answer), FakeEngine()
+    with pytest.raises(InputError, match="run the job again on the file as it is now"):
+        asyncio.run(run_job(job, first))
+    assert not out.exists()
+    asyncio.run(run_job(job, second))
+    assert len(first.asked) == 30
+    assert second.asked == []
+    assert len(out.read_text().splitlines()) == 25
+
+
+# -- folders of parts --------------------------------------------------------------------------------------------------
+
+
+def folder_of(tmp_path, files):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_parts_are_read_one_after_the_other(tmp_path):
+    """By name, numbered through, without markers, checksums and empty parts; a broken row says which file it is in."""
+    hidden = {"_SUCCESS": "", ".b.jsonl.crc": "junk", "_temporary": "junk"}
+    parts = {"b.jsonl": 'nope\n{"a": 3}\n', "a.jsonl": '{"a": 1}\n{"a": 2}\n', "c.jsonl": ""}
+    folder = folder_of(tmp_path, hidden | parts)
+    source = open_source(str(folder))
+    found = list(source.rows)
+    assert source.rows_total == 4
+    assert [row.index for row in found] == [0, 1, 2, 3]
+    assert [row.row.get("a") for row in found] == [1, 2, None, 3]
+    assert found[2].problem.startswith("b.jsonl: line 1 is not JSON")
+    assert [path.name for path in source.paths] == ["a.jsonl", "b.jsonl"]
+    source.close()
+
+
+@pytest.mark.parametrize("rows_max", [None, 1, 2, 3, 9])
+def test_globs_are_folders_too(tmp_path, rows_max):
+    """A pattern picks files, also out of folders below; the limit is over all of them."""
+    for part in ("x=1", "x=2", "_temporary"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "p.csv").write_text("a,b\n1,2\n3,4\n")
+    source = open_source(str(tmp_path / "**" / "*.csv"), rows_max=rows_max)
+    found = [row.row["a"] for row in source.rows]
+    source.close()
+    assert found == ["1", "3", "1", "3"][:rows_max]
+    assert source.rows_total == len(found)
+
+
+def test_parquet_parts_with_types_that_fit(tmp_path):
+    """Columns in another order, and integers beside numbers, are one table."""
+    folder = folder_of(tmp_path, {})
+    pq.write_table(pa.table({"a": [1], "b": ["x"]}), folder / "1.parquet")
+    pq.write_table(pa.table({"b": ["y", "z"], "a": [2.5, 3.0]}), folder / "2.parquet")
+    source = open_source(str(folder), rows_max=2)
+    assert [row.row for row in source.rows] == [{"a": 1, "b": "x"}, {"b": "y", "a": 2.5}]
+    assert source.rows_total == 2
+    assert pa.Table.from_batches(source.table.batches()).to_pylist() == [{"a": 1.0, "b": "x"}, {"a": 2.5, "b": "y"}]
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "has no file with rows in it"),
+        ({"a.csv": "", "_SUCCESS": "x"}, "has no file with rows in it"),
+        ({"a.csv": "a\n1\n", "b.jsonl": "{}\n"}, "more than one format: a.csv is csv, b.jsonl is jsonl"),
+        ({"a.csv": "a,b\n1,2\n", "b.csv": "a,c\n1,2\n"}, "only one of a.csv and b.csv has 'b'"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(tmp_path, files, words):
+    """Nothing to read, two formats, and different columns are one sentence, before anything is sent."""
+    folder = folder_of(tmp_path, files)
+    with pytest.raises(InputError, match=words):
+        open_source(str(folder))
+
+
+def test_a_folder_of_folders_asks_for_a_glob(tmp_path):
+    """Partitions are not guessed at; the message shows what to type."""
+    (tmp_path / "x=1").mkdir()
+    with pytest.raises(InputError, match=r"has folders in it, such as x=1; name the files with a glob"):
+        open_source(str(tmp_path))
+    with pytest.raises(InputError, match="has no file with rows"):
+        open_source(str(tmp_path / "*.csv"))

@@ -24,7 +24,7 @@ LANES = (
 PLAN = Plan(
     input="tickets.csv", model="gpt-5.4-mini", rows=10_000, unreadable=12, finished=1_500, repeated=300,
     cached=Cached(requests=120, looked_up=1_000, extrapolated=True), requests=8_068, prefix_tokens=1_100,
-    prefix_saves=0.4, lanes=LANES, auto="batch", deadline_s=21_600.0, budget_usd=1.5,
+    prefix_saves=0.4, lanes=LANES, lane="auto", auto="batch", deadline_s=21_600.0, budget_usd=1.5,
     input_tokens=InputTokens(
         total=Interval(1_210_123, 1_410_456), p50=150, p95=420, p99=800, max=3_000, source="counted with the tokenizer",
         bars=(Bar(tokens_max=128, requests=1_200), Bar(tokens_max=256, requests=6_868)),
@@ -51,7 +51,7 @@ def test_a_plan_has_all_figures_in_80_columns():
         "1,000 look-ups", "8,068", "requests", "1,210,000 to 1,410,000 tokens", "counted with the tokenizer",
         "4.0 to 16 tokens a row", "at most 16; assumed", "1,100 tokens", "saves up to $0.400", "to 256  6,868",
         "p50 150  p95 420  p99 800  max 3,000", "$1.20 to $1.80", "$2.40", "9 min to 10 min", "at openai/tier-1",
-        "7 min to 5.8 h", "in 6 h", "for $1.50", "perhaps", "! row 7 would not fit", "Nothing was sent",
+        "7 min to 5.8 h", "in 6 h", "for $1.50", "perhaps", "! row 7 would not fit", "Nothing was sent. Without --plan, this takes auto.",
     ):  # fmt: skip
         assert part in text
     assert "\x1b" not in text

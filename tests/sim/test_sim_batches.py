@@ -151,6 +151,20 @@ def test_a_file_that_is_too_long_or_empty_fails(fields, file, code):
     assert (batch["status"], batch["errors"]["data"][0]["code"]) == ("failed", code)
 
 
+def test_embedding_inputs_are_counted_one_by_one():
+    """A batch may have as many inputs as lines, however few lines they stand in."""
+
+    async def main():
+        sim = simulator(rows_max=5)
+        body = {"model": "text-embedding-3-small", "input": ["a", "b", "c"]}
+        path = "/v1/embeddings"
+        return [await ended(sim, json(await submit(sim, lines([body] * n, path), path=path))) for n in (1, 2)]
+
+    fits, over = run_virtual(main)
+    assert (fits["status"], over["status"]) == ("completed", "failed")
+    assert over["errors"]["data"][0]["code"] == "too_many_tasks"
+
+
 @pytest.mark.parametrize("form", ["failed", "refused"])
 def test_a_batch_over_the_queue_is_told_in_either_form(form):
     """Ends `failed` with token_limit_exceeded, or is refused at once; it fits when the first has ended."""
@@ -410,6 +424,26 @@ def test_a_scale_of_zero_is_done_at_once():
         return json(await submit(sim, lines([ticket(n) for n in range(20)])))["status"]
 
     assert run_virtual(main) == "expired"
+
+
+@pytest.mark.parametrize("fields", [{"scale": 0}, {"duration_s": 0.0}, {"duration_s": 600.0}])
+def test_who_looks_at_much_undone_work_is_answered_in_between(fields, monkeypatch):
+    """Each look does some of it and shows the batch as it was by then; at the end nothing is missing."""
+    monkeypatch.setattr("headway.sim.batch_jobs._PATIENCE_S", -1.0)
+
+    async def main():
+        sim = simulator(**fields)
+        batch = json(await submit(sim, lines([ticket(n) for n in range(170)])))
+        await asyncio.sleep(7_200)
+        looks = 0
+        while batch["status"] != "completed":
+            batch = json(await api(sim, "GET", f"/v1/batches/{batch['id']}"))
+            looks += 1
+        return looks, len(await content(sim, batch["output_file_id"])), sim.ledger.totals.ok
+
+    looks, found, billed = run_virtual(main)
+    assert (found, billed) == (170, 170)
+    assert 3 <= looks <= 5
 
 
 def test_three_thousand_rows_over_a_day():

@@ -34,6 +34,10 @@ def run(*arguments: str):
         (("--region", "moon"), "region: 'moon' is not played"),
         (("--capacity-s", "61"), "capacity_s: expected a number from 1 to 60"),
         (("--latency-scale", "-1"), "latency_scale: expected"),
+        (("--batch-scale", "-1"), "batches.scale: expected"),
+        (("--batch-fault", "row_418:0.1"), "'row_418' is not a kind of fault"),
+        (("--flex-unavailable", "2"), "flex_unavailable: expected a number from 0 to 1"),
+        (("--org", "acme"), "write it like --org sk-one=acme"),
     ],
 )
 def test_wrong_options_are_a_sentence_and_exit_code_2(arguments, said):
@@ -53,7 +57,19 @@ def test_help_has_examples():
 def test_it_serves_until_ctrl_c_and_prints_the_bill():
     """A banner that says what it is and how to use it; totals at the end; exit code 0."""
     program = "import typer; from headway.cli.sim import sim; a = typer.Typer(); a.command()(sim); a()"
-    command = [sys.executable, "-c", program, "--port", "0", "--latency-scale", "0"]
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        "--port",
+        "0",
+        "--latency-scale",
+        "0",
+        "--batch-scale",
+        "0",
+        "--org",
+        "sim=acme",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as child:
         banner = ""
         while "Ctrl-C" not in banner:
@@ -65,6 +81,7 @@ def test_it_serves_until_ctrl_c_and_prints_the_bill():
         request = urllib.request.Request(f"{base}/responses", body, {"authorization": "Bearer sim"})
         with urllib.request.urlopen(request, timeout=10) as reply:
             assert json.load(reply)["status"] == "completed"
+            assert reply.headers["openai-organization"] == "acme"
         child.send_signal(signal.SIGINT)
         rest = child.stdout.read().decode()
     assert child.returncode == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from headway.sim import Quality
+from headway.sim.batch_settings import BATCH_FAULTS
 from headway.sim.faults import FAULTS
 from headway.sim.profiles import PROFILES, REGIONS
 
@@ -42,6 +43,11 @@ def test_the_table_of_error_rates_is_the_default_quality():
         shown = ", ".join(f"{tier} {rate:g}" for tier, rate in value.items()) if "tier" in name else f"{value:g}"
         assert default == shown
     assert [name for name, _, _ in rows("quality")] == list(quality.__struct_fields__)
+
+
+def test_every_batch_fault_is_explained():
+    """In the table, in the order of the code."""
+    assert tuple(kind for kind, _ in rows("batch faults")) == BATCH_FAULTS
 
 
 def test_every_fault_and_region_is_explained():

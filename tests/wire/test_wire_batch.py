@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.wire import batch_format_for
@@ -13,9 +13,9 @@ OPENAI = batch_format_for("/v1/responses")
 ANTHROPIC = batch_format_for("/v1/messages")
 FORMATS = pytest.mark.parametrize("batches", [OPENAI, ANTHROPIC], ids=lambda f: f.name)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
 )
 FIELDS = st.sampled_from(
     "id status errors data error code message line custom_id response body status_code result type created_at "
@@ -72,7 +72,8 @@ def test_only_a_create_must_not_be_repeated(batches):
 
 
 @FORMATS
-@given(body=st.dictionaries(st.text(), JSON, max_size=4), indent=st.none() | st.integers(0, 3))
+@settings(max_examples=30)
+@given(body=st.dictionaries(st.text(max_size=9), JSON, max_size=4), indent=st.none() | st.integers(0, 3))
 def test_lines_hold_the_very_request(batches, body, indent):
     """A line is one line of JSON whose request is the one that was put in, whatever it holds and however it is laid out."""
     written = json.dumps(body, indent=indent, ensure_ascii=False).encode("utf-8", "replace")
@@ -97,6 +98,7 @@ def test_line_breaks_between_tokens_become_spaces():
 
 
 @FORMATS
+@settings(max_examples=60)
 @given(data=st.binary(max_size=200) | SHAPES.map(lambda tree: json.dumps(tree).encode()))
 def test_readers_survive_any_bytes(batches, data):
     """Broken bytes and strange shapes give views or nothing, never an exception; ids are fit for a path."""
@@ -125,7 +127,13 @@ def test_an_id_that_is_none_does_not_get_into_a_path(batches, odd):
     assert batches.read_batch(json.dumps({"id": odd, "status": "x", "processing_status": "x"}).encode()) is None
 
 
-@given(lines=st.lists(st.binary(min_size=1).map(lambda b: b.replace(b"\n", b"")).filter(bytes.strip)), data=st.data())
+@settings(max_examples=40)
+@given(
+    lines=st.lists(
+        st.binary(min_size=1, max_size=20).map(lambda b: b.replace(b"\n", b"")).filter(bytes.strip), max_size=8
+    ),
+    data=st.data(),
+)
 def test_lines_come_out_of_any_chunks(lines, data):
     """However a file is cut into chunks, its lines come out whole and in order."""
     file, rest, found = b"\n".join(lines), b"", []

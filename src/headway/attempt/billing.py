@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headway.types import Answer, Call, Outcome, Usage
-from headway.wire.prices import Prices
+from headway.wire.prices import Prices, tier_ratio
 from headway.wire.tokens import estimate_tokens
 
 __all__ = ["bill"]
@@ -31,4 +31,4 @@ def bill(call: Call, answer: Answer, outcome: Outcome, prices: Prices, *, conten
         return
     model, origin = call.view.model, call.origin
     rates = prices.rates(answer.model or model, origin) or prices.rates(model, origin)
-    trace.dollars = rates.dollars(usage) if rates is not None else None
+    trace.dollars = rates.dollars(usage) * tier_ratio(call.body) if rates is not None else None

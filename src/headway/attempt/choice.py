@@ -12,6 +12,7 @@ from random import Random
 
 import msgspec
 
+from headway.attempt.pace import Pace, scope_of, tokens_estimate
 from headway.attempt.upstreams import Upstream, UpstreamPrices
 from headway.errors import ConfigError
 from headway.policy.balance import Load, Ticket, pick
@@ -85,11 +86,18 @@ class Choice:
         settings: See `RouteSettings`.
         prices: For the cost of a call.
         rng: Dice.
+        pace: Knows how long a call would wait for its turn; None: nothing is known of that.
     """
 
     def __init__(
-        self, upstreams: Sequence[Upstream], settings: RouteSettings, prices: UpstreamPrices, rng: Random
+        self,
+        upstreams: Sequence[Upstream],
+        settings: RouteSettings,
+        prices: UpstreamPrices,
+        rng: Random,
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace
         self._upstreams = tuple(upstreams)
         self._settings = settings
         self._prices = prices
@@ -187,6 +195,13 @@ class Choice:
         else:
             times = [1.0] * len(options)
         scores = [option.lane.load.score(s, now_s) for option, s in zip(options, times, strict=True)]
+        if self._pace is not None and counts_time(self._settings.objective):
+            queues = [self.queue_of(call, option, now_s) for option in options]
+            if any(wait_s > 0.0 for wait_s, _ in queues):
+                scores = [
+                    wait_s + option.lane.load.score(s, now_s, waiting)
+                    for option, s, (wait_s, waiting) in zip(options, times, queues, strict=True)
+                ]
         if self._settings.objective:
             quality = [option.upstream.quality for option in options]
             prices = [self._estimate(call, option) for option in options]
@@ -205,6 +220,14 @@ class Choice:
             if len(self._prefixes) > PREFIXES_MAX:
                 self._prefixes.popitem(last=False)
         return chosen
+
+    def queue_of(self, call: Call, option: Option, now_s: float) -> tuple[float, int]:
+        """Seconds that the call would wait there for its turn within the limits, and how many are before it."""
+        if self._pace is None:
+            return 0.0, 0
+        up = option.upstream
+        scope = scope_of(up.origin, up.tenant or call.tenant, up.quota, option.model)
+        return self._pace.queue_of(scope, tokens_estimate(call.view)[0], now_s)
 
     def _prefix_of(self, call: Call) -> tuple[str, int] | None:
         """What tells prompts with a long common beginning from others; None for short ones."""

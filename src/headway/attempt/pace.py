@@ -168,10 +168,10 @@ class Pace:
         """Start with limits of its own for one scope."""
         self._lanes[scope] = Lane(Limits(settings, scope=_name(scope)), self._queue_max, self._loop)
 
-    def wait_s(self, scope: Scope, tokens: float, now_s: float) -> float:
-        """Seconds until one more request would go there; 0.0 where nothing is known."""
+    def queue_of(self, scope: Scope, tokens: float, now_s: float) -> tuple[float, int]:
+        """Seconds until one more request would go there, and how many wait before it."""
         lane = self._lanes.get(self._pooled.get(scope, scope))
-        return 0.0 if lane is None else lane.wait_s(tokens, now_s)
+        return (0.0, 0) if lane is None else (lane.wait_s(tokens, now_s), len(lane.queue))
 
     def limits(self, call: Call) -> Limits:
         """What is known of the quota that a call counts towards."""

@@ -80,7 +80,8 @@ class Router:
         sent = to_upstream(call, upstream, chosen.model, flex=choice.can_flex(call, upstream, now_s))
         trace.upstream, trace.model = upstream.name, chosen.model
         probe = chosen.lane.breaker.enter()
-        ticket = load.begin(load.expected_s(call.view.output_tokens_max, now_s) or 1.0, now_s)
+        turn_s, _ = choice.queue_of(call, chosen, now_s)  # a call that waits for its turn is not late
+        ticket = load.begin(turn_s + (load.expected_s(call.view.output_tokens_max, now_s) or 1.0), now_s)
         refused = False
 
         def ended(trace: Trace) -> None:

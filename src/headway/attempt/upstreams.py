@@ -17,13 +17,11 @@ from headway.types import Call, Usage
 from headway.types.secret import Secret
 from headway.wire import model_in_path
 from headway.wire.endpoints import credential, endpoint_of
-from headway.wire.prices import Prices, Rates, Tier
+from headway.wire.prices import Prices, Rates, Tier, tier_ratio
 from headway.wire.splice import with_model
 
 __all__ = ["Upstream", "UpstreamPrices", "origin_of", "to_upstream"]
 
-FLEX_RATIO = 0.5
-"""Flex costs what Batch does, half. Source: FACTS section 2 (service tiers)."""
 _CARRIED = frozenset(
     "accept anthropic-beta anthropic-version content-type openai-beta traceparent tracestate user-agent".split()
 )
@@ -120,7 +118,7 @@ class UpstreamPrices(Prices):
         rates = self.rates(call.view.model, call.origin)
         if rates is None:
             return None
-        return rates.dollars(usage) * (FLEX_RATIO if _FLEX in call.body else 1.0)
+        return rates.dollars(usage) * tier_ratio(call.body)
 
 
 def origin_of(url: str) -> str:

@@ -15,6 +15,7 @@ import typer
 
 from headway.cli.amounts import dollars_of, seconds_of
 from headway.errors import ConfigError, HeadwayError, InputError
+from headway.jobs.place import out_path
 from headway.jobs.runner import JobSettings
 from headway.jobs.session import Session, SessionSettings
 from headway.policy.lanes import LaneSettings
@@ -27,8 +28,8 @@ MODEL = "gpt-5.4-mini"
 """The model of jobs that name none."""
 
 _HELP = """
-Run a prompt over every row of a file: CSV, JSONL, or text of one item a
-line; "-" reads standard input.
+Run a prompt over every row of a file: CSV, JSONL, Parquet, or text of one
+item a line; of a folder of such files; or of standard input, "-".
 
 Rows are sent concurrently within the provider's limits, equal ones once.
 Each finished row is kept in OUT.journal at once; the output appears, in
@@ -51,17 +52,21 @@ call or the input is wrong, 130 interrupted.
 
 
 def run(
-    input_: Annotated[str, typer.Argument(metavar="INPUT", help='A CSV, JSONL or text file (.gz too), or "-".')],
+    input_: Annotated[
+        str, typer.Argument(metavar="INPUT", help='A CSV, JSONL, text or Parquet file, a folder, or "-".')
+    ],
     task: Annotated[Path | None, typer.Option(help="Task file (TOML).")] = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt with {column} names, instead of a task file.")] = None,
     labels: Annotated[str | None, typer.Option(help="Comma-separated labels, with --prompt.")] = None,
     model: Annotated[
         str | None, typer.Option(help=f"Model, over the task file's; {MODEL} without a task file.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Output: .csv, else JSONL. Without it: JSONL to stdout.")] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Output: .csv, .parquet, else JSONL; or a folder/.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
     format_: Annotated[
-        Literal["csv", "jsonl", "text"] | None,
+        Literal["csv", "jsonl", "text", "parquet", "arrow"] | None,
         typer.Option("--format", help="What INPUT is, if not told by itself."),
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=100_000, help="Rows in flight at once.")] = 512,
@@ -97,7 +102,7 @@ def run(
         job = JobSettings(
             input=input_,
             task=_task(task, prompt, labels, model, api),
-            out=None if out == Path("-") else out,
+            out=None if out in (None, "-") else out_path(out),
             kind=format_,
             rows_max=limit,
             concurrency=concurrency,

@@ -141,9 +141,7 @@ class Engine:
         attempts_max: int | None = None,
         tags: Tags | None = None,
     ) -> Reply:
-        """Make any other call of the provider's API, one that generates nothing: files, batches, lists.
-
-        It is recorded and retried like a call, but neither cached nor paced, and it costs nothing.
+        """Make any other call of the provider's API: files, batches, lists; recorded and retried, free of charge.
 
         Args:
             method: E.g. "GET".
@@ -156,9 +154,7 @@ class Engine:
         """
         stack = self._open()
         call = self._calls.make(stack.new_trace(), path, body, headers, deadline_s=deadline_s, tags=tags)
-        return await stack.request(
-            utility_call(call, method, stream=stream, deadline_s=deadline_s, attempts_max=attempts_max)
-        )
+        return await stack.request(utility_call(call, method, deadline_s, attempts_max, stream=stream))
 
     async def cached(self, path: str, body: bytes, *, key_body: bytes | None = None) -> Reply | None:
         """What the cache holds for a request, every tier asked; None for nothing fresh.
@@ -198,16 +194,8 @@ class Engine:
         """
         stack = self._open()
         call = self._calls.make(stack.new_trace(), path, body, tags=tags)
-        return adopt(
-            stack,
-            call,
-            status,
-            answer,
-            key_body=key_body,
-            price_ratio=price_ratio,
-            started_wall_s=started_wall_s,
-            texts=self.settings.log_prompts,
-        )
+        texts = self.settings.log_prompts
+        return adopt(stack, call, status, answer, key_body, price_ratio, started_wall_s, texts=texts)
 
     def map(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from hashlib import sha256
 from random import Random
 
 from headway.attempt.choice import Choice, RouteSettings
+from headway.attempt.group import Group, would_wait
 from headway.attempt.pace import Pace, scope_of
 from headway.attempt.route import Priced, Route, Router
 from headway.attempt.upstreams import UpstreamPrices
@@ -14,7 +16,7 @@ from headway.policy.objective import read_objective
 from headway.types import Handler
 from headway.wire.prices import Prices
 
-__all__ = ["open_prices", "open_route", "priced", "route_digest"]
+__all__ = ["open_group", "open_prices", "open_route", "priced", "route_digest"]
 
 
 def open_prices(settings: Settings) -> Prices:
@@ -22,19 +24,28 @@ def open_prices(settings: Settings) -> Prices:
     return UpstreamPrices(settings.upstreams) if settings.upstreams else Prices()
 
 
-def priced(pace: Pace, settings: Settings, prices: Prices) -> Handler:
+def open_group(pace: Pace, settings: Settings, prices: Prices) -> Group | None:
+    """What sends small requests several to a prompt; None where that is off."""
+    if settings.prompt_grouping == "off":
+        return None
+    loop = asyncio.get_running_loop()
+    always = settings.prompt_grouping == "always"
+    return Group(pace, prices, lambda call: would_wait(pace, call, loop.time()), always=always)
+
+
+def priced(pace: Pace, settings: Settings, prices: Prices, group: Group | None = None) -> Handler:
     """The pace layer, with what each upstream charges above it, and the limits that are known of each below."""
     if not isinstance(prices, UpstreamPrices):
-        return pace
+        return group or pace
     pace.quotas = {upstream.name: upstream.quota for upstream in settings.upstreams if upstream.quota}
     for upstream in settings.upstreams:
         if upstream.limits is not None:
             for model in upstream.models.values():
                 pace.know(scope_of(upstream.origin, upstream.tenant, upstream.quota, model), upstream.limits)
-    return Priced(pace, prices)
+    return Priced(group or pace, prices)
 
 
-def open_route(next_: Handler, settings: Settings, prices: Prices, rng: Random) -> Handler:
+def open_route(next_: Handler, settings: Settings, prices: Prices, rng: Random, pace: Pace) -> Handler:
     """The outermost attempt layer."""
     if not isinstance(prices, UpstreamPrices):
         return Route(next_)
@@ -44,7 +55,7 @@ def open_route(next_: Handler, settings: Settings, prices: Prices, rng: Random) 
         quality_min=settings.quality_min,
         priced=settings.budget_usd is not None,
     )
-    return Router(next_, Choice(settings.upstreams, route, prices, rng))
+    return Router(next_, Choice(settings.upstreams, route, prices, rng, pace))
 
 
 def route_digest(settings: Settings) -> str:

@@ -27,7 +27,7 @@ from headway.config import Settings, state_dir
 from headway.engine.caches import Caches
 from headway.engine.hedges import NONE, Hedges
 from headway.engine.record import Recorder, attempt_trace
-from headway.engine.routing import open_prices, open_route, priced
+from headway.engine.routing import open_group, open_prices, open_route, priced
 from headway.engine.ways import Utility, is_utility
 from headway.errors import Closed, HeadwayError
 from headway.flight import Deadlines, Flight, FlightSettings
@@ -86,17 +86,18 @@ class Stack:
         self._shared = self.caches.shared_pace(self._upstream, lambda call: self._pace.limits(call))  # noqa: PLW0108 - it is made below
         self._pace = Pace(self._shared or self._upstream, settings.limit_settings(), settings.queue_max)
         self._utility = Utility(lambda bytes_max: open_upstream(settings, handler, bytes_max))
-        attempt: Handler = priced(self._pace, settings, self.prices)
+        self._group = open_group(self._pace, settings, self.prices)
+        attempt: Handler = priced(self._pace, settings, self.prices, self._group)
         self.budget: Budget | None = None
         if settings.budget_usd is not None or settings.budget_tokens is not None:
             cap = SpendCap(
                 dollars_max=inf if settings.budget_usd is None else settings.budget_usd,
                 tokens_max=inf if settings.budget_tokens is None else settings.budget_tokens,
             )
-            attempt = Budget(attempt, cap, self.prices, queue_max=settings.queue_max)
+            attempt = self.budget = Budget(attempt, cap, self.prices, queue_max=settings.queue_max)
         if settings.prompt_cache != "off":
             attempt = PrefixCaching(attempt, self.prices)
-        self._attempt: Handler = open_route(attempt, settings, self.prices, rng)
+        self._attempt: Handler = open_route(attempt, settings, self.prices, rng, self._pace)
         self._router = self._attempt if isinstance(self._attempt, Router) else None
 
         # -- caller layers
@@ -154,6 +155,7 @@ class Stack:
             "allowed_rpm": max(allowed, default=None),
             "dollars": self._dollars,
             "cache": self.caches.stats(),
+            "grouping": self._group.stats() if self._group is not None else None,
         }
 
     async def aclose(self) -> None:
@@ -162,6 +164,8 @@ class Stack:
         await asyncio.gather(*self._join.close(), return_exceptions=True)
         await self._record.aclose()
         await self._requests.aclose()
+        if self._group is not None:
+            await self._group.aclose()
         if self._shared is not None:
             await self._shared.aclose()
         await self.caches.aclose()

@@ -45,15 +45,15 @@ def is_utility(call: Call) -> bool:
     return call.view.format == UTILITY
 
 
-def utility_call(call: Call, method: str, *, stream: bool, deadline_s: float | None, attempts_max: int | None) -> Call:
+def utility_call(call: Call, method: str, deadline_s: float | None, attempts_max: int | None, *, stream: bool) -> Call:
     """The call, as one that generates nothing.
 
     Args:
         call: As `Calls.make` made it of path and body.
         method: The HTTP method.
-        stream: Hand the body on as it comes.
         deadline_s: As it was asked for; a stream without one lasts as long as it is read and not silent.
         attempts_max: None: what may be repeated is tried as often as the engine is set to, all else once.
+        stream: Hand the body on as it comes.
     """
     trace = call.trace
     trace.format, trace.model, trace.stream, trace.output_tokens_max = UTILITY, "", stream, None
@@ -157,10 +157,10 @@ def adopt(
     call: Call,
     status: int,
     answer: bytes,
-    *,
     key_body: bytes | None,
     price_ratio: float,
     started_wall_s: float | None,
+    *,
     texts: bool,
 ) -> Trace:
     """See `Engine.adopt`."""

@@ -107,7 +107,7 @@ def format_of(name: str, head: str) -> Format:
 
 
 def columnar_of(name: str, head: bytes) -> Format | None:
-    """ "parquet" or "arrow" by the content, else by the file's suffix; None for everything else."""
+    """The format, "parquet" or "arrow", by the content, else by the file's suffix; None for everything else."""
     for magic, format_ in _MAGIC.items():
         if head.startswith(magic):
             return format_

@@ -21,12 +21,11 @@ GivenKind: TypeAlias = Literal["rows", "pandas", "polars", "arrow"]
 
 
 class Given(NamedTuple):
-    """`data` is the table as it was given, for pandas and polars; `held` what has to outlive the reading."""
+    """An opened input, and the table as it was given."""
 
     kind: GivenKind
     source: Source
     data: Any = None
-    held: Any = None
 
 
 def take(data: Any) -> Given:
@@ -51,7 +50,6 @@ def take(data: Any) -> Given:
 
 def _table(data: Any, package: str) -> Given:
     arrow = pyarrow()
-    held = None
     try:
         if package == "pandas":
             whole = arrow.Table.from_pandas(data, preserve_index=False)
@@ -60,7 +58,7 @@ def _table(data: Any, package: str) -> Given:
         elif isinstance(data, arrow.Table):
             whole = data
         elif hasattr(data, "__arrow_c_stream__"):
-            whole, held = _spooled(arrow.RecordBatchReader.from_stream(data))
+            whole = _spooled(arrow.RecordBatchReader.from_stream(data))
         else:
             whole = arrow.Table.from_batches([arrow.record_batch(data)])
     except (arrow.ArrowException, TypeError, ValueError, AttributeError) as error:
@@ -76,19 +74,19 @@ def _table(data: Any, package: str) -> Given:
     columnar = Columnar(whole.schema, whole.num_rows, batches)
     source = _source("the table given", names, whole.num_rows, columnar_rows(columnar, "the table given"), columnar)
     kind: GivenKind = "pandas" if package == "pandas" else "polars" if package == "polars" else "arrow"
-    return Given(kind, source, data if kind in ("pandas", "polars") else whole, held)
+    return Given(kind, source, data if kind in ("pandas", "polars") else whole)
 
 
-def _spooled(reader: Any) -> tuple[Any, Any]:
-    """A stream that can be read once, as a table on the disk that takes no memory; and the file it is in."""
+def _spooled(reader: Any) -> Any:
+    """A stream, which can be read once, as a table that is on the disk and takes no memory."""
     arrow, ipc = pyarrow(), pyarrow("ipc")
-    file = tempfile.TemporaryDirectory(prefix="headway-")
-    path = str(Path(file.name) / "stream.arrow")
-    with ipc.new_file(path, reader.schema) as writer:
-        for batch in reader:
-            writer.write_batch(batch)
-    table = ipc.open_file(arrow.memory_map(path)).read_all()
-    return table, file
+    # the file is gone at once, its pages when nothing refers to them any more; elsewhere than on POSIX it stays
+    with tempfile.TemporaryDirectory(prefix="headway-", ignore_cleanup_errors=True) as folder:
+        path = str(Path(folder) / "stream.arrow")
+        with ipc.new_file(path, reader.schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+        return ipc.open_file(arrow.memory_map(path)).read_all()
 
 
 def _source(

@@ -10,7 +10,6 @@ from typing import Any
 from headway.errors import ConfigError
 from headway.jobs.given import Given
 from headway.jobs.journal import Journal, Line
-from headway.jobs.opened import Columnar
 from headway.jobs.parquet import pyarrow
 from headway.jobs.record import result_of
 from headway.jobs.tables import TABLE_COLUMNS, Shape, cells_of, unlike
@@ -26,13 +25,10 @@ class JobResult:
     A row that was not done, because the job stopped early, has the outcome "owed".
     """
 
-    def __init__(
-        self, given: Given, journal: Journal, offsets: array[int], columns: list[str], summary: Summary, stopped: str
-    ) -> None:
+    def __init__(self, given: Given, journal: Journal, offsets: array[int], summary: Summary, stopped: str) -> None:
         self._given = given
         self._journal = journal
         self._offsets = offsets
-        self._columns = columns
         self.summary = summary
         """Rows, failures, seconds, tokens, dollars: what ``headway run --json`` prints."""
         self.stopped = stopped
@@ -103,10 +99,7 @@ class JobResult:
             yield self._journal.read(offset) if offset >= 0 else None
 
     def _shape(self) -> Shape:
-        return Shape(self._columns, self._lines(), self._table())
-
-    def _table(self) -> Columnar | None:
-        return self._given.source.table
+        return Shape(self._given.source.columns, self._lines(), self._given.source.table)
 
 
 def _package(name: str) -> Any:

@@ -66,6 +66,15 @@ class _Event(msgspec.Struct, frozen=True):
     event: msgspec.Raw
 
 
+class _Dollars(msgspec.Struct, frozen=True):
+    dollars: float | None = None
+
+
+class _Spent(msgspec.Struct, frozen=True):
+    record: _Dollars = _Dollars()
+    moved: bool = False
+
+
 _RECORDS = msgspec.json.Decoder(Record)
 
 
@@ -127,17 +136,31 @@ class Journal:
         with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()), "the temporary journal")
 
-    def append(self, key: str, record: Record) -> int:
+    def append(self, key: str, record: Record, *, moved: bool = False) -> int:
         """Write one finished row; return its offset.
+
+        Args:
+            key: The row's.
+            record: What became of it.
+            moved: It was in the journal before, and is written again for its row's new columns: no new spending.
 
         Raises:
             HeadwayError: The disk refuses, e.g. because it is full. What was written before is whole.
         """
-        line = self._encoder.encode({"key": key, "ok": record.error is None, "record": record}) + b"\n"
-        offset = self._write(line)
+        line = {"key": key, "ok": record.error is None, "record": record}
+        line_bytes = self._encoder.encode(line | {"moved": True} if moved else line) + b"\n"
+        offset = self._write(line_bytes)
         if self._timer is None:
             self._sync_soon()
         return offset
+
+    def spent(self) -> float:
+        """Dollars that earlier runs have spent on rows, as far as they were known; reads the whole journal."""
+        decode = msgspec.json.Decoder(_Spent).decode
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        with open(self._fd, "rb", closefd=False) as file:
+            lines = (decode(raw) for raw in file if raw.startswith(b'{"key"'))
+            return sum(line.record.dollars or 0.0 for line in lines if not line.moved)
 
     def note(self, event: bytes, *, durable: bool = True) -> None:
         """Write an event, for `events` of the next run.

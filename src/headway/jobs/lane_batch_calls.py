@@ -24,6 +24,7 @@ CANCEL_MAX_S: Final = 1_800.0
 """How long a batch that was cancelled is waited for. Source: OpenAI, "Batch API" (up to 10 minutes), three times."""
 _AUTH: Final = frozenset((401, 403))
 _GONE: Final = frozenset((404, 410))
+_ABSENT: Final = frozenset((404, 405, 501))
 
 
 class BatchEngine(Protocol):
@@ -129,6 +130,8 @@ class BatchCalls:
         self.deadline_at_s: float | None = None
         self.reason = ""
         """Why the last parcel was refused for good."""
+        self.absent = False
+        """Whether there is no batch API at this address."""
         self.queue_tokens_max: int | None = None
         self.known: set[str] = set()
         """Batches that are known to be a part's, or nobody's of ours."""
@@ -235,6 +238,7 @@ class BatchCalls:
         self.reason = f"the batch API refused a batch: {got.said}"
         if got.status in _AUTH:
             raise HeadwayError(f"{self.reason}; check the API key, then run again")
+        self.absent = got.status in _ABSENT
         return "large" if got.status == 413 else "hopeless"
 
     async def watch(self, parcel: Parcel, alive: Callable[[], None]) -> BatchView | None:

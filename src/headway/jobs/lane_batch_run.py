@@ -138,7 +138,7 @@ class Shipping:
             await self._split(parcel)
         else:
             self._hopeless += sent != "stopped"
-            if self._hopeless >= _HOPELESS_MAX:
+            if self._hopeless >= _HOPELESS_MAX or self._calls.absent:
                 self.refused = self._calls.reason
             await self.give_back(parcel)
         await self.tell()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from array import array
 from collections.abc import Mapping
 from math import inf
 from pathlib import Path
@@ -28,6 +29,8 @@ from headway.report.summary import SummaryBuilder
 from headway.types import Handler, Result
 
 __all__ = ["job_engine", "run", "run_async"]
+
+_NAME = "the job's journal"
 
 
 def run(
@@ -126,7 +129,7 @@ async def run_async(
     job = JobSettings(
         input="-",
         task=task if isinstance(task, Task) else Task.load(task),
-        out=None if out is None else out_path(str(out) if isinstance(out, Path) else out),
+        out=None if out is None else out_path(str(out)),
         concurrency=concurrency,
         retry_failed=retry_failed,
         fresh=fresh,
@@ -176,7 +179,8 @@ async def _run(given: Given, job: JobSettings, engine: Engine) -> JobResult:
         builder.add(result, resumed=resumed)
 
     started_s = loop.time()
-    kept_fd, journal = _unnamed() if job.out is None else (-1, None)
+    kept = _unnamed() if job.out is None else None
+    journal = None if kept is None else Journal(os.dup(kept), _NAME)
     try:
         finished = await run_job(job, engine, source=given.source, journal=journal, on_result=count)
         live = engine.snapshot()
@@ -186,8 +190,24 @@ async def _run(given: Given, job: JobSettings, engine: Engine) -> JobResult:
             allowed_rpm=live["allowed_rpm"],
             attempts=live["attempts"],
         )
-        kept, kept_fd = _kept(job, kept_fd), -1
+        reader = Journal(os.dup(kept) if kept is not None else _opened(journal_path(job.out or Path())), _NAME)
     finally:
-        if kept_fd >= 0:
-            os.close(kept_fd)
-    return JobResult(given, kept, _all_offsets(given, finished), summary, finished.stopped)
+        if kept is not None:
+            os.close(kept)
+    return JobResult(given, reader, _all_offsets(given, finished), summary, finished.stopped)
+
+
+def _unnamed() -> int:
+    """A file that is gone when it is closed."""
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+
+
+def _all_offsets(given: Given, finished: Finished) -> array[int]:
+    """Also for the rows that were not reached, where it is known that there are some."""
+    missing = (given.source.rows_total or 0) - len(finished.offsets)
+    return finished.offsets + array("q", [-1]) * max(0, missing)

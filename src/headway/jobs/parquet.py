@@ -68,7 +68,18 @@ def open_columnar(path: Path, kind: Format, *, rows_max: int | None = None) -> S
         file.close()
         raise InputError(f"{label} has two columns named {twice!r}; rename one")
     rows = guarded(columnar_rows(table, label), label, None, Stamp(file.fileno()))
-    return Source(label, kind, "utf-8", names, table.rows_total, False, rows, (file,), (path,), table)
+    return Source(
+        name=label,
+        format=kind,
+        encoding="utf-8",
+        columns=names,
+        rows_total=table.rows_total,
+        waits=False,
+        rows=rows,
+        files=(file,),
+        paths=(path,),
+        table=table,
+    )
 
 
 def columnar_rows(table: Columnar, label: str) -> Iterator[SourceRow]:

@@ -108,6 +108,7 @@ class _Planning:
             prefix_tokens=prefix,
             prefix_saves=self._prefix_saves(work),
             lanes=lane_plans(work, terms),
+            lane=job.lanes.lane,
             auto=auto_lane(work, terms),
             deadline_s=None if terms.deadline_s == inf else terms.deadline_s,
             budget_usd=self._budget_usd,

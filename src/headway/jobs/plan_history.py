@@ -21,7 +21,7 @@ _ROWS_MAX = 5_000
 _SAMPLES_MIN = 20
 _BATCH = "batch"
 """The step of answers that came in a batch, see `Engine.adopt`: their time says nothing about a call's."""
-_MINUTE_S, _SPAN_MIN_S = 60.0, 10.0
+_MINUTE_S, _SPAN_MIN_S, _PAUSE_S = 60.0, 10.0, 5.0
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: Interval | None = None
     """p50 and p99 of the time from sending to the end."""
     requests_per_min: float | None = None
-    """Of the fastest minute (or less, from 10 s on) among these calls: what the provider let through at least."""
+    """Of the fastest minute among these calls: what the provider let through at least."""
     throttled: int = 0
 
 
@@ -100,11 +100,18 @@ def _at(ordered: Sequence[float], q: float) -> float:
 
 
 def _fastest_minute(rows: Sequence[LogRow]) -> float | None:
-    """Requests a minute that were let through in the fastest minute; None where the calls span less than 10 s."""
+    """Requests a minute that were let through in the fastest minute of a run; None without a run of 10 s.
+
+    Of a run shorter than a minute all of it counts. Runs are told apart by pauses.
+    """
     online = [row for row in rows if row.outcome == "ok" and row.sent_s is not None and row.step != _BATCH]
     sent = sorted(row.start_wall_s + (row.sent_s or 0.0) for row in online)
-    span_s = min(_MINUTE_S, sent[-1] - sent[0]) if sent else 0.0
-    if span_s < _SPAN_MIN_S:
-        return None
-    most = max(bisect_left(sent, at_s + span_s) - place for place, at_s in enumerate(sent))
-    return most * _MINUTE_S / span_s
+    starts = [0, *(i for i in range(1, len(sent)) if sent[i] - sent[i - 1] > _PAUSE_S)]
+    fastest = None
+    for start, end in zip(starts, [*starts[1:], len(sent)], strict=True):
+        run = sent[start:end]
+        span_s = min(_MINUTE_S, run[-1] - run[0]) if run else 0.0
+        if span_s >= _SPAN_MIN_S:
+            most = max(bisect_left(run, at_s + span_s) - place for place, at_s in enumerate(run))
+            fastest = max(fastest or 0.0, most * _MINUTE_S / span_s)
+    return fastest

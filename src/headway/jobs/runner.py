@@ -55,7 +55,7 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True):
     lanes: LaneSettings = LaneSettings()
     """At once, at half the price, or whichever is in time; see `policy.lanes`."""
     budget_usd: float | None = None
-    """The most that the job may spend, earlier runs included."""
+    """The most that the job may spend, earlier runs included; the engine has it, too, and keeps it."""
     reuse: bool = True
     """Whether equal rows share an answer, in the batch lane."""
 
@@ -114,6 +114,8 @@ async def run_job(
         check_columns(source, settings.task)
         journal = _open_journal(settings, source) if journal is None else journal
         try:
+            if engine.budget is not None:
+                engine.budget.cap.book(journal.spent())  # the budget is the job's, however often it is resumed
             run = _Run(settings, source, journal, on_result, on_line)
             return await run.go(engine, on_progress)
         finally:
@@ -217,7 +219,7 @@ class _Run:
         offset, record = found[0], found[1].read()
         if record.input != row.row:
             record = msgspec.structs.replace(record, input=row.row)
-            offset = self._journal.append(key, record)
+            offset = self._journal.append(key, record, moved=True)
         self.tally.resumed += 1
         self._settle(row.index, offset, result_of(record, row.index, row.row), resumed=True)
         return True

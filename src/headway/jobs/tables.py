@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +13,7 @@ from headway.jobs.opened import Columnar
 from headway.jobs.parquet import pyarrow
 from headway.jobs.record import Record
 
-__all__ = ["GROUP_BYTES", "GROUP_ROWS", "TABLE_COLUMNS", "Shape", "cells_of", "unlike"]
+__all__ = ["COLUMNS_MAX", "GROUP_BYTES", "GROUP_ROWS", "TABLE_COLUMNS", "Shape", "cells_of", "unlike"]
 
 GROUP_ROWS: Final = 10_000
 GROUP_BYTES: Final = 64 * 1024 * 1024
@@ -30,6 +30,9 @@ TABLE_COLUMNS: Final = (
     "cache",
 )
 """What a table has after the input's columns; one that the input has too is prefixed with ``headway_``."""
+
+COLUMNS_MAX: Final = 1_000
+"""Columns that rows without a schema may have between them."""
 
 _INT64: Final = range(-(2**63), 2**63)
 
@@ -66,27 +69,25 @@ class Shape:
     JSON, and so does a column of mixed kinds.
 
     Args:
-        columns: The input's columns, where it has no table.
+        columns: The input's columns as far as known, where it has no table; others that rows have come behind them.
         lines: All rows in input order, to tell types by; None for a row that was not done.
         table: The input's own columns, as many rows as there are lines.
     """
 
     def __init__(self, columns: Sequence[str], lines: Iterable[Line | None], table: Columnar | None = None) -> None:
         arrow = pyarrow()
-        self._columns = tuple(table.schema.names if table else columns)
-        self._open = () if table else self._columns
-        kinds: dict[str, set[str]] = {name: set() for name in self._open}
+        kinds: dict[str, set[str]] = {} if table else {name: set() for name in columns}
         outputs: set[str] = set()
         for line in lines:
             if line is not None:
                 record = line.read()
                 outputs.add(_kind_of(record.output))
-                for name, seen in kinds.items():
-                    seen.add(_kind_of(record.input.get(name)))
-        self._table = table
+                if not table:
+                    _see(kinds, record.input)
+        columns = table.schema.names if table else list(kinds)
         types = [_type_of(outputs), *_result_types()]
         self._results = arrow.schema(
-            [arrow.field(unlike(self._columns, name), kind) for name, kind in zip(TABLE_COLUMNS, types, strict=True)]
+            [arrow.field(unlike(columns, name), kind) for name, kind in zip(TABLE_COLUMNS, types, strict=True)]
         )
         schema = table.schema if table else arrow.schema([(name, _type_of(seen)) for name, seen in kinds.items()])
         self._inputs = schema
@@ -149,6 +150,12 @@ class _Rows:
             self._left = self._left.slice(found[-1].num_rows)
             count -= found[-1].num_rows
         return found
+
+
+def _see(kinds: dict[str, set[str]], row: Mapping[str, Any]) -> None:
+    for name, value in row.items():
+        if name in kinds or len(kinds) < COLUMNS_MAX:
+            kinds.setdefault(name, set()).add(_kind_of(value))
 
 
 def _kind_of(value: Any) -> str:

@@ -74,17 +74,18 @@ class Load:
         """Output tokens that are to be expected of an answer that may have `tokens_max`."""
         return self._tokens if tokens_max is None else min(self._tokens, tokens_max)
 
-    def score(self, expected_s: float, now_s: float) -> float:
+    def score(self, expected_s: float, now_s: float, waiting: int = 0) -> float:
         """What another call here would cost, in seconds weighted by what is under way.
 
         Args:
             expected_s: From `expected_s`, or what stands in for it where nothing is known; > 0.
             now_s: The loop's clock.
+            waiting: How many of the calls under way only wait for their turn within the limits.
         """
-        pending = self.pending
+        pending = self.pending - waiting if self.pending > waiting else 0
         if not pending:
             return expected_s
-        overdue = (pending * now_s - self._started_s) / self._expected_s if self._expected_s > 0.0 else 1.0
+        overdue = (self.pending * now_s - self._started_s) / self._expected_s if self._expected_s > 0.0 else 1.0
         return expected_s * max(1.0, overdue) * (1.0 + pending / PENDING_DOUBLES)
 
     def begin(self, expected_s: float, now_s: float) -> Ticket:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from math import inf, log
 
-import msgspec
+from headway.policy.readings import Mark
+from headway.policy.slices import Slice
 
 __all__ = ["Bucket", "Mark"]
 
@@ -22,22 +23,8 @@ _WINDOWS_S = (1.0, 60.0, 3600.0, 86400.0)
 _SAME_LIMIT = 0.02
 """Limits this close (a share) are one limit that wavers: pools of servers disagree by a little."""
 _SHARE_MIN, _SHARE_CUT, _SHARE_GAIN_PER_S, _CUT_GAP_S = 0.05, 0.9, 0.02, 0.25
-_SLICE_S = 1.0
-"""Limits are known to be enforced in slices of a second, whatever the headers say: what is suspected until disproved."""
-_EDGE_PACE, _EDGE_BEFORE, _EDGE_BEHIND = 1.5, 0.1, 0.1
-"""How fast a suspected slice's end is crossed, in refills; and how far before and behind it that begins and ends."""
-
 _HEADROOM_GAIN = 0.02
 """How much the headroom of a learned limit grows, in seconds of refill a second: nobody notices it being saved up."""
-
-
-class Mark(msgspec.Struct, frozen=True, gc=False):
-    """Where the bucket stood right after a charge; what came later is measured against it."""
-
-    charged: float
-    level: float
-    corrected: float
-    epoch: int
 
 
 class Bucket:
@@ -56,7 +43,6 @@ class Bucket:
     __slots__ = (
         "_at_s",
         "_cut_at_s",
-        "_edge_at_s",
         "_epoch",
         "_full",
         "_learned_at_s",
@@ -105,8 +91,7 @@ class Bucket:
         """Whether the provider itself named the limit."""
         self._at_s = 0.0
         self._cut_at_s = -inf
-        self._slice: float | None = None  # what a slice of a second would hold now; None: not suspected
-        self._edge_at_s = -inf  # when the next may go that could find its end
+        self._slice: Slice | None = None
         self._epoch = 0  # marks of another epoch belong to another limit's level
         self._learned_at_s = 0.0
         self._full = True  # whether the level has reached the capacity since a refusal last told it
@@ -129,7 +114,9 @@ class Bucket:
         wanted = cost + headroom / self.share
         missing = (wanted if wanted < self.capacity else self.capacity) - self.level
         wait_s = missing / self.refill_per_s if missing > 1e-9 else 0.0
-        return wait_s if self._slice is None else max(wait_s, self._edge_wait_s(cost, now_s))
+        if self._slice is not None:
+            wait_s = max(wait_s, self._slice.wait_s(cost, self.refill_per_s, now_s))
+        return wait_s
 
     def backlog_s(self, cost: float, now_s: float) -> float:
         """Seconds until `cost` has come back, however much more than the capacity it is."""
@@ -145,8 +132,7 @@ class Bucket:
             self._advance(now_s)
             self.level -= cost
             if self._slice is not None:
-                self._slice -= cost
-                self._edge_at_s = now_s + cost / (_EDGE_PACE * self.refill_per_s)
+                self._slice.charge(cost, self.refill_per_s, now_s)
         return Mark(self.charged, self.level, self.corrected, self._epoch)
 
     def refund(self, cost: float, now_s: float) -> None:
@@ -156,7 +142,7 @@ class Bucket:
             self._advance(now_s)
             self.level = min(self.capacity, self.level + cost)
             if self._slice is not None:
-                self._slice += cost
+                self._slice.charge(-cost, self.refill_per_s, now_s)
 
     def observe(
         self,
@@ -193,6 +179,10 @@ class Bucket:
         if self.limit is None or remaining is None:
             return
         self._advance(now_s)
+        if self._slice is not None:
+            self._slice.heard(now_s)
+            if self._slice.disproved:
+                self._slice = None
         reading = remaining - self.hidden
         if mark.epoch != self._epoch:  # sent under another limit: available = remaining + refill * age - sent since
             error = reading + self.refill_per_s * age_s - (self.charged - mark.charged) - self.level
@@ -244,20 +234,6 @@ class Bucket:
         self._correct(level - since - self.level)
         return shrunk
 
-    def _edge_wait_s(self, cost: float, now_s: float) -> float:
-        """Seconds until `cost` may be spent across the end of a suspected slice.
-
-        At full speed all that is under way when the first refusal comes would be refused as well. So the end is
-        crossed slowly; once a tenth of a slice was spent beyond it without a refusal, there is none.
-        """
-        slice_, room = self._slice, self.refill_per_s * _SLICE_S
-        if slice_ is None or slice_ - cost > _EDGE_BEFORE * room:
-            return 0.0
-        if slice_ < -_EDGE_BEHIND * room:
-            self._slice = None
-            return 0.0
-        return self._edge_at_s - now_s if self._edge_at_s > now_s + 1e-9 else 0.0
-
     def _correct(self, error: float) -> None:
         before = self.level
         self.level = min(self.capacity, before + error)
@@ -274,7 +250,7 @@ class Bucket:
                 self.level = self.capacity
                 self._full = True
             if self._slice is not None:
-                self._slice = min(self.refill_per_s * _SLICE_S, self._slice + elapsed_s * self.refill_per_s)
+                self._slice.advance(elapsed_s, self.refill_per_s)
             if self.share < 1.0:
                 self._set_share(self.share * (1.0 + _SHARE_GAIN_PER_S * elapsed_s))
 
@@ -306,7 +282,7 @@ class Bucket:
         if known != limit:
             if known is None:
                 self.level, self._at_s = limit, now_s
-                self._slice = limit / self.window_s * _SLICE_S if remaining is not None else None
+                self._slice = Slice(limit / self.window_s) if remaining is not None else None
             else:
                 self._advance(now_s)
             # Slices stay slices: what is known of the capacity is how many seconds of refill it holds.

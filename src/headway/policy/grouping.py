@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from headway.types import Usage
 
-__all__ = ["HOLD_S", "MEMBERS_MAX", "GroupingCase", "small"]
+__all__ = ["HOLD_S", "MEMBERS_MAX", "GroupingCase", "alone", "small"]
 
 MEMBERS_MAX = 6
 HOLD_S = 0.05
@@ -27,8 +27,8 @@ WINDOW = 60
 EARLY, EARLY_SHARE = 12, 0.5
 """So many members, of which that share had to be asked again, are enough to stop before the window is full."""
 FALLBACKS_MAX = 0.10
-UNPROVEN_GROUPS_MAX = 4
-"""Groups under way at once until the first window has been passed."""
+UNPROVEN_GROUPS_MAX = 12
+"""Groups under way at once until a window has been passed: what a task that cannot be grouped may cost."""
 OFF_S, OFF_S_MAX = 60.0, 3_600.0
 """How long it stays off after the first failure, doubled with each further one."""
 
@@ -66,14 +66,16 @@ class GroupingCase:
         self._off_s = OFF_S
         self._off_until_s = 0.0
 
-    def open(self, now_s: float) -> bool:
-        """Whether a request may wait for others now."""
-        if self.why:
-            if now_s < self._off_until_s:
-                return False
+    def on(self, now_s: float) -> bool:
+        """Whether requests are grouped."""
+        if self.why and now_s >= self._off_until_s:
             self.why, self._proven = "", False
-            self._members = self._fallbacks = 0
-            self._saved = 0.0
+            self._start()
+        return not self.why
+
+    @property
+    def room(self) -> bool:
+        """Whether one more group may be sent; until grouping has proven itself, others wait for what becomes of it."""
         return self._proven or self._in_flight < UNPROVEN_GROUPS_MAX
 
     def sent(self) -> None:
@@ -103,8 +105,11 @@ class GroupingCase:
             self._close("groups took more than single requests would have", now_s)
         elif whole:
             self._proven, self._off_s = True, OFF_S
-            self._members = self._fallbacks = 0
-            self._saved = 0.0
+            self._start()
+
+    def _start(self) -> None:
+        self._members = self._fallbacks = 0
+        self._saved = 0.0
 
     def _close(self, why: str, now_s: float) -> None:
         self.why = why
@@ -112,14 +117,14 @@ class GroupingCase:
         self._off_s = min(2 * self._off_s, OFF_S_MAX)
 
 
-def saved_usage(alone_input: int, alone_output: int, group: Usage, members: int) -> tuple[Usage, Usage]:
-    """What the members would have taken by themselves, and what the group took.
+def alone(prompt_tokens: int, output_tokens: int, group: Usage, members: int) -> Usage:
+    """What members would have taken by themselves.
 
     Args:
-        alone_input: Prompt tokens of the single requests together, in the provider's measure.
-        alone_output: Tokens of the members' answers together.
-        group: The group's usage.
-        members: How many they were. What of the group's prompt was cached, each of them would have found cached.
+        prompt_tokens: Their single requests' prompts together, in the provider's measure.
+        output_tokens: Their answers together.
+        group: What the group took. What of its prompt was cached, each of them would have found cached, too.
+        members: How many they are.
     """
-    cached = min(alone_input, group.cached_tokens * members)
-    return Usage(input_tokens=alone_input, cached_tokens=cached, output_tokens=alone_output), group
+    cached = min(prompt_tokens, group.cached_tokens * members)
+    return Usage(input_tokens=prompt_tokens, cached_tokens=cached, output_tokens=output_tokens)

@@ -13,9 +13,10 @@ from math import inf
 
 import msgspec
 
-from headway.policy.bucket import Bucket, Mark
+from headway.policy.bucket import Bucket
 from headway.policy.ramp import Ramp
 from headway.policy.readings import Charge, Reading, Readings
+from headway.policy.resync import observe, resync
 from headway.types import ErrorView, Usage
 
 __all__ = ["Charge", "LimitSettings", "Limits", "Reading", "Readings"]
@@ -114,7 +115,7 @@ class Limits:
 
     def backlog_s(self, requests: float, tokens_estimate: float, now_s: float) -> float:
         """Seconds until that much could have gone; unlike `wait_s`, for more than fits into a bucket at once."""
-        wait_s = self.ramp.wait_s(now_s)
+        wait_s = requests / self.ramp.rate_per_s if self.ramp.state == "steered" else 0.0
         for bucket, cost in ((self.requests, requests), (self.tokens, tokens_estimate * self.charge_ratio)):
             wait_s = max(wait_s, bucket.backlog_s(cost, now_s))
         return wait_s
@@ -209,13 +210,13 @@ class Limits:
         age_s = elapsed_s if processing_s is None else min(processing_s, elapsed_s)
         if readings.tokens.remaining is not None:
             self._learn_charge(charge, float(readings.tokens.remaining), now_s - age_s)
-        _observe(self.requests, charge.request_mark, readings.requests, age_s, now_s)
-        _observe(self.tokens, charge.token_mark, readings.tokens, age_s, now_s)
+        observe(self.requests, charge.request_mark, readings.requests, age_s, now_s)
+        observe(self.tokens, charge.token_mark, readings.tokens, age_s, now_s)
         if readings.input_tokens is readings.output_tokens:
             return  # neither: most providers have one bucket for both
-        _observe(self.input_tokens, charge.input_mark, readings.input_tokens, age_s, now_s)
+        observe(self.input_tokens, charge.input_mark, readings.input_tokens, age_s, now_s)
         # What is still to come of all answers under way is charged here, and not yet there.
-        _observe(self.output_tokens, charge.output_mark, readings.output_tokens, age_s, now_s, less=max(0.0, self._due))
+        observe(self.output_tokens, charge.output_mark, readings.output_tokens, age_s, now_s, less=max(0.0, self._due))
 
     def refused(self, charge: Charge, readings: Readings | None, error: ErrorView, *, now_s: float) -> None:
         """Learn from a 429. It resyncs the bucket it names (both when it names none) and pauses nothing else."""
@@ -236,7 +237,7 @@ class Limits:
             apart = kind in ("input_tokens", "output_tokens")
             if error.limit_kind not in ("", "tokens" if apart else kind):
                 bucket.refund(cost, now_s)  # not the one that refused; but nothing was spent on it either
-            elif _resync(bucket, mark, cost, reading, _UNTOLD if apart else error, now_s):
+            elif resync(bucket, mark, cost, reading, _UNTOLD if apart else error, now_s):
                 explained = True
         if explained:
             self.ramp.settle()
@@ -266,41 +267,6 @@ class Limits:
 def _bucket(per_min: float | None, settings: LimitSettings, headroom_s: float = HEADROOM_S) -> Bucket:
     capacity = per_min * settings.capacity_s / 60.0 if per_min and settings.capacity_s else None
     return Bucket(per_min, capacity=capacity, headroom_ratio=settings.headroom_ratio, headroom_s=headroom_s)
-
-
-def _observe(bucket: Bucket, mark: Mark, reading: Reading, age_s: float, now_s: float, *, less: float = 0.0) -> None:
-    if reading.limit is None and reading.remaining is None:
-        return
-    half_grain = 0.5 * (reading.grain - 1)
-    window_s = reading.window_s
-    bucket.observe(
-        mark, reading.limit, reading.remaining, reading.reset_s if window_s is None else None,
-        age_s=age_s, now_s=now_s, window_s=window_s, less=less + half_grain, more=half_grain,
-    )  # fmt: skip
-
-
-def _resync(bucket: Bucket, mark: Mark, cost: float, reading: Reading | None, error: ErrorView, now_s: float) -> bool:
-    """Set one bucket by a 429 that may be its own; return whether the refusal's numbers explain it.
-
-    Numbers that explain nothing (headers that claim room, another bucket's text) show no capacity either: whatever
-    refused is not this bucket, and the request is given back to it.
-    """
-    if error.limit and not (bucket.learned and (reading is None or reading.limit is not None)):
-        bucket.observe(mark, error.limit, None, None, age_s=0.0, now_s=now_s, window_s=error.limit_window_s)
-    if bucket.limit is None:
-        return False
-    asked = float(error.requested) if error.requested else cost
-    remaining = None if reading is None else reading.remaining
-    half_grain = 0.0 if reading is None else 0.5 * (reading.grain - 1)
-    if error.limit is not None and error.used is not None and abs(error.limit - bucket.limit) <= 0.02 * bucket.limit:
-        level = float(error.limit - error.used)
-    elif remaining is not None and remaining - bucket.hidden - half_grain < asked:
-        level = remaining - bucket.hidden
-    else:
-        bucket.refund(cost, now_s)
-        return False
-    bucket.refused(mark, asked, level=level, remaining=remaining, now_s=now_s)
-    return True
 
 
 def _clamp(ratio: float) -> float:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from headway.policy.bucket import Mark
+import msgspec
 
-__all__ = ["Charge", "Reading", "Readings"]
+__all__ = ["Charge", "Mark", "Reading", "Readings"]
+
+
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """Where a bucket stood right after a charge; what came later is measured against it."""
+
+    charged: float
+    level: float
+    corrected: float
+    epoch: int
 
 
 class Reading(Protocol):

@@ -33,7 +33,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         for warning in plan.warnings:
             table.add_row(Text("!", style="yellow"), Text(fmt.printable(warning)))
         _block(console, "Warnings", table)
-    console.print("Nothing was sent; nothing was spent.")
+    console.print(f"Nothing was sent. Without --plan, this takes {fmt.printable(plan.lane)}.", highlight=False)
 
 
 def _block(console: Console, heading: str, block: Table | Group) -> None:
@@ -55,7 +55,7 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str, str]]:
     cached, tokens, output = plan.cached, plan.input_tokens, plan.output_tokens
     width = len(f"{plan.rows:,}")
     yield "Rows", f"{plan.rows:,}", ""
-    sample = f", extrapolated from {cached.looked_up:,} look-ups" if cached.extrapolated else ""
+    sample = f", by {cached.looked_up:,} look-ups" if cached.extrapolated else ""
     for count, what in (
         (plan.unreadable, "cannot be read"),
         (plan.finished, "finished before"),
@@ -100,7 +100,7 @@ def _lanes(plan: Plan) -> Table:
     for lane in plan.lanes:
         figures = [_money(lane.dollars), _most(lane), "unknown" if lane.eta_s is None else _times(lane.eta_s)]
         sure = [one for one in (lane.in_time, lane.in_budget) if one]
-        name = Text(lane.name, style="bold" if lane.name == "auto" else "")
+        name = Text(lane.name, style="bold" if lane.name == plan.lane else "")
         table.add_row(name, *figures, *(Text("?" if one == "unknown" else one, _SURE.get(one, "dim")) for one in sure))
         for assumed in lane.assumed if lane.name == "online" else ():
             limits = Text(f"at {assumed.limits}", style="dim")
@@ -143,7 +143,7 @@ def _time(value_s: float) -> str:
     if value_s < 59.5:
         return f"{value_s:.0f} s" if value_s >= 0.5 or value_s == 0 else "< 1 s"
     minutes = value_s / 60
-    if minutes < 99.5:
+    if minutes < 89.5:
         return f"{minutes:.0f} min"
     hours = minutes / 60
     return f"{hours:.1f} h" if hours < 9.95 and round(hours, 1) % 1 else f"{hours:,.0f} h"

@@ -109,6 +109,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     prefix_saves: float | None
     """Dollars that the provider's prompt cache saves at most, in `dollars.low`; None: nothing, or unknown."""
     lanes: tuple[LanePlan, ...]
+    lane: str
+    """The lane that was asked for: "online", "flex", "batch" or "auto"."""
     auto: str
     """The lane that ``--lane auto`` would take for most rows."""
     deadline_s: float | None

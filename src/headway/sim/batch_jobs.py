@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from math import inf
+from math import inf, nextafter
 from typing import Any, Final, Literal
 
 import msgspec
@@ -27,6 +27,7 @@ __all__ = ["Job", "Jobs", "RowIn", "Who"]
 _ROW_FAULTS: Final = ("row_expired", "row_missing", "row_400", "row_429", "row_500")
 _AT_ONCE: Final = 50
 """Rows answered before other requests get their turn."""
+_PATIENCE_S: Final = 2.0
 _CONTENTS_MAX: Final = 100_000
 _SCOPES_MAX: Final = 1_000
 
@@ -190,7 +191,7 @@ class Jobs:
         self._jobs[job.id] = job
         made = self._created.get(job.who.scope) or self._created.put(job.who.scope, deque())
         made.append(now_s)
-        await self.work(job)
+        await self.work(job, now_s)
 
     def check_rate(self, who: Who) -> None:
         """Raises `Refused` (429) where too many batches were created within the last hour."""
@@ -235,14 +236,23 @@ class Jobs:
     async def settle(self) -> None:
         """Do everything that is due, for the books."""
         for job in list(self._jobs.values()):
-            await self.work(job)
+            await self.work(job, patient=True)
 
-    async def work(self, job: Job) -> None:
-        """Answer the rows of a batch that are due by now, which is then when it was seen."""
-        now_s = asyncio.get_running_loop().time()
-        while not _worked(job, now_s):
+    async def work(self, job: Job, until_s: float | None = None, *, patient: bool = False) -> None:
+        """Answer the rows of a batch that are due, which is then when it was seen.
+
+        Args:
+            job: The batch.
+            until_s: When they are due; None for now.
+            patient: Do all of them, however long it takes. Else whoever asks gets an answer after 2 s of work, and
+                finds the batch as it was just before the next row was due.
+        """
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        until_s = now_s if until_s is None else until_s
+        while not _worked(job, until_s):
             for _ in range(_AT_ONCE):
-                if _worked(job, now_s):
+                if _worked(job, until_s):
                     break
                 due_s, place = job.order[job.next]
                 job.next += 1
@@ -255,7 +265,10 @@ class Jobs:
                 job.failed += answered.status != 200
                 job.usage = _sum(job.usage, answered.usage)
             await asyncio.sleep(0)
-        job.seen_s = max(job.seen_s, now_s)
+            if not patient and loop.time() > now_s + _PATIENCE_S and not _worked(job, until_s):
+                job.seen_s = max(job.seen_s, nextafter(job.order[job.next][0], -inf))
+                return
+        job.seen_s = max(job.seen_s, until_s)
 
 
 def _worked(job: Job, now_s: float) -> bool:

@@ -22,6 +22,7 @@ __all__ = ["OpenAIBatches"]
 ENDPOINTS: Final[Mapping[str, Api]] = MappingProxyType(
     {"/v1/responses": "responses", "/v1/chat/completions": "chat", "/v1/embeddings": "embeddings"}
 )
+_EMBEDDINGS: Final = "/v1/embeddings"
 _ERRORS_MAX: Final = 100
 _AT_ONCE: Final = 200
 """Lines looked at before other requests get their turn."""
@@ -40,6 +41,8 @@ class _Line(msgspec.Struct):
 
 class _Model(msgspec.Struct):
     model: str = ""
+    input: Any = None
+    """Embeddings: what is counted."""
 
 
 class OpenAIBatches:
@@ -116,7 +119,7 @@ class OpenAIBatches:
         seen: set[str] = set()
         model, whole = "", memoryview(content)
         decode, model_of = msgspec.json.Decoder(_Line).decode, msgspec.json.Decoder(_Model).decode
-        at, number = 0, 0
+        at, number, inputs = 0, 0, 0
         while at < len(content) and len(errors) < _ERRORS_MAX:
             end = content.find(b"\n", at)
             end = len(content) if end < 0 else end
@@ -131,13 +134,17 @@ class OpenAIBatches:
                 return [], "", [_error("too_many_tasks", None, text)]
             try:
                 row = decode(line)
-                asked = model_of(row.body).model
+                body = model_of(row.body)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 code = "missing_required_parameter" if "missing required" in str(error) else "invalid_json_line"
                 errors.append(_error(code, number, f"This line is not a valid batch request: {error}."))
                 continue
-            model = model or asked
-            if wrong := _wrong(row, path, seen, asked, model):
+            model = model or body.model
+            inputs += len(body.input) if isinstance(body.input, list) and path == _EMBEDDINGS else 1
+            if inputs > limits.rows_max and path == _EMBEDDINGS:
+                text = f"The batch input file contains too many embedding inputs. The maximum is {limits.rows_max:,}."
+                return [], "", [_error("too_many_tasks", None, text)]
+            if wrong := _wrong(row, path, seen, body.model, model):
                 errors.append(_error(wrong[0], number, wrong[1]))
             seen.add(row.custom_id)
             rows.append(RowIn(row.custom_id, row.body))

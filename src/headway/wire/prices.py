@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from genai_prices.types import PriceCalculation
 
-__all__ = ["Prices", "Rates", "Tier"]
+__all__ = ["FLEX_RATIO", "Prices", "Rates", "Tier", "tier_ratio"]
 
+FLEX_RATIO = 0.5
 _MODELS_MAX = 1024
 
 
@@ -70,6 +71,14 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
             if input_tokens > tier.above_tokens:
                 return tier
         return self.base
+
+
+def tier_ratio(body: bytes) -> float:
+    """What a request's service tier makes of the price: flex costs half.
+
+    Source: FACTS section 2 (flex costs what Batch does). Where flex was asked for and not had, the provider refuses.
+    """
+    return FLEX_RATIO if b'"service_tier":"flex"' in body else 1.0
 
 
 class Prices:
