@@ -10,6 +10,7 @@ import pytest
 from headway import Task
 from headway.engine.bounds import open_bound
 from headway.engine.row import RowAsk
+from headway.policy.output_bound import ROWS_FIRST
 from headway.prompts.output import Json, Sentence
 from headway.testing import FakeProvider, Step, virtual_run
 from headway.types import Trace, Usage
@@ -30,7 +31,9 @@ class Model:
         body = msgspec.json.decode(call.body)
         self.bodies.append(body)
         if body.get("stop") and self.stop == "refuses":
-            error = b'{"error":{"message":"Unsupported parameter: \'stop\'","param":"stop","type":"invalid_request_error"}}'
+            error = (
+                b'{"error":{"message":"Unsupported parameter: \'stop\'","param":"stop","type":"invalid_request_error"}}'
+            )
             return await FakeProvider([Step(status=400, body=error)])(call)
         await asyncio.sleep(1.0)
         prompt = body["input"] if "input" in body else body["messages"][-1]["content"]
@@ -143,6 +146,30 @@ def test_equal_rows_that_share_an_answer_are_not_cut_by_each_others_bound():
     assert ask.answered(200, body, trace)
 
 
+def test_few_rows_are_asked_before_the_bound_is_known_and_then_all_there_is_room_for():
+    """What waits with the task's own bound is charged with it; after the first answers nothing is held back."""
+
+    class Counting(Model):
+        now = most = 0
+
+        async def __call__(self, call):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            try:
+                return await super().__call__(call)
+            finally:
+                self.now -= 1
+
+    model = Counting()
+    results = run(model, rows_of(*[20] * 600), prose(), concurrency=400)
+    assert len(results) == 600
+    assert sum(body["max_output_tokens"] == 1024 for body in model.bodies) < ROWS_FIRST + 50
+    assert model.most > 300
+    model = Counting()
+    run(model, rows_of(*[20] * 600), prose(max_output_tokens=32), concurrency=400)
+    assert sum(body["max_output_tokens"] == 32 for body in model.bodies) == 600  # nothing to win: nothing held back
+
+
 def test_a_refused_bound_is_given_up_for_the_rest():
     """A 400 that names it costs no row."""
 
@@ -165,7 +192,8 @@ def test_a_refused_bound_is_given_up_for_the_rest():
 
 def labels(**more):
     return Task(
-        **{"model": "gpt-4o-mini", "api": "chat", "prompt": "{n}", "output": Sentence(), "max_output_tokens": 1024} | more
+        **{"model": "gpt-4o-mini", "api": "chat", "prompt": "{n}", "output": Sentence(), "max_output_tokens": 1024}
+        | more
     )
 
 

@@ -129,7 +129,7 @@ def test_prefetching_never_raises_and_knows_its_bounds():
             await short.send(RESPONSES, BODY)
             assert short.prefetch(RESPONSES, BODY | {"max_output_tokens": 5})
             await asyncio.sleep(1)
-            short._stack._cap.tokens_spent = 3000
+            short.budget.cap.book(0.0, 3000 - short.budget.cap.tokens_spent)
             assert not short.prefetch(RESPONSES, BODY | {"input": "x"})
 
     virtual_run(main)

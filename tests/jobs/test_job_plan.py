@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -13,9 +14,12 @@ from headway.config import Settings
 from headway.engine import Engine
 from headway.errors import InputError
 from headway.jobs import plan_rows
+from headway.jobs.journal import Header, Journal
+from headway.jobs.parcel_events import Ended, Intent, Submitted, encode
 from headway.jobs.plan import make_plan
 from headway.jobs.plan_history import history_of
 from headway.jobs.plan_lanes import Pace, Terms, Work, auto_lane, lane_plans
+from headway.jobs.record import Record
 from headway.jobs.runner import JobSettings, journal_path, run_job
 from headway.prompts.task import Task
 from headway.report.plan_figures import Interval
@@ -74,6 +78,22 @@ def test_every_row_is_counted_once(tmp_path):
     assert (plan.cached.requests, plan.requests) == (1, 3)  # b; a again, c, d
     assert plan_of(path, out=out, cache=Cache(["b"]), retry_failed=True).requests == 4
     assert plan_of(path, out=out, cache=Cache(["b"]), fresh=True).finished == 0
+
+
+def test_rows_that_an_earlier_run_handed_in_are_not_sent_again(tmp_path):
+    """An open batch's rows count as batched; those of one that has ended are owed."""
+    path, out = written(tmp_path, [{"text": text} for text in "abc"]), tmp_path / "out.jsonl"
+    key = {text: f"{TASK.row_key({'text': text})}#0" for text in "abc"}
+    events = [
+        Intent(part=0, at_wall_s=1.0, keys=f"{key['a']} {key['b']}"), Submitted(part=0, batch_id="batch_1"),
+        Intent(part=1, at_wall_s=1.0, keys=key["c"]), Ended(part=1),
+    ]  # fmt: skip
+    with closing(Journal.open(journal_path(out), Header())) as journal:
+        for event in events:
+            journal.note(encode(event))
+        journal.append(key["a"], Record(input={"text": "a"}, output="card"))
+    plan = plan_of(path, out=out)
+    assert (plan.finished, plan.batched, plan.requests) == (1, 1, 1)
 
 
 @settings(max_examples=40, deadline=None)

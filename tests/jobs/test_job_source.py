@@ -267,12 +267,12 @@ def test_counting_agrees_with_reading(tmp_path_factory, lines, ending, kind, chu
 def test_a_job_over_a_file_that_changes_keeps_what_is_done(tmp_path):
     """Rows that were sent before it was noticed are in the journal: the next run sends the new rows alone."""
     path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    path.write_text("".join(f'{{"text": "t{i}"}}\n' for i in range(30)))
+    path.write_text("".join(f'{{"text": "t{i}"}}\n' for i in range(3000)))
     job = JobSettings(input=str(path), task=Task(model="m", prompt="{text}"), out=out, concurrency=2)
 
     def answer(row):
-        if row["text"] == "t5":
-            path.write_text("".join(f'{{"text": "t{i}"}}\n' for i in range(25)))
+        if row["text"] == "t1":
+            path.write_text("".join(f'{{"text": "t{i}"}}\n' for i in range(2500)))
         return "a"
 
     first, second = FakeEngine(answer), FakeEngine()
@@ -280,9 +280,9 @@ def test_a_job_over_a_file_that_changes_keeps_what_is_done(tmp_path):
         asyncio.run(run_job(job, first))
     assert not out.exists()
     asyncio.run(run_job(job, second))
-    assert len(first.asked) == 30
-    assert second.asked == []
-    assert len(out.read_text().splitlines()) == 25
+    assert 1000 < len(first.asked) <= 3000
+    assert len(first.asked) + len(second.asked) <= 3000
+    assert len(out.read_text().splitlines()) == 2500
 
 
 # -- folders of parts --------------------------------------------------------------------------------------------------

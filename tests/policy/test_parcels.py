@@ -60,12 +60,12 @@ def test_no_more_batches_at_once_than_are_asked_for():
     assert quota.wait_s(0.0) == 0.0
 
 
-def test_what_is_refused_alone_is_halved_and_grows_again():
-    """The size found by halving is kept; success lets it grow by a quarter; what the provider says counts."""
+def test_what_is_refused_alone_is_cut_in_two_and_grows_again():
+    """The size found by cutting is kept; success lets it grow by a quarter; what the provider says counts."""
     quota = Quota()
     assert quota.refused(1_000, 0.0, created=False)
-    assert quota.tokens_max == 500
-    assert quota.refused(500, 60.0, created=False, tokens_max=90)
+    assert quota.tokens_max == 550
+    assert quota.refused(550, 60.0, created=False, tokens_max=90)
     assert quota.tokens_max == 90
     quota.sent()
     quota.taken()

@@ -101,3 +101,29 @@ def test_a_refund_gives_the_turn_back():
     ramp.charge(now_s)
     ramp.refund(now_s)
     assert ramp.wait_s(now_s) == 0.0
+
+
+def test_a_few_refusals_do_not_slow_a_key_that_is_barely_used():
+    """One call a second and three 429s without numbers: ten calls at once still go within three seconds."""
+    ramp = Ramp()
+    for second in range(30):
+        now_s = second + ramp.wait_s(float(second))
+        ramp.charge(now_s)
+        if second in (10, 12, 15):
+            ramp.refused(now_s, sent_per_s=1.0)
+    assert ramp.rate_per_s >= 3.0
+    assert sends(ramp, 33.0, 30.0) >= 10
+
+
+def test_refusals_that_go_on_slow_it_down_to_what_is_taken():
+    """A server that takes one call in ten seconds and says nothing: few are refused after the first minutes."""
+    ramp, now_s, free_at_s, refused = Ramp(), 0.0, 0.0, []
+    while now_s < 600.0:
+        now_s += max(ramp.wait_s(now_s), 0.01)
+        ramp.charge(now_s)
+        if now_s >= free_at_s:
+            free_at_s = now_s + 10.0
+        else:
+            refused.append(now_s)
+            ramp.refused(now_s, sent_per_s=1.0)
+    assert sum(at_s > 300.0 for at_s in refused) <= 90

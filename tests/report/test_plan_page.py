@@ -22,7 +22,7 @@ LANES = (
     ),
 )  # fmt: skip
 PLAN = Plan(
-    input="tickets.csv", model="gpt-5.4-mini", rows=10_000, unreadable=12, finished=1_500, repeated=300,
+    input="tickets.csv", model="gpt-5.4-mini", rows=10_000, unreadable=12, finished=1_500, batched=7, repeated=300,
     cached=Cached(requests=120, looked_up=1_000, extrapolated=True), requests=8_068, prefix_tokens=1_100,
     prefix_saves=0.4, lanes=LANES, lane="auto", auto="batch", deadline_s=21_600.0, budget_usd=1.5,
     input_tokens=InputTokens(
@@ -47,7 +47,7 @@ def test_a_plan_has_all_figures_in_80_columns():
     """Rows by kind, tokens, a histogram, every lane's dollars, time and verdicts, warnings; plain when piped."""
     text = shown(PLAN)
     for part in (
-        "tickets.csv", "cannot be read", "finished before", "ask what others ask", "in the cache, ",
+        "tickets.csv", "cannot be read", "finished before", "in batches that are out", "ask what others ask", "in the cache, ",
         "1,000 look-ups", "8,068", "requests", "1,210,000 to 1,410,000 tokens", "counted with the tokenizer",
         "4.0 to 16 tokens a row", "at most 16; assumed", "1,100 tokens", "saves up to $0.400", "to 256  6,868",
         "p50 150  p95 420  p99 800  max 3,000", "$1.20 to $1.80", "$2.40", "9 min to 10 min", "at openai/tier-1",

@@ -9,6 +9,7 @@ import pytest
 
 from headway.errors import ConfigError
 from headway.sim import SimSettings, Simulator, run_virtual
+from headway.wire.group import answers_in, item_of, merged
 from tests.sim.helpers import LABELS, api, call, chat, chat_text, json, lines, now_s, respond, submit, ticket
 
 GROUP = (
@@ -174,3 +175,31 @@ def test_shares_are_shares(field):
     """0 to 1, and the message names the key."""
     with pytest.raises(ConfigError, match=field):
         SimSettings(**{field: 1.5})
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+def test_what_the_engine_groups_is_understood(path):
+    """The request that `headway.wire.group` writes gets one answer for each of its items, in every format."""
+    model = "claude-haiku-4-5" if path == "/v1/messages" else "gpt-4o"
+    turns = [{"role": "user", "content": TICKETS[0]}]
+    body = {
+        "/v1/chat/completions": {"model": model, "messages": [SYSTEM, *turns]},
+        "/v1/responses": {"model": model, "instructions": SYSTEM["content"], "input": TICKETS[0]},
+        "/v1/messages": {"model": model, "system": SYSTEM["content"], "messages": turns, "max_tokens": 20},
+    }[path]
+    item = item_of(path, msgspec.json.encode(body))
+    assert item is not None
+
+    async def main():
+        reply = await Simulator(SimSettings(quality=None)).handler(
+            call(path, merged(item, TICKETS, ("max_tokens",), 120))
+        )
+        return json(reply) if await reply.read() else {}
+
+    whole = run_virtual(main)
+    if path == "/v1/messages":
+        text = whole["content"][0]["text"]
+    else:
+        text = (whole.get("output") or [whole.get("choices", [{}])[0].get("message")])[0]["content"]
+        text = text if isinstance(text, str) else text[0]["text"]
+    assert set(answers_in(text, len(TICKETS))) <= set(LABELS)

@@ -225,52 +225,94 @@ def test_a_log_is_read_in_order_while_it_grows(redis_url):
 
 
 def test_processes_share_one_bucket(redis_url):
-    """Requests and tokens are taken at once; who does not fit is told how long to wait; a refund makes room, once."""
+    """Requests and tokens are taken at once, turns are given in the order of asking, and a refund makes room, once."""
 
     async def work(link):
         one, two = SharedLimits(link, "hw:3:"), SharedLimits(link, "hw:3:")
-        await one.publish("s", SharedBucket(requests_per_min=60, tokens_per_min=6000, capacity_s=2))
+        known = SharedBucket(requests_per_min=60, tokens_per_min=6000, requests_capacity_s=2, tokens_capacity_s=2)
+        await one.publish("s", known)  # nobody knows what is under way: it starts a fifth of a second below empty
         first = await one.acquire("s", 150)
         assert isinstance(first, SharedLease)
-        wait_s = await two.acquire("s", 100)  # 50 of 200 are left, at 100 a second
-        assert isinstance(wait_s, float)
-        assert 0.3 < wait_s <= 0.5
+        assert 1.6 < first.wait_s <= 1.81  # 20 below, 150, and 10 that stay, at 100 a second
+        second = await two.acquire("s", 100)
+        assert isinstance(second, SharedLease)
+        assert 2.6 < second.wait_s <= 2.81
+        assert await two.refund(second)
         assert await one.refund(first)
         assert not await one.refund(first)
-        assert isinstance(await two.acquire("s", 100), SharedLease)
-        assert isinstance(await two.acquire("s", 1), SharedLease)
-        wait_s = await one.acquire("s", 1)  # the two requests are gone
-        assert isinstance(wait_s, float)
-        assert 0.5 < wait_s <= 1.0
-        assert isinstance(await one.acquire("other", 1e9), SharedLease)  # nothing is known: nothing is held back
+        third = await two.acquire("s", 1)
+        assert isinstance(third, SharedLease)
+        assert third.wait_s <= 1.31  # the request, not the tokens
+        await one.publish("slow", SharedBucket(requests_per_min=1))
+        assert isinstance(await two.acquire("slow", 1), float)  # too far ahead for a promise
+        free = await one.acquire("other", 1e9)
+        assert isinstance(free, SharedLease)  # nothing is known: nothing is held back
+        assert (free.wait_s, free.mark) == (0.0, None)
 
     with_link(redis_url, work)
 
 
-def test_a_bucket_never_gives_more_than_it_holds(redis_url):
-    """Many at once, from two processes' sides: as many are granted as fit, and not one more."""
+def test_turns_are_given_no_faster_than_the_rate(redis_url):
+    """Many at once, from two processes' sides: each is a second after the one before, whoever asks."""
 
     async def work(link):
         sides = [SharedLimits(link, "hw:3:"), SharedLimits(link, "hw:3:")]
-        await sides[0].publish("s", SharedBucket(requests_per_min=60, capacity_s=30))
-        granted = await asyncio.gather(*[sides[n % 2].acquire("s", 10) for n in range(100)])
-        return sum(isinstance(one, SharedLease) for one in granted)
+        await sides[0].publish("s", SharedBucket(requests_per_min=600, requests_capacity_s=1))
+        return await asyncio.gather(*[sides[n % 2].acquire("s", 10) for n in range(50)])
 
     granted, _ = with_link(redis_url, work)
-    assert granted in (30, 31)  # one may have been refilled on a slow machine
+    waits_s = sorted(lease.wait_s for lease in granted)
+    assert waits_s[-1] >= 4.0  # 50 at 10 a second, less what a slow machine has refilled meanwhile
+    assert all(later - sooner <= 0.12 for sooner, later in zip(waits_s, waits_s[1:], strict=False))
+
+
+def test_while_no_limit_is_known_all_processes_keep_to_one_ramp(redis_url):
+    """24 may go at once; two processes together get no second burst."""
+
+    async def work(link):
+        sides = [SharedLimits(link, "hw:3:"), SharedLimits(link, "hw:3:")]
+        return await asyncio.gather(*[sides[n % 2].acquire("s", 10) for n in range(60)])
+
+    granted, _ = with_link(redis_url, work)
+    assert sum(lease.wait_s == 0.0 for lease in granted) >= 24
+    assert max(lease.wait_s for lease in granted) > 0.1
 
 
 def test_what_is_left_is_published_too(redis_url):
-    """A provider's own word lowers the level, and a changed rate keeps the share that was left."""
+    """A provider's own word lowers the level at once; an answer's, only by what it differs from what was thought."""
 
     async def work(link):
         limits = SharedLimits(link, "hw:3:")
-        await limits.publish("s", SharedBucket(tokens_per_min=6000), tokens_left=10)
-        assert isinstance(await limits.acquire("s", 100), float)
-        await limits.publish("s", SharedBucket(tokens_per_min=600_000), tokens_left=None)
-        assert isinstance(await limits.acquire("s", 500), SharedLease)
+        known = SharedBucket(tokens_per_min=600_000)
+        await limits.publish("s", known)
+        await limits.publish("s", known, tokens_left=-20_000)
+        late = await limits.acquire("s", 1_000)
+        assert isinstance(late, SharedLease)
+        assert 1.9 < late.wait_s <= 2.21
+        assert late.mark is not None
+        await limits.publish("s", known, tokens_left=late.mark.tokens - 10_000, mark=late.mark)
+        await limits.publish("s", known, tokens_left=late.mark.tokens - 10_000, mark=late.mark)  # told twice, holds once
+        later = await limits.acquire("s", 1_000)
+        assert isinstance(later, SharedLease)
+        assert 2.8 < later.wait_s <= 3.31
 
     with_link(redis_url, work)
+
+
+def test_the_smaller_capacity_holds_until_who_told_it_knows_better(redis_url):
+    """A second process that has not met the slice yet does not undo what the first one has found out."""
+
+    async def work(link):
+        limits = SharedLimits(link, "hw:3:")
+        for capacity_s, larger in ((1.0, False), (60.0, False), (30.0, True)):
+            known = SharedBucket(requests_per_min=60, requests_capacity_s=capacity_s)
+            await limits.publish("s", known, larger=larger)
+            told = await link.ask(lambda client: client.hget("hw:3:b:s", "rcap"))
+            found.append(float(told))
+
+    found: list[float] = []
+    with_link(redis_url, work)
+    assert found == [1.0, 1.0, 30.0]
 
 
 def test_without_redis_nothing_is_held_back():

@@ -13,11 +13,12 @@ from collections.abc import Callable, Coroutine
 
 from headway.attempt.pace import RETRY_BONUS, tokens_estimate
 from headway.errors import Overloaded
+from headway.policy.bucket import Bucket
 from headway.policy.limits import Limits
 from headway.policy.queue import FairQueue
-from headway.store.redis_limits import SharedBucket, SharedLease, SharedLimits
+from headway.store.redis_limits import SharedBucket, SharedLease, SharedLimits, SharedMark
 from headway.types import Call, Handler, Reply, Trace
-from headway.wire.rate_headers import RateSnapshot, read_limits
+from headway.wire.rate_headers import read_limits
 
 __all__ = ["SharedPace"]
 
@@ -73,15 +74,28 @@ class SharedPace:
         scope = self._scope(limits)
         lease = await self._granted(scope, tokens_estimate(call.view)[0] * limits.charge_ratio, call)
 
+        limits.led = lease.mark is not None
+        refused = False
+
         def leave(trace: Trace) -> None:
             if trace.sent_at_s is None:
                 self._later(self._shared.refund(lease))
+            elif refused:  # `pace` has learned from it by now
+                self._tell(scope, limits, limits.requests.level, limits.tokens.level, None)
 
         call.trace.on_end(leave)
         reply = await self._next(call)
+        refused = reply.status == 429
         readings = read_limits(reply.headers, call.trace.start_wall_s)
-        if readings is not None:
-            self._tell(scope, limits, readings)
+        if readings is not None and not refused:
+            left = readings.requests.remaining, readings.tokens.remaining
+            self._tell(
+                scope,
+                limits,
+                None if left[0] is None else left[0] - _hidden(limits.requests),
+                None if left[1] is None else left[1] - _hidden(limits.tokens),
+                lease.mark,
+            )
         return reply
 
     @property
@@ -134,6 +148,11 @@ class SharedPace:
                 granted = await self._shared.acquire(scope.name, first.tokens)
                 if not isinstance(granted, SharedLease):
                     await asyncio.sleep(granted)
+                    continue
+                if granted.wait_s > 0.0:
+                    await asyncio.sleep(granted.wait_s)
+                if scope.queue.peek() is not first:
+                    await self._shared.refund(granted)  # it left, or a more urgent one came, while we waited
                 elif scope.queue.remove(first):
                     first.future.set_result(granted)
                 else:
@@ -141,27 +160,39 @@ class SharedPace:
         finally:
             scope.asking = None
 
-    def _tell(self, scope: _Scope, limits: Limits, readings: RateSnapshot) -> None:
+    def _tell(
+        self,
+        scope: _Scope,
+        limits: Limits,
+        requests_left: float | None,
+        tokens_left: float | None,
+        mark: SharedMark | None,
+    ) -> None:
         requests, tokens = limits.requests, limits.tokens
         if requests.limit is None and tokens.limit is None:
             return
-        binding = requests if requests.limit is not None else tokens
         bucket = SharedBucket(
             requests_per_min=requests.limit and requests.limit * 60.0 / requests.window_s,
             tokens_per_min=tokens.limit and tokens.limit * 60.0 / tokens.window_s,
-            capacity_s=binding.capacity / (binding.limit or 1.0) * binding.window_s,
+            requests_capacity_s=requests.capacity_s,
+            tokens_capacity_s=tokens.capacity_s,
         )
-        now_s = self._loop.time()
-        if bucket == scope.bucket and now_s - scope.published_at_s < PUBLISH_S:
+        told, now_s = scope.bucket, self._loop.time()
+        if bucket == told and mark is not None and now_s - scope.published_at_s < PUBLISH_S:
             return
+        larger = told is not None and (
+            (told.requests_per_min == bucket.requests_per_min and told.requests_capacity_s < bucket.requests_capacity_s)
+            or (told.tokens_per_min == bucket.tokens_per_min and told.tokens_capacity_s < bucket.tokens_capacity_s)
+        )
         scope.bucket, scope.published_at_s = bucket, now_s
-        left = readings.requests.remaining, readings.tokens.remaining
         self._later(
             self._shared.publish(
                 scope.name,
                 bucket,
-                requests_left=None if left[0] is None else max(0.0, left[0] - requests.hidden),
-                tokens_left=None if left[1] is None else max(0.0, left[1] - tokens.hidden),
+                requests_left=None if requests.limit is None else requests_left,
+                tokens_left=None if tokens.limit is None else tokens_left,
+                mark=mark,
+                larger=larger,
             )
         )
 
@@ -180,3 +211,9 @@ class SharedPace:
                 if idle != name:
                     del self._scopes[idle]
         return scope
+
+
+def _hidden(bucket: Bucket) -> float:
+    """What headers claim and is not there, slices that are only suspected included."""
+    limit = bucket.limit or 0.0
+    return limit - limit / bucket.window_s * bucket.capacity_s

@@ -76,9 +76,7 @@ def run(
     csv_safe: Annotated[
         bool, typer.Option("--csv-safe", help="Put ' before model text a spreadsheet would run as a formula.")
     ] = False,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Only say what it would send, cost and take; sends nothing.")
-    ] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what it would cost and take; send nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
     base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,

@@ -15,7 +15,7 @@ from headway.engine.bounds import open_bound
 from headway.engine.fan import Fan, open_fan
 from headway.engine.row import RowAsk
 from headway.errors import ConfigError, HeadwayError
-from headway.policy.output_bound import OutputBound
+from headway.policy.output_bound import ROWS_FIRST, OutputBound
 from headway.types import Reply, Result, Tags, TaskLike
 
 __all__ = ["MapSettings", "Sender", "map_rows"]
@@ -79,7 +79,9 @@ async def map_rows(
     fan = open_fan(settings, task, rows, concurrency)
     shared = _Shared(engine, task, how, open_bound(task, how.adapt, settings, how.priority), fan)
     ready: asyncio.Queue[asyncio.Task[Result] | None] = asyncio.Queue()  # bounded by `slots`
-    slots = asyncio.Semaphore(concurrency)
+    bound = shared.bound
+    held = max(0, concurrency - ROWS_FIRST) if bound is not None and bound.learning else 0
+    slots = asyncio.Semaphore(concurrency - held)
     jobs: set[asyncio.Task[Result]] = set()
     fed = 0
 
@@ -115,6 +117,10 @@ async def map_rows(
             jobs.discard(job)
             slots.release()
             given += 1
+            if held and (given >= ROWS_FIRST or bound is None or not bound.learning):
+                while held:
+                    slots.release()
+                    held -= 1
             yield result
         await feeder  # a source that failed says so after what it gave has been handed on
     finally:

@@ -19,7 +19,7 @@ CUT = frozenset({"length", "incomplete", "max_output_tokens", "max_tokens"})
 """Finish reasons of answers that ended at their token bound."""
 
 _HINTS = {
-    "auth": "; check the API key (OPENAI_API_KEY or api_key)",
+    "auth": "; check the API key (OPENAI_API_KEY, the provider's own variable, or api_key)",
     "billing": "; the account has no money or budget left: top it up, then run again",
     "throttled": "; the limits were still exceeded after several tries: send less at once, or later",
 }

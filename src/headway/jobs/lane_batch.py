@@ -187,6 +187,7 @@ class BatchLane:
             HeadwayError: The lane broke meanwhile.
         """
         self._calls.back.set()
+        self._shipping.changed.set()
         for parcel in self._filling.take_all():
             await self._shipping.give_back(parcel)
         await self._shipping.tell()

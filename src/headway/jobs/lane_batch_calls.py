@@ -159,7 +159,8 @@ class BatchCalls:
     async def pause(self, delay_s: float) -> None:
         """Wait, unless rows are wanted back."""
         try:
-            await asyncio.wait_for(self.back.wait(), delay_s)
+            async with asyncio.timeout(delay_s):
+                await self.back.wait()
         except TimeoutError:
             pass
 

@@ -21,6 +21,8 @@ __all__ = ["Filling"]
 _FILLING_MAX: Final = 16
 """Parcels that are filled at once, one a model."""
 _PLACE_BITS: Final = 32
+_SOON_S: Final = 1e-3
+"""Waits that are shorter have passed: sums of floats are off by a little."""
 
 
 class Filling:
@@ -124,7 +126,8 @@ class Filling:
         """How long until what is being filled is closed for want of more; infinite when nothing is."""
         if not self._filled:
             return float("inf")
-        return max(0.0, self._last_s + close_after_s(self._closed_early) - now_s)
+        left_s = self._last_s + close_after_s(self._closed_early) - now_s
+        return left_s if left_s > _SOON_S else 0.0
 
     def close(self, *, early: bool) -> None:
         """Close what is being filled, so that it goes out. `early`: no rows came for a while."""

@@ -28,6 +28,7 @@ _OPEN: Final = (OWED, AGAIN, REPAIR)
 _ROWS_AT_ONCE: Final = 64
 """Rows moved before other tasks get their turn."""
 _LOOK_S: Final = 1.0
+_SOON_S: Final = 1e-3
 
 
 class Shipping:
@@ -103,12 +104,17 @@ class Shipping:
             if not self._moving and (self.flushed or not filling.closes_in_s(now_s)):
                 filling.close(early=not self.flushed)
             wait_s = self._quota.wait_s(now_s) if filling.line else inf
+            if filling.line and (self.refused or self._calls.back.is_set()):
+                await self.give_back(filling.line.popleft())
+                continue
             if not wait_s:
                 await self._send(filling.line.popleft())
                 continue
             wait_s = min(wait_s, filling.closes_in_s(now_s)) if not self._moving else wait_s
             try:
-                await asyncio.wait_for(self.changed.wait(), None if wait_s == inf else wait_s)
+                # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event.
+                async with asyncio.timeout(None if wait_s == inf else wait_s):
+                    await self.changed.wait()
             except TimeoutError:
                 pass
 
@@ -226,7 +232,7 @@ class Shipping:
                 parcel.came.clear()
                 await parcel.came.wait()
             left_s = self.put_at_s + close_after_s(passes) - self._loop.time()
-            if self.flushed or left_s <= 0:
+            if self.flushed or left_s <= _SOON_S:
                 return
             await asyncio.sleep(min(left_s, _LOOK_S))
 
@@ -282,6 +288,7 @@ class Shipping:
     async def _forget(self, parcel: Parcel) -> None:
         """Nothing more is to be had from it."""
         self._end(parcel)
+        await self.tell()
         await self._calls.forget(parcel)
 
     def _end(self, parcel: Parcel) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headway.config import load_settings
+from headway.config import Settings, load_settings
 from headway.engine import Engine
 from headway.engine.background import BackgroundLoop
 from headway.errors import ConfigError
@@ -23,10 +23,11 @@ from headway.jobs.journal import Journal
 from headway.jobs.place import out_path
 from headway.jobs.runner import Finished, JobSettings, journal_path, run_job
 from headway.policy.lanes import LaneSettings
-from headway.prompts.output import Text
+from headway.prompts.output import Api, Text
 from headway.prompts.task import Task
 from headway.report.summary import SummaryBuilder
 from headway.types import Handler, Result
+from headway.wire.endpoints import PRESETS
 
 __all__ = ["job_engine", "run", "run_async"]
 
@@ -150,6 +151,7 @@ async def run_async(
 def job_engine(
     given: Mapping[str, Any],
     *,
+    api: Api = "responses",
     cache: bool | str | None = None,
     config: str | Path | None = None,
     handler: Handler | None = None,
@@ -158,6 +160,7 @@ def job_engine(
 
     Args:
         given: Settings; None values are left to the file, the environment and the defaults.
+        api: The task's. Where no address is set, its own provider's is taken.
         cache: As the setting; None: as it is set, but the disk where it is off.
         config: The settings file.
         handler: Takes the network's place.
@@ -166,6 +169,8 @@ def job_engine(
     keywords = {**given, "cache": cache if cache is not None else "disk" if plain.cache == "off" else plain.cache}
     if plain.log_level == "warning":
         keywords["log_level"] = "off"  # failures are in the results; beside them they would be noise
+    if api == "messages" and plain.base_url == Settings().base_url:
+        keywords["base_url"] = PRESETS["anthropic"].base_url  # never OpenAI's, with a key that is not theirs
     return Engine(handler=handler, config=config, **keywords)
 
 

@@ -100,6 +100,7 @@ class _Planning:
             rows=read.rows,
             unreadable=read.unreadable,
             finished=read.finished,
+            batched=read.batched,
             repeated=read.repeated,
             cached=self._cached(),
             requests=work.requests,

@@ -21,7 +21,7 @@ from headway.policy.parcels import ParcelBounds
 from headway.report.plan_figures import Assumed, Interval, LanePlan
 from headway.types import Usage
 from headway.wire.batch import PRICE_RATIO, BatchFormat
-from headway.wire.prices import Rates
+from headway.wire.prices import FLEX_RATIO, Rates
 
 __all__ = ["Pace", "Terms", "Work", "auto_lane", "lane_plans"]
 
@@ -142,7 +142,7 @@ def _online(work: Work, terms: Terms) -> LanePlan:
 
 
 def _flex(work: Work, terms: Terms, online: LanePlan) -> LanePlan:
-    dollars, most = _dollars(work, terms.rates, PRICE_RATIO, prefix=True)
+    dollars, most = _dollars(work, terms.rates, FLEX_RATIO, prefix=True)
     return _judged(
         terms,
         LanePlan(

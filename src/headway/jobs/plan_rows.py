@@ -13,6 +13,7 @@ import msgspec
 from headway.errors import InputError
 from headway.jobs.feed import rows_of
 from headway.jobs.index import Index
+from headway.jobs.parcel_events import open_parts
 from headway.jobs.source import Source
 from headway.policy.quantile import QuantileSketch
 from headway.policy.volatile import Volatile, common_length, volatile_between
@@ -51,6 +52,13 @@ class _Finished(msgspec.Struct, frozen=True):
     ok: bool
 
 
+class _Event(msgspec.Struct, frozen=True):
+    event: msgspec.Raw
+
+
+_OWED, _FINISHED, _BATCHED = 0, 1, 2
+
+
 class Group(msgspec.Struct):
     """Requests that have one price a token."""
 
@@ -62,7 +70,7 @@ class RowsRead:
     """What the pass found. Tokens are the engine's estimate (a quarter of the characters), not yet calibrated."""
 
     def __init__(self, task: Task, rates: Rates | None) -> None:
-        self.rows = self.unreadable = self.finished = self.repeated = 0
+        self.rows = self.unreadable = self.finished = self.batched = self.repeated = 0
         self.looked_up = self.found = self.behind = self.behind_looked_up = self.behind_found = 0
         """Distinct requests: looked up and found among the first; those behind, and likewise among them."""
         self.sketch = QuantileSketch()
@@ -144,24 +152,34 @@ class RowsRead:
 
 
 def finished_keys(journal: Path, *, retry_failed: bool) -> Index:
-    """The keys that earlier runs finished, read without a lock and without a change. Value 1: finished.
+    """The keys that earlier runs finished, or handed in with batches that are still out; for `read_rows`.
+
+    The journal is read without a lock and without a change.
 
     Raises:
         InputError: It cannot be read.
     """
-    finished, decode = Index(), msgspec.json.Decoder(_Finished).decode
+    finished, events = Index(), []
+    decode, decode_event = msgspec.json.Decoder(_Finished).decode, msgspec.json.Decoder(_Event).decode
     try:
         with journal.open("rb") as lines:
             for line in lines:
-                if line.startswith((_EVENT, _HEADER)) or not line.endswith(b"\n"):
+                if line.startswith(_HEADER) or not line.endswith(b"\n"):
                     continue
                 try:
+                    if line.startswith(_EVENT):
+                        events.append(bytes(decode_event(line).event))
+                        continue
                     one = decode(line)
                 except msgspec.DecodeError:
                     continue  # the run itself will say which line is damaged
-                finished.put(one.key, int(one.ok or not retry_failed))
+                finished.put(one.key, _FINISHED if one.ok or not retry_failed else _OWED)
     except OSError as error:
         raise InputError(f"{journal} cannot be read: {error.strerror}") from None
+    for part in open_parts(events)[0]:
+        for i in range(len(part.keys)):
+            if finished.get(part.keys[i]) < 0:
+                finished.put(part.keys[i], _BATCHED)
     return finished
 
 
@@ -200,8 +218,9 @@ async def read_rows(
                 continue
             key, body, key_body = asked
             nth = equals.count(key) if finished is not None else 0
-            if finished is not None and finished.get(f"{key}#{nth}") > 0:
-                read.finished += 1
+            if finished is not None and (known := finished.get(f"{key}#{nth}")) > _OWED:
+                read.finished += known == _FINISHED
+                read.batched += known == _BATCHED
                 continue
             if reuse and distinct.count(key if key_body is None else key_body.decode()):
                 read.repeated += 1

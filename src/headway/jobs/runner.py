@@ -17,7 +17,7 @@ from headway.jobs.dispatch import Dispatcher, Lanes
 from headway.jobs.feed import rows_of
 from headway.jobs.index import Index
 from headway.jobs.journal import Header, Journal, Line
-from headway.jobs.lanes import Item
+from headway.jobs.lanes import Item, LaneView
 from headway.jobs.opening import JobEngine, open_lanes
 from headway.jobs.place import check_out, is_taken
 from headway.jobs.record import record_of, result_of
@@ -68,6 +68,10 @@ class Tally(msgspec.Struct, kw_only=True):
     failed: int = 0
     resumed: int = 0
     sent: int = 0
+    lanes: tuple[LaneView, ...] = ()
+    """The lanes that are open, as they were at the last tick."""
+    lane_done: dict[str, int] = msgspec.field(default_factory=dict)
+    """Rows done in this run, by the lane that did them."""
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +181,7 @@ class _Run:
 
     async def _tick(self, on_progress: Callable[[Tally], None]) -> None:
         while True:
+            self.tally.lanes = tuple(self._lanes.views()) if self._lanes is not None else ()
             on_progress(self.tally)
             await asyncio.sleep(PROGRESS_S)
 
@@ -240,6 +245,8 @@ class _Run:
         self._offsets[row] = offset
         self.tally.done += 1
         self.tally.failed += bool(result.error)
+        if not resumed:
+            self.tally.lane_done[result.lane] = self.tally.lane_done.get(result.lane, 0) + 1
         if self._on_result:
             self._on_result(result, resumed)
         while self._on_line and self._written < len(self._offsets) and self._offsets[self._written] >= 0:

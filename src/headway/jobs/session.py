@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from headway.config import load_settings
 from headway.engine import Engine
 from headway.errors import ConfigError
+from headway.jobs.library import job_engine
 from headway.jobs.place import check_writable
 from headway.jobs.plan_session import tell_plan
 from headway.jobs.runner import Finished, JobSettings, Tally, journal_path, run_job
@@ -89,12 +89,8 @@ class Session:
         if settings.report:
             check_writable(settings.report, "--report")
             self._check_report(settings.report)
-        plain = load_settings(settings.engine, file=settings.config)
-        reuse = "disk" if plain.cache == "off" else plain.cache
-        keywords = {**settings.engine, "cache": reuse if settings.reuse else "off"}
-        if plain.log_level == "warning":
-            keywords["log_level"] = "off"  # failures are in the output; beside it they would be noise
-        async with Engine(config=settings.config, **keywords) as engine:
+        cache = None if settings.reuse else "off"
+        async with job_engine(settings.engine, api=self._job.task.api, cache=cache, config=settings.config) as engine:
             if settings.plan:
                 job = msgspec.structs.replace(self._job, origin=engine.settings.base_url)
                 return await tell_plan(job, engine, source=self._source, json=settings.json, quiet=settings.quiet)

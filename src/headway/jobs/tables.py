@@ -61,6 +61,16 @@ def cells_of(record: Record | None) -> tuple[Any, ...]:
     )
 
 
+class _Seen(msgspec.Struct, frozen=True):
+    """The part of a record that types are told by."""
+
+    output: Any = None
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_SEEN: Final = msgspec.json.Decoder(_Seen)
+
+
 class Shape:
     """The columns and types of a job's table; and the table, piece by piece.
 
@@ -80,10 +90,10 @@ class Shape:
         outputs: set[str] = set()
         for line in lines:
             if line is not None:
-                record = line.read()
-                outputs.add(_kind_of(record.output))
+                seen = _SEEN.decode(line.record)
+                outputs.add(_kind_of(seen.output))
                 if not table:
-                    _see(kinds, record.input)
+                    _see(kinds, msgspec.json.decode(seen.input))
         columns = table.schema.names if table else list(kinds)
         types = [_type_of(outputs), *_result_types()]
         self._results = arrow.schema(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from math import inf, log
 
 from headway.policy.readings import Mark
-from headway.policy.slices import Slice
+from headway.policy.slices import SLICE_S, Slice
 
 __all__ = ["Bucket", "Mark"]
 
@@ -117,6 +117,11 @@ class Bucket:
         if self._slice is not None:
             wait_s = max(wait_s, self._slice.wait_s(cost, self.refill_per_s, now_s))
         return wait_s
+
+    @property
+    def capacity_s(self) -> float:
+        """Seconds of refill that it holds, as far as it is safe to say."""
+        return SLICE_S if self._slice is not None else self.capacity / (self.limit or 1.0) * self.window_s
 
     def backlog_s(self, cost: float, now_s: float) -> float:
         """Seconds until `cost` has come back, however much more than the capacity it is."""

@@ -56,6 +56,7 @@ class Limits:
         "charge_ratio",
         "input_ratio",
         "input_tokens",
+        "led",
         "output_mean",
         "output_tokens",
         "ramp",
@@ -68,6 +69,8 @@ class Limits:
     def __init__(self, settings: LimitSettings, ramp: Ramp | None = None, *, scope: str = "") -> None:
         self.scope = scope
         """What these limits are called where processes share them."""
+        self.led = False
+        """Whether a bucket that processes share decides about requests and tokens at present; see `shared_pace`."""
         self.requests = _bucket(settings.requests_per_min, settings)
         self.tokens = _bucket(settings.tokens_per_min, settings)
         self.input_tokens = _bucket(None, settings, inf)
@@ -104,9 +107,9 @@ class Limits:
     ) -> float:
         """Seconds until a request of that size may go; 0.0 for now. Arguments as in `charge`."""
         wait_s = self.ramp.wait_s(now_s)
-        if self.requests.limit is not None:
+        if self.requests.limit is not None and not self.led:
             wait_s = max(wait_s, self.requests.wait_s(1.0, now_s))
-        if self.tokens.limit is not None:
+        if self.tokens.limit is not None and not self.led:
             wait_s = max(wait_s, self.tokens.wait_s(tokens_estimate * self.charge_ratio, now_s))
         if self.apart:
             wait_s = max(wait_s, self.input_tokens.wait_s(input_tokens * self.input_ratio, now_s))

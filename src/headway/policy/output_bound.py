@@ -13,13 +13,15 @@ from __future__ import annotations
 from collections import deque
 from math import ceil
 
-__all__ = ["BOUND_MIN", "OutputBound"]
+__all__ = ["BOUND_MIN", "ROWS_FIRST", "OutputBound"]
 
 BOUND_MIN = 16
 """Tokens. The Responses API refuses fewer. Source: OpenAI API reference, "Create a response"."""
 
 SAMPLES_MIN = 50
 SAMPLES_MAX = 512
+ROWS_FIRST = 2 * SAMPLES_MIN
+"""Rows that are asked before the bound is known: a thousand that wait with the task's own are a thousand too dear."""
 QUANTILE = 0.99
 MARGIN = 1.25
 STEP = 8
@@ -60,6 +62,12 @@ class OutputBound:
     def tokens(self) -> int | None:
         """The bound for the next request, in tokens from 16; None: the task's own."""
         return self._asked
+
+    @property
+    def learning(self) -> bool:
+        """Whether it is worth waiting for the first answers before many rows are asked."""
+        wide = self.tokens_max is None or self.tokens_max >= 4 * BOUND_MIN
+        return wide and self._open and len(self._samples) < SAMPLES_MIN
 
     def answered(self, tokens: int) -> None:
         """An answer came whole (or cut at the task's own bound): `tokens` of output, thinking included."""

@@ -37,7 +37,11 @@ _BACKOFF_MAX_S: Final = 600.0
 _PAUSE_MIN_S: Final = 2.0
 _PAUSE_MAX_S: Final = 600.0
 _TROUBLE_MIN_S: Final = 5.0
+_HALF: Final = 0.55
+"""A little more than half, so that rows of unlike sizes make two parcels and not three."""
 _GROWTH: Final = 1.25
+_SOON_S: Final = 1e-3
+"""Waits that are shorter have passed: sums of floats are off by a little."""
 
 
 class ParcelBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +86,8 @@ class Quota:
         """How long the next parcel has to wait; infinite: until something is told."""
         if self.out >= self._parcels_max or (self._probing and self._refusals):
             return inf
-        return max(0.0, self._until_s - now_s)
+        left_s = self._until_s - now_s
+        return left_s if left_s > _SOON_S else 0.0
 
     def sent(self) -> None:
         """A batch was created."""
@@ -120,7 +125,7 @@ class Quota:
         self._refusals = min(self._refusals + 1, 16)
         if self.out:
             return False
-        most = max(1, min(tokens // 2, self.tokens_max or tokens))
+        most = max(1, min(int(_HALF * tokens), self.tokens_max or tokens))
         self.tokens_max = most if tokens_max is None or tokens_max < 1 else min(most, tokens_max)
         return True
 

@@ -17,8 +17,8 @@ from math import inf
 __all__ = ["Ramp"]
 
 LONE_PER_S = 5.0
-AGAIN_S = 30.0
-"""A refusal that follows another within that time is no chance."""
+AGAIN_S, FEW = 30.0, 8
+"""So many refusals, each within that time of the one before, are no chance."""
 RATE_FREE_PER_S = 20_000.0
 """Past this the ramp is out of the way: no single process sends faster."""
 
@@ -35,6 +35,7 @@ class Ramp:
     """
 
     __slots__ = (
+        "_again",
         "_at_s",
         "_cut_at_s",
         "_tokens",
@@ -65,6 +66,7 @@ class Ramp:
         self._tokens = burst
         self._at_s: float | None = None
         self._cut_at_s = -inf
+        self._again = 0  # refusals in a row
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until the next request may go."""
@@ -101,13 +103,18 @@ class Ramp:
         """
         if self.state != "steered":
             # Switched off, it has no rate of its own any more: only what was sent tells. And who sends next to nothing
-            # is not told much by one refusal: it takes a second one to be slowed down below `LONE_PER_S`.
+            # is not told much by a few refusals: only where they go on is it slowed down below `LONE_PER_S`.
             sent_per_s = max(LONE_PER_S, sent_per_s)
             self.rate_per_s = min(self.rate_per_s, sent_per_s) if self.state == "growing" else sent_per_s
             self.state = "steered"
             self._tokens, self._at_s = min(self._tokens, 0.0), now_s
+            self._again = 0
         elif now_s - self._cut_at_s < AGAIN_S:
-            self.rate_per_s = min(self.rate_per_s, max(0.05, sent_per_s))
+            self._again += 1
+            if self._again >= FEW:
+                self.rate_per_s = min(self.rate_per_s, max(0.05, sent_per_s))
+        else:
+            self._again = 0
         if now_s - self._cut_at_s >= 0.25:
             self._cut_at_s = now_s
             self.rate_per_s = max(0.05, self.rate_per_s * self.decrease)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from math import inf
 
-__all__ = ["Slice"]
+__all__ = ["SLICE_S", "Slice"]
 
 SLICE_S = 1.0
 PACE = 1.5

@@ -59,6 +59,7 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str, str]]:
     for count, what in (
         (plan.unreadable, "cannot be read"),
         (plan.finished, "finished before"),
+        (plan.batched, "in batches that are out"),
         (plan.repeated, "ask what others ask"),
         (cached.requests, f"in the cache{sample}"),
     ):

@@ -97,6 +97,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Rows with a problem: they end in the output with their error, and cost nothing."""
     finished: int
     """Rows that an earlier run had finished."""
+    batched: int
+    """Rows in batches of an earlier run that are still out: not handed in again, and not in the dollars here."""
     repeated: int
     """Rows that ask what an earlier row asks as well: one answer serves them all."""
     cached: Cached

@@ -16,53 +16,83 @@ import msgspec
 
 from headway.store.redis_link import RedisDown, RedisLink
 
-__all__ = ["SharedBucket", "SharedLease", "SharedLimits"]
+__all__ = ["SharedBucket", "SharedLease", "SharedLimits", "SharedMark"]
 
 _LEASE_S = 60.0
 _KEEP_S = 3600.0
 _LEASES_MAX = 10_000
 _WAIT_MAX_S = 60.0
+_AHEAD_MS = 10_000
+"""How far ahead a turn may be promised; with rates of a few requests a minute, processes ask again instead."""
 
 
 class SharedBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a scope's limits: per minute, and how many seconds' worth the bucket holds when full."""
+    """What is known of a scope's limits: per minute, and how many seconds' worth each bucket holds when full."""
 
     requests_per_min: float | None = None
     tokens_per_min: float | None = None
-    capacity_s: float = 60.0
+    requests_capacity_s: float = 60.0
+    tokens_capacity_s: float = 60.0
+
+
+class SharedMark(msgspec.Struct, frozen=True):
+    """Where the two buckets will stand when a granted request goes, and what they had been corrected by till then."""
+
+    requests: float
+    tokens: float
+    requests_corrected: float
+    tokens_corrected: float
 
 
 class SharedLease(msgspec.Struct, frozen=True):
-    """A grant. `id` is "" where Redis was not asked: then there is nothing to give back."""
+    """A grant: the request may go `wait_s` from now. `id` is "" where Redis was not asked: nothing to give back then."""
 
     scope: str
     id: str
     tokens: float
+    wait_s: float = 0.0
+    mark: SharedMark | None = None
+    """None where no limit is known to Redis."""
 
 
 # Levels are refilled up to now, then asked. A bucket without a rate lets everything through.
 _REFILL = """
 local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local b = redis.call('HMGET', KEYS[1], 'at', 'r', 't', 'rpm', 'tpm', 'cap')
-local rpm, tpm, cap = tonumber(b[4]), tonumber(b[5]), tonumber(b[6]) or 60
-local rmax, tmax = (rpm or 0) / 60 * cap, (tpm or 0) / 60 * cap
-local passed = math.max(0, now - (tonumber(b[1]) or now))
-local r = math.min(rmax, (tonumber(b[2]) or rmax) + (rpm or 0) / 60000 * passed)
-local t = math.min(tmax, (tonumber(b[3]) or tmax) + (tpm or 0) / 60000 * passed)
+local now = clock[1] * 1000 + clock[2] / 1000
+local b = redis.call('HMGET', KEYS[1], 'at', 'r', 't', 'rpm', 'tpm', 'rcap', 'tcap', 'rc', 'tc', 'n', 'from')
+local function num(i) return tonumber(b[i] or nil) end
+local rpm, tpm, rcap, tcap, rc, tc = num(4), num(5), num(6) or 60, num(7) or 60, num(8) or 0, num(9) or 0
+local rmax, tmax = (rpm or 0) / 60 * rcap, (tpm or 0) / 60 * tcap
+local passed = math.max(0, now - (num(1) or now))
+local r = math.min(rmax, (num(2) or rmax) + (rpm or 0) / 60000 * passed)
+local t = math.min(tmax, (num(3) or tmax) + (tpm or 0) / 60000 * passed)
+local function text(value) return string.format('%.17g', value) end
 """
 _STORE = """
-redis.call('HSET', KEYS[1], 'at', now, 'r', tostring(r), 't', tostring(t))
+redis.call('HSET', KEYS[1], 'at', text(now), 'r', text(r), 't', text(t), 'rc', text(rc), 'tc', text(tc))
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 """
-# A request larger than the bucket is let through when it is full: the provider says no, or knows better.
+# A request that has to wait a little is granted for then: whoever asked first goes first, in whatever process, and a
+# large one is not overtaken for ever. A request larger than the bucket is let through when it is full: the provider
+# says no, or knows better. A tenth of a second's refill stays in the bucket, for clocks and networks that waver.
+# While no rate is known, all processes together keep to the ramp that one would use (`policy.ramp`).
 _ACQUIRE = f"""{_REFILL}
 local want = tonumber(ARGV[3])
-local need = math.min(want, tmax)
+local function due(level, most, cost, per_min)
+  local need = math.min(cost + math.min(most, per_min / 60) * 0.1, most)
+  return level < need and (need - level) / per_min * 60000 or 0
+end
 local wait = 0
-if rpm and r < 1 and r < rmax then wait = math.max(wait, (math.min(1, rmax) - r) / rpm * 60000) end
-if tpm and t < need then wait = math.max(wait, (need - t) / tpm * 60000) end
-if wait > 0 then return {{0, math.ceil(wait)}} end
+if rpm then wait = due(r, rmax, 1, rpm) end
+if tpm then wait = math.max(wait, due(t, tmax, want, tpm)) end
+if wait > tonumber(ARGV[6]) then return {{0, math.ceil(wait / 2)}} end
+if not rpm and not tpm then
+  local n, from = num(10) or 0, num(11)
+  if not from or passed > 2000 then n, from = 0, now end
+  n = n + 1
+  if n > 24 then wait = math.max(0, from + 350 * math.log((n - 24) / 57.7 + 1) / math.log(2) - now) end
+  redis.call('HSET', KEYS[1], 'n', n, 'from', text(from))
+end
 if rpm then r = r - 1 end
 if tpm then t = t - want end
 {_STORE}
@@ -70,7 +100,9 @@ redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[4])
 redis.call('ZADD', KEYS[2], now, ARGV[2])
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -ARGV[5] - 1)
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
-return {{1, 0}}
+if not rpm and not tpm then return {{1, math.ceil(wait)}} end
+local went_r, went_t = r + (rpm or 0) / 60000 * wait, t + (tpm or 0) / 60000 * wait
+return {{1, math.ceil(wait), text(went_r), text(went_t), text(rc), text(tc)}}
 """
 _REFUND = f"""
 if redis.call('ZREM', KEYS[2], ARGV[2]) == 0 then return 0 end
@@ -80,18 +112,32 @@ if tpm then t = math.min(tmax, t + ARGV[3]) end
 {_STORE}
 return 1
 """
-# A new rate starts from the share of the bucket that was left under the old one; a reading of the level is a bound.
+# A limit that is told for the first time starts a little below empty: nobody knows what is under way. One that has
+# changed starts from the share that was left under the old one. Of two capacities the smaller holds, for it was found
+# out, unless who told the smaller one takes it back. A level is a bound; a level with the mark of the request that was
+# answered corrects by the difference, as in `policy.bucket`: down at once, up by a tenth.
 _PUBLISH = f"""{_REFILL}
-local had_r, had_t = rmax, tmax
-local function set(name, value) if value == '' then redis.call('HDEL', KEYS[1], name)
-  else redis.call('HSET', KEYS[1], name, value) end end
-set('rpm', ARGV[2]) set('tpm', ARGV[3]) redis.call('HSET', KEYS[1], 'cap', ARGV[4])
-rmax = (tonumber(ARGV[2]) or 0) / 60 * ARGV[4]
-tmax = (tonumber(ARGV[3]) or 0) / 60 * ARGV[4]
-r = had_r > 0 and r / had_r * rmax or rmax
-t = had_t > 0 and t / had_t * tmax or tmax
-if ARGV[5] ~= '' then r = math.min(r, tonumber(ARGV[5])) end
-if ARGV[6] ~= '' then t = math.min(t, tonumber(ARGV[6])) end
+local function tell(name, cap_name, old, old_cap, had, level, per_min, cap)
+  if per_min == '' then redis.call('HDEL', KEYS[1], name) return 0, 0 end
+  per_min, cap = tonumber(per_min), tonumber(cap)
+  if old and math.abs(old - per_min) <= 0.02 * old and ARGV[12] == '' then cap = math.min(cap, old_cap) end
+  redis.call('HSET', KEYS[1], name, text(per_min), cap_name, text(cap))
+  local most = per_min / 60 * cap
+  if not old then return most, -0.2 * per_min / 60 end
+  return most, had > 0 and level / had * most or most
+end
+local function correct(level, most, corrected, reading, mark, corrected_then)
+  if reading == '' then return level, corrected end
+  reading = tonumber(reading)
+  if mark == '' then return math.min(level, reading), corrected end
+  local off = reading - tonumber(mark) - (corrected - tonumber(corrected_then))
+  local new = math.min(most, level + (off < 0 and off or 0.1 * off))
+  return new, corrected + new - level
+end
+rmax, r = tell('rpm', 'rcap', rpm, rcap, rmax, r, ARGV[2], ARGV[4])
+tmax, t = tell('tpm', 'tcap', tpm, tcap, tmax, t, ARGV[3], ARGV[5])
+r, rc = correct(r, rmax, rc, ARGV[6], ARGV[8], ARGV[10])
+t, tc = correct(t, tmax, tc, ARGV[7], ARGV[9], ARGV[11])
 {_STORE}
 return 1
 """
@@ -115,15 +161,19 @@ class SharedLimits:
         self._publish = link.script(_PUBLISH)
 
     async def acquire(self, scope: str, tokens: float) -> SharedLease | float:
-        """Take one request and that many tokens: the lease, or how many seconds to wait before asking again."""
+        """Take one request and that many tokens: the lease, or how many seconds to wait before asking again.
+
+        A lease may be for some seconds from now; whoever cannot use it then gives it back.
+        """
         id_ = secrets.token_hex(8)
-        args = [int(_KEEP_S * 1000), id_, tokens, self._lease_ms, _LEASES_MAX]
+        args = [int(_KEEP_S * 1000), id_, tokens, self._lease_ms, _LEASES_MAX, _AHEAD_MS]
         try:
-            granted, wait_ms = await self._link.ask(self._acquire(self._keys(scope), args))
+            granted, wait_ms, *mark = await self._link.ask(self._acquire(self._keys(scope), args))
         except RedisDown:
             return SharedLease(scope, "", tokens)
         if granted:
-            return SharedLease(scope, id_, tokens)
+            known = SharedMark(*map(float, mark)) if mark else None
+            return SharedLease(scope, id_, tokens, float(wait_ms) / 1000, known)
         return min(max(0.001, float(wait_ms) / 1000), _WAIT_MAX_S)
 
     async def refund(self, lease: SharedLease) -> bool:
@@ -143,10 +193,22 @@ class SharedLimits:
         *,
         requests_left: float | None = None,
         tokens_left: float | None = None,
+        mark: SharedMark | None = None,
+        larger: bool = False,
     ) -> None:
-        """Tell all processes what was learned: the rates, and what the provider says is left, if it says so."""
-        args = [int(_KEEP_S * 1000), bucket.requests_per_min, bucket.tokens_per_min, bucket.capacity_s]
-        args += [requests_left, tokens_left]
+        """Tell all processes what was learned: the rates, and what the provider says is left, if it says so.
+
+        Args:
+            scope: Which.
+            bucket: The limits.
+            requests_left, tokens_left: Levels; bounds where there is no mark.
+            mark: Of the request whose answer told the levels.
+            larger: A capacity that this process told before has turned out to be larger.
+        """
+        args = [int(_KEEP_S * 1000), bucket.requests_per_min, bucket.tokens_per_min]
+        args += [bucket.requests_capacity_s, bucket.tokens_capacity_s, requests_left, tokens_left]
+        args += [mark.requests, mark.tokens, mark.requests_corrected, mark.tokens_corrected] if mark else [None] * 4
+        args += [1 if larger else None]
         try:
             await self._link.ask(self._publish(self._keys(scope), ["" if arg is None else arg for arg in args]))
         except RedisDown:
