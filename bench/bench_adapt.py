@@ -1,9 +1,9 @@
 """A job under a limit on tokens a minute whose bound on output is far above its answers, with and without `adapt`.
 
-In an account whose bucket of tokens is empty at the start. The provider charges max(max_output_tokens, its estimate of the prompt) before it knows the answer, so a bound of 1,024
-for answers of some 20 tokens lets a fiftieth of them through. In virtual time, twice the same rows: with the task's own
-bound, and with one that follows the answers. Some rows want a long answer; none may fail by the bound. Dollars are the
-provider's own account.
+The provider charges max(max_output_tokens, its estimate of the prompt) before it knows the answer, so a bound of 1,024
+for answers of some 20 tokens lets few of them through. In virtual time, twice the same rows, the account's bucket empty
+at the start: with the task's own bound, and with one that follows the answers. One row in 200 wants a long answer; none
+may fail by the bound. Dollars are the provider's own account.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def rows() -> list[dict[str, str]]:
     ]
 
 
-async def measure(adapt: bool) -> dict[str, float]:
+async def measure(*, adapt: bool) -> dict[str, float]:
     task = Task(
         model="gpt-5.4-mini", prompt="Write {words} words about this question: {text}", max_output_tokens=BOUND,
         reasoning_effort="none",
@@ -54,8 +54,8 @@ async def measure(adapt: bool) -> dict[str, float]:
 
 def main() -> None:
     own_state()
-    plain = run_virtual(lambda: measure(False))
-    adapted = run_virtual(lambda: measure(True))
+    plain = run_virtual(lambda: measure(adapt=False))
+    adapted = run_virtual(lambda: measure(adapt=True))
     more = adapted["rows_per_s"] / plain["rows_per_s"]
     figures = {"without": rounded(plain), "with": rounded(adapted)}
     emit(

@@ -75,7 +75,7 @@ def main() -> None:
         dropping=dropping,
         dollars_more=f"{dropping['dollars'] / single['dollars'] - 1:+.1%}",
     )
-    bare = Task(model="gpt-5.4-mini", prompt="Short topic: {text}", max_output_tokens=16, reasoning_effort="none")
+    bare = Task(model="gpt-5.4-mini", prompt="Short topic: {text}", max_output_tokens=64, reasoning_effort="none")
     alone = run_virtual(lambda: measure(bare, rows, "off"))
     dear = run_virtual(lambda: measure(bare, rows, "load"))
     emit(

@@ -9,6 +9,8 @@ from contextlib import closing
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headway import ConnectionLost, DeadlineExceeded, Engine, Task
 from headway.testing import FakeProvider, Step, virtual_run
@@ -43,7 +45,7 @@ class Model:
         except asyncio.CancelledError:
             self.aborted += 1
             raise
-        if self.fails and (step := self.fails.pop(0)) is not None:
+        if self.fails and text.startswith("Answer each item") and (step := self.fails.pop(0)) is not None:
             return await FakeProvider([step])(call)
         said = text.upper()
         if text.startswith("Answer each item"):
@@ -411,5 +413,49 @@ def test_groups_that_take_more_than_they_save_are_given_up():
         assert model.grouped == [6] * 10
         assert live["dollars_saved"] < 0
         assert live["why"] == "groups took more than single requests would have"
+
+    virtual_run(main)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 300), st.one_of(st.none(), st.integers(0, 2500)), st.booleans()),
+        min_size=1,
+        max_size=40,
+    ),
+    st.sets(st.sampled_from("123456"), max_size=2),
+    st.lists(st.sampled_from([None, 429, 400, 500]), max_size=2),
+)
+def test_every_caller_ends_once_with_its_own_answer_and_what_was_answered_is_booked(callers, drops, fails):
+    """Callers that come and leave at any time, items left out, groups that fail: nothing is lost or mixed up."""
+
+    async def main():
+        model = Model(drops=tuple(drops), fails=[status and Step(status=status) for status in fails])
+
+        async def one(e, n, at_ms, leave_ms):
+            await asyncio.sleep(at_ms / 1000)
+            work = asyncio.create_task(ask(e, f"row {n}"))
+            if leave_ms is not None:
+                asyncio.get_running_loop().call_later(leave_ms / 1000, work.cancel)
+            text, _ = await work
+            assert text == f"ROW {n}"
+
+        async with engine(model) as e:
+            told = await asyncio.gather(
+                *[
+                    one(e, n, at_ms, leave_ms if leaves else None)
+                    for n, (at_ms, leave_ms, leaves) in enumerate(callers)
+                ],
+                return_exceptions=True,
+            )
+            dollars = e.snapshot()["dollars"]
+            group = e._open()._group
+            assert not group._tasks
+            assert all(place.idle for place in group._places.values())
+        for error, (_, leave_ms, leaves) in zip(told, callers, strict=True):
+            assert error is None or (isinstance(error, asyncio.CancelledError) and leaves and leave_ms is not None)
+        if not any(leaves for _, _, leaves in callers):
+            assert dollars == pytest.approx(sum(price(*usage) for usage in model.usages))
 
     virtual_run(main)

@@ -61,7 +61,9 @@ def test_rows_come_back_at_half_the_price(api):
         billed = sum(row.dollars for row in world.sim.ledger.rows)
         assert sum(result.dollars for result in world.results) == pytest.approx(billed)
         assert all(result.latency_s >= 60.0 for result in world.results)
-        assert sum(world.calls[one] for one in world.calls if one.startswith("DELETE")) == (0 if api == "messages" else 3)
+        assert sum(world.calls[one] for one in world.calls if one.startswith("DELETE")) == (
+            0 if api == "messages" else 3
+        )
 
     play(scenario, api=api, lane={"rows_max": 17})
 
@@ -416,6 +418,7 @@ def test_a_row_too_large_for_any_batch_goes_elsewhere():
 
     async def main():
         world = World(batches=QUICK)
+
         class Small(OpenAIBatch):
             bytes_max = 1_000
 

@@ -97,6 +97,7 @@ def run(
 ) -> None:
     """Run a prompt over every row of a file."""
     try:
+        budget_usd = None if budget is None else dollars_of(budget, "--budget")
         job = JobSettings(
             input=input_,
             task=_task(task, prompt, labels, model, api),
@@ -111,6 +112,7 @@ def run(
                 lane=lane or ("auto" if deadline else "online"),
                 deadline_s=inf if deadline is None else seconds_of(deadline, "--deadline"),
             ),
+            budget_usd=budget_usd,
             reuse=not no_cache,
         )
         session = Session(
@@ -118,7 +120,7 @@ def run(
                 job=job,
                 engine={
                     "base_url": base_url,
-                    "budget_usd": None if budget is None else dollars_of(budget, "--budget"),
+                    "budget_usd": budget_usd,
                 },
                 config=config,
                 reuse=not no_cache,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from headway.jobs.plan_session import tell_plan
 from headway.jobs.runner import Finished, JobSettings, Tally, journal_path, run_job
 from headway.jobs.source import Source, open_source
 from headway.prompts.output import Text
-from headway.report.progress import Progress
+from headway.report import format as fmt
+from headway.report.panel import Panel
+from headway.report.panel_state import PanelCounts, PanelState
 from headway.report.summary import Summary, SummaryBuilder
 from headway.types import Result
 
@@ -50,7 +53,8 @@ class Session:
         self._job = settings.job
         self._source: Source | None = None
         self._tally = Tally()
-        self._progress = Progress(None, quiet=settings.quiet)
+        self._panel: Panel | None = None
+        self._counts: PanelCounts | None = None
         task = settings.job.task
         self._builder = SummaryBuilder(
             model=task.model, expected_column=task.expected, categories=not isinstance(task.output, Text)
@@ -94,19 +98,25 @@ class Session:
             if settings.plan:
                 job = msgspec.structs.replace(self._job, origin=engine.settings.base_url)
                 return await tell_plan(job, engine, source=self._source, json=settings.json, quiet=settings.quiet)
-            started_s = asyncio.get_running_loop().time()
-            with Progress(None, quiet=settings.quiet, snapshot=engine.snapshot) as self._progress:
+            job = msgspec.structs.replace(self._job, origin=engine.settings.base_url)
+            loop = asyncio.get_running_loop()
+            started_s = loop.time()
+            with self._panel_of(engine, loop) as self._panel:
                 finished = await run_job(
-                    msgspec.structs.replace(self._job, origin=engine.settings.base_url),
+                    job,
                     engine,
                     source=self._source,
                     on_result=self._count,
                     on_progress=self._show,
-                    on_line=None if self._job.out else _write_row,
+                    on_line=None if job.out else _write_row,
                 )
-            summary = self._figures(engine, asyncio.get_running_loop().time() - started_s)
+            took_s = loop.time() - started_s
+            summary = self._figures(engine, took_s)
             used = _told(engine.settings)
         self._tell(finished, summary, used)
+        late_s = took_s - self._job.lanes.deadline_s
+        if late_s > 0 and not finished.stopped:
+            _say(f"done {fmt.seconds(late_s)} after the deadline")
         return 1 if finished.stopped or finished.tally.failed else 0
 
     def interrupted(self) -> None:
@@ -119,16 +129,40 @@ class Session:
             _say(f"interrupted after {tally.done:,}{total} rows; with --out FILE a run can be resumed")
         else:
             kept = f"{tally.done:,}{total} rows are kept in {journal_path(out)}"
-            _say(f"interrupted: {kept}; the same command goes on from there")
+            batched = sum(lane.out for lane in tally.lanes if lane.name == "batch")
+            there = f", {batched:,} are in batches that go on at the provider" if batched else ""
+            _say(f"interrupted: {kept}{there}; the same command goes on from there")
+
+    def _panel_of(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Panel:
+        """What shows the job while it runs: a live panel on a terminal, a line now and then elsewhere."""
+        job, counts = self._job, PanelCounts(loop.time())
+        self._counts = counts
+        ends_at_s = loop.time() + job.lanes.deadline_s
+
+        def state() -> PanelState:
+            now_s = loop.time()
+            return counts.state(
+                now_s,
+                label=f"{job.input}  {job.task.model}",
+                total=self._tally.total,
+                live=engine.snapshot(),
+                lanes=self._tally.lanes,
+                deadline_left_s=None if isinf(ends_at_s) else ends_at_s - now_s,
+                budget_usd=job.budget_usd,
+            )
+
+        plain = job.out is None and sys.stdout.isatty()
+        return Panel(state, quiet=self._settings.quiet, plain=plain, clock=loop.time)
 
     def _count(self, result: Result, resumed: bool) -> None:
         self._builder.add(result, resumed=resumed)
-        self._progress.add(result, resumed)
+        if self._counts is not None:
+            self._counts.add(result, resumed)
 
     def _show(self, tally: Tally) -> None:
         self._tally = tally
-        self._progress.total = tally.total
-        self._progress.refresh()
+        if self._panel is not None:
+            self._panel.refresh()
         if self._job.out is None:
             sys.stdout.buffer.flush()
 
