@@ -10,7 +10,7 @@ from headway.errors import ConnectionLost
 from headway.jobs.lane_batch import BatchLane, BatchLaneSettings
 from headway.jobs.lanes import Item
 from headway.prompts.task import Task
-from headway.sim import Simulator, SimSettings
+from headway.sim import SimSettings, Simulator
 from headway.sim.batch_settings import BatchSettings, parse_batch_fault
 from headway.wire import batch_format_for
 

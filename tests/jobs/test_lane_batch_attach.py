@@ -8,7 +8,7 @@ import pytest
 
 from headway.jobs.attach import rows_open
 from headway.testing import virtual_run
-from tests.jobs.batch_world import World, lost_after
+from tests.jobs.batch_world import World
 
 APIS = ["responses", "messages"]
 QUICK = {"duration_s": 600.0}

@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.policy.parcels import (
-    ParcelBounds, Quota, cancel_delay_s, close_after_s, patience_s, poll_delay_s,
+    ParcelBounds,
+    Quota,
+    cancel_delay_s,
+    close_after_s,
+    patience_s,
+    poll_delay_s,
 )  # fmt: skip
 
 

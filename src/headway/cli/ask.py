@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headway.cli.run import MODEL
+from headway.cli.run_options import MODEL
 from headway.errors import ConfigError, HeadwayError, InputError
 
 if TYPE_CHECKING:

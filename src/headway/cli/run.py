@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import typer
 
+from headway.cli import run_options as opt
 from headway.cli.amounts import dollars_of, seconds_of
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.place import out_path
@@ -23,9 +24,6 @@ from headway.prompts.output import Api
 from headway.prompts.task import Task
 
 __all__ = ["run"]
-
-MODEL = "gpt-5.4-mini"
-"""The model of jobs that name none."""
 
 _HELP = """
 Run a prompt over every row of a file: CSV, JSONL, Parquet, or text of one
@@ -52,48 +50,29 @@ call or the input is wrong, 130 interrupted.
 
 
 def run(
-    input_: Annotated[
-        str, typer.Argument(metavar="INPUT", help='A CSV, JSONL, text or Parquet file, a folder, or "-".')
-    ],
-    task: Annotated[Path | None, typer.Option(help="Task file (TOML).")] = None,
-    prompt: Annotated[str | None, typer.Option(help="Prompt with {column} names, instead of a task file.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Comma-separated labels, with --prompt.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help=f"Model, over the task file's; {MODEL} without a task file.")
-    ] = None,
-    out: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Output: .csv, .parquet, else JSONL; or a folder/.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
-    format_: Annotated[
-        Literal["csv", "jsonl", "text", "parquet", "arrow"] | None,
-        typer.Option("--format", help="What INPUT is, if not told by itself."),
-    ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=100_000, help="Rows in flight at once.")] = 512,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither reuse answers nor keep them.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Send failed rows again.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier runs; overwrite the output.")] = False,
-    csv_safe: Annotated[
-        bool, typer.Option("--csv-safe", help="Put ' before model text a spreadsheet would run as a formula.")
-    ] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what it would cost and take; send nothing.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
-    api: Annotated[Api | None, typer.Option(help="API; the task file's.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings; headway.toml if it is there.")] = None,
-    lane: Annotated[
-        Literal["online", "flex", "batch", "auto"] | None,
-        typer.Option(help="At once, at half the price (slower), or what fits; auto with --deadline."),
-    ] = None,
-    deadline: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Be done within, e.g. 6h; lanes are chosen by it.")
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option("--budget", "--budget-usd", metavar="MONEY", help="Stop before spending more, e.g. 20usd."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress line and no table.")] = False,
+    input_: opt.Input,
+    task: opt.TaskFile = None,
+    prompt: opt.Prompt = None,
+    labels: opt.Labels = None,
+    model: opt.Model = None,
+    api: opt.ApiName = None,
+    base_url: opt.BaseUrl = None,
+    config: opt.Config = None,
+    out: opt.Out = None,
+    limit: opt.Limit = None,
+    format_: opt.Kind = None,
+    csv_safe: opt.CsvSafe = False,
+    lane: opt.LaneName = None,
+    deadline: opt.Deadline = None,
+    budget: opt.Budget = None,
+    plan: opt.Plan = False,
+    concurrency: opt.Concurrency = 512,
+    no_cache: opt.NoCache = False,
+    retry_failed: opt.RetryFailed = False,
+    fresh: opt.Fresh = False,
+    json: opt.Json = False,
+    report: opt.Report = None,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Run a prompt over every row of a file."""
     try:
@@ -155,7 +134,7 @@ def _task(file: Path | None, prompt: str | None, labels: str | None, model: str 
     names = [name.strip() for name in labels.split(",")] if labels is not None else []
     if labels is not None and not all(names):
         raise ConfigError("--labels has an empty label; write e.g. --labels billing,shipping")
-    model = model or ("" if api == "messages" else MODEL)  # that API has none of its name
+    model = model or ("" if api == "messages" else opt.MODEL)  # that API has none of its name
     return Task(model=model, prompt=prompt or "", labels=names, api=api or "responses", where="--prompt")
 
 

@@ -19,10 +19,11 @@ import msgspec
 from headway.engine.row import RowAsk
 from headway.errors import HeadwayError
 from headway.jobs.attach import Attached
-from headway.jobs.lane_batch_calls import BatchCalls, BatchEngine, JournalLike
+from headway.jobs.lane_batch_calls import BatchCalls
 from headway.jobs.lane_batch_fill import Filling
 from headway.jobs.lane_batch_results import Results
 from headway.jobs.lane_batch_run import Shipping
+from headway.jobs.lane_batch_types import BatchEngine, JournalLike
 from headway.jobs.lanes import BatchView, Item, LaneView, Settle
 from headway.jobs.parcel import Kept
 from headway.policy.parcels import ParcelBounds, Quota

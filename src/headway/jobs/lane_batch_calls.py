@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Final, Literal, Protocol, TypeAlias
-
-import msgspec
+from collections.abc import Callable
+from typing import Final
 
 from headway.errors import ConnectFailed, DeadlineExceeded, HeadwayError, Overloaded, ProviderError
+from headway.jobs.lane_batch_types import BatchEngine, Got, JournalLike, Sent
 from headway.jobs.parcel import Parcel
 from headway.jobs.parcel_events import Event, Intent, Submitted, Uploaded, encode
 from headway.policy.parcels import cancel_delay_s, patience_s, poll_delay_s
-from headway.types import Reply, Tags, Trace
+from headway.types import Reply, Tags
 from headway.wire.batch import BatchFormat, BatchRequest, BatchView
-from headway.wire.provider_errors import read_error
 
-__all__ = ["BatchCalls", "BatchEngine", "Got", "JournalLike", "Sent"]
+__all__ = ["REFUSED_MAX", "BatchCalls"]
 
 REFUSED_MAX: Final = 5
 """So many refusals in a row of a call that used to work: the key was revoked, say; the job has to stop."""
@@ -25,79 +23,6 @@ CANCEL_MAX_S: Final = 1_800.0
 _AUTH: Final = frozenset((401, 403))
 _GONE: Final = frozenset((404, 410))
 _ABSENT: Final = frozenset((404, 405, 501))
-
-
-class BatchEngine(Protocol):
-    """What is asked of an engine; `headway.engine.Engine` is one."""
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        *,
-        headers: Mapping[str, str] | None = None,
-        stream: bool = False,
-        tags: Tags | None = None,
-    ) -> Reply:
-        """See `Engine.request`."""
-        ...
-
-    async def cached(self, path: str, body: bytes, *, key_body: bytes | None = None) -> Reply | None:
-        """See `Engine.cached`."""
-        ...
-
-    def adopt(
-        self,
-        path: str,
-        body: bytes,
-        status: int,
-        answer: bytes,
-        *,
-        key_body: bytes | None = None,
-        price_ratio: float = 1.0,
-        tags: Tags | None = None,
-        started_wall_s: float | None = None,
-    ) -> Trace:
-        """See `Engine.adopt`."""
-        ...
-
-
-class JournalLike(Protocol):
-    """What is asked of a journal; `headway.jobs.journal.Journal` is one."""
-
-    run: str
-    events: list[bytes]
-
-    def note(self, event: bytes, *, durable: bool = True) -> None:
-        """See `Journal.note`."""
-        ...
-
-
-class Got(msgspec.Struct, frozen=True):
-    """What a call came to. Status 0: there is no answer."""
-
-    status: int
-    data: bytes = b""
-    problem: str = ""
-    sent: bool = True
-    """Without an answer: whether it may have taken effect."""
-
-    @property
-    def trouble(self) -> bool:
-        """Whether it is worth making again."""
-        return not self.status or (self.status >= 400 and read_error(self.status, self.data).retryable)
-
-    @property
-    def said(self) -> str:
-        """Why it was refused."""
-        message = read_error(self.status, self.data).message if self.status else self.problem
-        return f"{self.status} {message}".strip().rstrip(".")
-
-
-Sent: TypeAlias = Literal["out", "full", "unsure", "large", "hopeless", "stopped"]
-"""How handing a parcel in went: it is there; no room in the queue; nobody knows; the body is too large; refused for
-good; or the rows are wanted back."""
 
 
 class BatchCalls:
@@ -132,7 +57,6 @@ class BatchCalls:
         """Why the last parcel was refused for good."""
         self.absent = False
         """Whether there is no batch API at this address."""
-        self.queue_tokens_max: int | None = None
         self.known: set[str] = set()
         """Batches that are known to be a part's, or nobody's of ours."""
 

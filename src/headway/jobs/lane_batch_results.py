@@ -13,7 +13,8 @@ import msgspec
 
 from headway.engine.row import RowAsk
 from headway.errors import BadReply, Closed, ConfigError, HeadwayError, InputError
-from headway.jobs.lane_batch_calls import REFUSED_MAX, BatchCalls, BatchEngine, Got
+from headway.jobs.lane_batch_calls import REFUSED_MAX, BatchCalls
+from headway.jobs.lane_batch_types import BatchEngine, Got
 from headway.jobs.lanes import Settle
 from headway.jobs.parcel import AGAIN, OWED, REPAIR, SETTLED, Kept, Parcel
 from headway.policy.parcels import patience_s

@@ -22,7 +22,7 @@ from headway.wire import batch_format_for
 from headway.wire.prices import Prices, Rates
 
 if TYPE_CHECKING:
-    from headway.jobs.lane_batch_calls import BatchEngine
+    from headway.jobs.lane_batch_types import BatchEngine
     from headway.jobs.runner import JobSettings
 
 __all__ = ["JobEngine", "open_lanes"]

@@ -25,6 +25,9 @@ OVERLOAD_SHARE = 0.3
 """Share of recent answers that are overloads from which the send rate is steered down."""
 OUTPUT_TOKENS_ASSUMED = 500.0
 """Charged to an output bucket before any answer has shown how many there are; a guess."""
+DOUBLE_S, DEAF_DOUBLE_S = 0.35, 0.7
+"""How long the ramp takes to double, and how long before any answer has come: where refusals are slow to come back (a
+busy machine, a slow network) silence says less."""
 HEADROOM_S = 1.5
 """Left at first in buckets whose readings are exact. Where they are rounded to thousands, all headroom is needed."""
 _UNTOLD = ErrorView(outcome="throttled")
@@ -48,6 +51,7 @@ class Limits:
     __slots__ = (
         "_count",
         "_count_at_s",
+        "_deaf",
         "_due",
         "_last",
         "_overload_share",
@@ -75,7 +79,8 @@ class Limits:
         self.tokens = _bucket(settings.tokens_per_min, settings)
         self.input_tokens = _bucket(None, settings, inf)
         self.output_tokens = _bucket(None, settings, inf)
-        self.ramp = ramp or Ramp()
+        self.ramp = ramp or Ramp(double_s=DEAF_DOUBLE_S)
+        self._deaf = ramp is None
         self.charge_ratio = 1.0
         """Tokens the provider charges for one that we estimate; learned."""
         self.input_ratio = 1.0
@@ -208,6 +213,8 @@ class Limits:
     def observe(self, charge: Charge, readings: Readings, *, sent_at_s: float, now_s: float) -> None:
         """Learn from an answer that was admitted, when its headers arrive."""
         self._overload_share *= 0.95
+        if self._deaf:
+            self._deaf, self.ramp.double_s = False, DOUBLE_S
         elapsed_s = max(0.0, now_s - sent_at_s)
         processing_s = readings.provider_processing_s
         age_s = elapsed_s if processing_s is None else min(processing_s, elapsed_s)

@@ -90,7 +90,7 @@ if not rpm and not tpm then
   local n, from = num(10) or 0, num(11)
   if not from or passed > 2000 then n, from = 0, now end
   n = n + 1
-  if n > 24 then wait = math.max(0, from + 350 * math.log((n - 24) / 57.7 + 1) / math.log(2) - now) end
+  if n > 24 then wait = math.max(0, from + 700 * math.log((n - 24) / 40.4 + 1) / math.log(2) - now) end
   redis.call('HSET', KEYS[1], 'n', n, 'from', text(from))
 end
 if rpm then r = r - 1 end

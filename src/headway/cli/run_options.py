@@ -1,0 +1,120 @@
+"""The options of `headway run`, in the groups that its help shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import typer
+
+from headway.prompts.output import Api
+
+__all__ = [
+    "MODEL",
+    "ApiName",
+    "BaseUrl",
+    "Budget",
+    "Concurrency",
+    "Config",
+    "CsvSafe",
+    "Deadline",
+    "Fresh",
+    "Input",
+    "Json",
+    "Kind",
+    "Labels",
+    "LaneName",
+    "Limit",
+    "Model",
+    "NoCache",
+    "Out",
+    "Plan",
+    "Prompt",
+    "Quiet",
+    "Report",
+    "RetryFailed",
+    "TaskFile",
+]  # fmt: skip
+
+MODEL = "gpt-5.4-mini"
+"""The model of jobs that name none."""
+
+_ASK = "What to ask"
+_MONEY = "When, and for how much"
+_GO_ON = "Going on"
+_TELL = "What to tell"
+
+Input: TypeAlias = Annotated[
+    str, typer.Argument(metavar="INPUT", help='A CSV, JSONL, text or Parquet file, a folder, or "-".')
+]
+TaskFile: TypeAlias = Annotated[Path | None, typer.Option(help="Task file (TOML).", rich_help_panel=_ASK)]
+Prompt: TypeAlias = Annotated[
+    str | None, typer.Option(help="Prompt with {column} names, instead of a task file.", rich_help_panel=_ASK)
+]
+Labels: TypeAlias = Annotated[
+    str | None, typer.Option(help="Comma-separated labels, with --prompt.", rich_help_panel=_ASK)
+]
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help=f"Model, over the task file's; {MODEL} without a task file.", rich_help_panel=_ASK),
+]
+ApiName: TypeAlias = Annotated[Api | None, typer.Option(help="API; the task file's.", rich_help_panel=_ASK)]
+BaseUrl: TypeAlias = Annotated[
+    str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.", rich_help_panel=_ASK)
+]
+Config: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Settings; headway.toml if it is there.", rich_help_panel=_ASK)
+]
+Out: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Output: .csv, .parquet, else JSONL; or a folder/.")
+]
+Limit: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")]
+Kind: TypeAlias = Annotated[
+    Literal["csv", "jsonl", "text", "parquet", "arrow"] | None,
+    typer.Option("--format", help="What INPUT is, if not told by itself."),
+]
+CsvSafe: TypeAlias = Annotated[
+    bool, typer.Option("--csv-safe", help="Put ' before model text a spreadsheet would run as a formula.")
+]
+LaneName: TypeAlias = Annotated[
+    Literal["online", "flex", "batch", "auto"] | None,
+    typer.Option(
+        help="At once; for half the price (flex is slower, batch may take a day); or what is in time: auto, "
+        "which a deadline implies. [default: online]",
+        rich_help_panel=_MONEY,
+    ),
+]
+Deadline: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Be done within, e.g. 6h; lanes are chosen by it.", rich_help_panel=_MONEY),
+]
+Budget: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        "--budget-usd",
+        metavar="MONEY",
+        help="Stop before the job has spent more, e.g. 20usd; earlier runs count.",
+        rich_help_panel=_MONEY,
+    ),
+]
+Plan: TypeAlias = Annotated[
+    bool, typer.Option("--plan", help="Only say what it would cost and take; send nothing.", rich_help_panel=_MONEY)
+]
+Concurrency: TypeAlias = Annotated[
+    int, typer.Option(min=1, max=100_000, help="Rows in flight at once.", rich_help_panel=_MONEY)
+]
+NoCache: TypeAlias = Annotated[
+    bool, typer.Option("--no-cache", help="Neither reuse answers nor keep them.", rich_help_panel=_GO_ON)
+]
+RetryFailed: TypeAlias = Annotated[
+    bool, typer.Option("--retry-failed", help="Send failed rows again.", rich_help_panel=_GO_ON)
+]
+Fresh: TypeAlias = Annotated[
+    bool, typer.Option("--fresh", help="Forget earlier runs; overwrite the output.", rich_help_panel=_GO_ON)
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.", rich_help_panel=_TELL)]
+Report: TypeAlias = Annotated[Path | None, typer.Option(help="Write an HTML report.", rich_help_panel=_TELL)]
+Quiet: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", help="No progress line and no table.", rich_help_panel=_TELL)
+]
