@@ -11,14 +11,13 @@ import sys
 import time
 from collections import Counter
 
-from common import emit, own_state
-
 import headway
+from common import emit, own_state
 from headway.jobs.journal import Journal
 from headway.jobs.lane_batch import BatchLane, BatchLaneSettings
 from headway.jobs.lanes import Item
 from headway.prompts.task import Task
-from headway.sim import Simulator, SimSettings
+from headway.sim import SimSettings, Simulator
 from headway.sim.batch_settings import BatchSettings, parse_batch_fault
 from headway.testing import virtual_run
 from headway.wire import batch_format_for
@@ -36,7 +35,7 @@ def item(task: Task, row: int) -> Item:
 
 def task_for(api: str) -> Task:
     """A short task."""
-    return Task(model=MODELS[api], api=api, prompt="Say in a word what this is about: {text}", max_output_tokens=16)
+    return Task(model=MODELS[api], api=api, prompt="Say in a word what this is about: {text}", max_output_tokens=256)
 
 
 async def day(api: str) -> None:
@@ -65,7 +64,7 @@ async def day(api: str) -> None:
     for row in range(ROWS):
         await lane.put(item(task, row))
     lane.flush()
-    while len(settled) < ROWS and loop.time() < 400_000:
+    while len(settled) < ROWS and loop.time() < 400_000:  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(10.0)
     took_s = time.perf_counter() - started_s
     await sim.jobs.settle()

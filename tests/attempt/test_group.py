@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway import ConnectionLost, DeadlineExceeded, Engine, Task
-from headway.testing import FakeProvider, Step, virtual_run
+from headway.sim import SimSettings, Simulator
+from headway.testing import FakeProvider, Step, virtual_network, virtual_run
 from headway.types import Usage
 from headway.wire.prices import Prices
 
@@ -459,3 +460,30 @@ def test_every_caller_ends_once_with_its_own_answer_and_what_was_answered_is_boo
             assert dollars == pytest.approx(sum(price(*usage) for usage in model.usages))
 
     virtual_run(main)
+
+
+@pytest.mark.parametrize(
+    ("api", "model"), [("responses", "gpt-5.4-mini"), ("chat", "gpt-4o-mini"), ("messages", "claude-haiku-4-5")]
+)
+def test_grouped_answers_are_the_single_ones_in_every_format(api, model):
+    """Over real bytes, against the simulator: the same labels, and dollars that are the provider's own account."""
+    labels = ("billing", "card stolen", "exchange rate", "refund", "transfer")
+    task = Task(model=model, api=api, prompt="{text}", labels=labels, system="Name the topic of the message. " * 20)
+    rows = [{"text": f"{n}: where is my {labels[n % 5]}?"} for n in range(60)]
+    host = "api.anthropic.com" if api == "messages" else "api.openai.com"
+
+    async def main(grouping):
+        simulator = Simulator(SimSettings(seed=1, rpm=100, capacity_s=1))
+        virtual_network(simulator, host=host)
+        given = {"log": "off", "log_level": "off", "api_key": "sk-sim", "seed": 1, "base_url": f"http://{host}/v1"}
+        async with Engine(prompt_grouping=grouping, **given) as e:
+            results = [r async for r in e.map(rows, task, priority="low", concurrency=60)]
+            live = e.snapshot()
+        assert live["dollars"] == pytest.approx(simulator.ledger.totals.dollars)
+        return [(r.value, r.error) for r in results], live
+
+    single, _ = virtual_run(lambda: main("off"))
+    grouped, live = virtual_run(lambda: main("always"))
+    assert grouped == single
+    assert live["grouping"]["members"] == 60
+    assert live["grouping"]["fallbacks"] == 0

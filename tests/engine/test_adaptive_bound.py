@@ -108,6 +108,13 @@ def test_a_task_without_a_bound_is_left_alone_unless_asked():
     assert [body.get("max_output_tokens") for body in model.bodies][-3:] == [32, 64, None]
 
 
+def test_where_the_provider_counts_output_as_it_comes_nothing_is_won():
+    """Messages: left alone unless asked."""
+    task = prose(api="messages", model="claude-haiku-4-5")
+    assert open_bound(task) is None
+    assert open_bound(task, adapt=True) is not None
+
+
 def test_adapt_off_sends_what_the_task_says():
     """Every body is the task's own."""
     model = Model()

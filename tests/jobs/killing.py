@@ -82,9 +82,12 @@ def killed(url: str, folder: Path, *, lane: str, seed: int, rows: int, kills: in
     return done
 
 
-def start(url: str, folder: Path, lane: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", PROGRAM, "run", "in.csv", "--prompt", "{text}", "--labels", "card,invoice"]
-    command += ["--out", "out.jsonl", "--no-cache", "--concurrency", str(IN_FLIGHT), "--quiet", "--lane", lane]
+def start(
+    url: str, folder: Path, lane: str, *, before: str = "", more: tuple[str, ...] = ("--no-cache",)
+) -> subprocess.Popen[bytes]:
+    """The job's process; `before` is Python that it runs first."""
+    command = [sys.executable, "-c", before + PROGRAM, "run", "in.csv", "--prompt", "{text}", "--lane", lane]
+    command += ["--labels", "card,invoice", "--out", "out.jsonl", "--concurrency", str(IN_FLIGHT), "--quiet", *more]
     environment = {**os.environ, "OPENAI_API_KEY": "k", "OPENAI_BASE_URL": url, "HEADWAY_HOME": str(folder / "home")}
     with (folder / "err.txt").open("wb") as errors:
         return subprocess.Popen(command, cwd=folder, stdout=errors, stderr=errors, env=environment)

@@ -80,7 +80,7 @@ LaneName: TypeAlias = Annotated[
     Literal["online", "flex", "batch", "auto"] | None,
     typer.Option(
         help="At once; for half the price (flex is slower, batch may take a day); or what is in time: auto, "
-        "which a deadline implies. [default: online]",
+        "which a deadline implies. Online by default.",
         rich_help_panel=_MONEY,
     ),
 ]

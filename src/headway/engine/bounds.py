@@ -9,6 +9,7 @@ from headway.config import Settings
 from headway.engine.arguments import PRIORITIES
 from headway.policy.output_bound import OutputBound
 from headway.types import TaskLike
+from headway.wire.precharge import charges_bound
 
 __all__ = ["BoundedTask", "open_bound"]
 
@@ -39,8 +40,8 @@ def open_bound(
 
     Args:
         task: The task. One that makes its bodies in a way of its own is left alone.
-        adapt: None: where the task has a bound of its own. A request without one is charged by its prompt alone, so
-            a bound wins no rate there. True: there too; False: nowhere.
+        adapt: None: where that wins rate: the task has a bound of its own, and the provider counts it beforehand. A
+            request without one is charged by its prompt alone. True: everywhere; False: nowhere.
         settings: The engine's. Requests that may be grouped carry no stop texts, which would end the group's answer.
         priority: Of the requests.
     """
@@ -48,7 +49,7 @@ def open_bound(
         return None
     if _definer(task, "body") is not _definer(task, "bounded_body"):
         return None
-    if adapt is None and task.max_output_tokens is None:
+    if adapt is None and (task.max_output_tokens is None or not charges_bound(task.path)):
         return None
     low = (priority if isinstance(priority, int) else PRIORITIES.get(priority, 0)) < 0
     grouped = low and settings is not None and settings.prompt_grouping != "off"

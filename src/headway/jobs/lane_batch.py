@@ -155,7 +155,7 @@ class BatchLane:
         if len(self._filling.line) >= self._settings.waiting_max and not self.owes(item.key):
             await self._room()
         self._check()
-        kept = Kept(item.row, item.key, item.data, self._loop.time())
+        kept = Kept(item.row, item.key, dict(item.data), self._loop.time())
         shipping.put_at_s, shipping.flushed = kept.put_at_s, False
         found = self._attached.find(item.key)
         if found is not None:

@@ -55,8 +55,8 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
         return Item(row=self.row, key=self.key, data=self.data)
 
 
-_decode = msgspec.msgpack.Decoder(Kept).decode
-_encode = msgspec.msgpack.Encoder(enc_hook=str).encode
+_decode = msgspec.json.Decoder(Kept).decode
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class Parcel:

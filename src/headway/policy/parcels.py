@@ -24,6 +24,7 @@ __all__ = [
 MORE_TRIES_MAX: Final = 2
 """So many more batches a row may go into, when it was not answered or its answer was of no use; then elsewhere."""
 
+_POLL_FIRST_S: Final = 1.0
 _POLL_MIN_S: Final = 5.0
 _POLL_MAX_S: Final = 60.0
 _POLL_RATIO: Final = 0.1
@@ -133,13 +134,16 @@ class Quota:
 def poll_delay_s(age_s: float, left_s: float = inf) -> float:
     """Seconds until a batch of that age is asked about again: a tenth of its age, from 5 to 60; later up to 300.
 
+    In its first seconds it is asked a little sooner, for what is refused is refused then.
+
     Args:
         age_s: Since it was created.
         left_s: Until a deadline; the nearer it is, the finer, down to 5 s.
     """
     most_s = max(_POLL_MAX_S, min(_TAIL_MAX_S, _TAIL_RATIO * age_s))
-    delay_s = min(most_s, max(_POLL_MIN_S, _POLL_RATIO * age_s))
-    return min(delay_s, max(_POLL_MIN_S, _LATE_RATIO * left_s))
+    least_s = min(_POLL_MIN_S, max(_POLL_FIRST_S, age_s))
+    delay_s = min(most_s, max(least_s, _POLL_RATIO * age_s))
+    return min(delay_s, max(least_s, _LATE_RATIO * left_s))
 
 
 def cancel_delay_s(tries: int) -> float:

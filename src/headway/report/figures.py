@@ -68,6 +68,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """What the reused answers had cost when they were fetched; None when any of that is unknown."""
     saved_prefix: float | None = None
     """Net, by the provider's prompt cache: what reads saved less what writes cost more; below 0 a loss."""
+    saved_lane: float | None = None
+    """By rows in batches and at the flex tier, against the same rows online."""
 
 
 class Reuse(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +142,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     allowed_used: float | None
     """Attempts a minute in relation to it; above 1 when a bucket that was full at the start was drawn on."""
     repairs: int
+    lanes: Mapping[str, int]
+    """Lane -> rows of this run that it answered or failed."""
     series: Series
     histogram: tuple[tuple[float, float, int, int], ...]
     """(from_s, to_s, provider calls, reused answers), latency in log bins."""

@@ -7,10 +7,13 @@ from typing import Literal, Protocol
 from headway.policy.prefix_cache import net_dollars
 from headway.report.figures import Cost
 from headway.types import Result, Usage
+from headway.wire.prices import FLEX_RATIO
 
 __all__ = ["Kind", "Money", "Rates", "kind_of"]
 
 Kind = Literal["call", "hit", "join"]
+_HALF = frozenset(("flex", "batch"))
+"""Lanes at half the price. Source: FACTS sections 2 and 3."""
 
 
 class Rates(Protocol):
@@ -42,6 +45,7 @@ class Money:
         )
         self._saved: dict[str, float | None] = {"hit": 0.0, "join": 0.0}
         self._prefix = 0.0
+        self._lanes = 0.0
 
     def add(self, result: Result, kind: Kind, rates: Rates | None) -> None:
         """Count one row."""
@@ -57,11 +61,13 @@ class Money:
         if rates is None or result.usage is None:
             self._parts = None  # a split of only some rows would not add up to the sum
             return
-        self._prefix += net_dollars(result.usage, rates)
+        ratio = FLEX_RATIO if result.lane in _HALF else 1.0
+        self._prefix += ratio * net_dollars(result.usage, rates)
         rest = result.dollars
         for name, value in _split(result.usage, rates).items():
-            self._parts[name] += value
-            rest -= value
+            self._parts[name] += ratio * value
+            self._lanes += (1.0 - ratio) * value
+            rest -= ratio * value
         self._parts["retries"] += max(0.0, rest)
 
     def cost(self, rows: int) -> Cost:
@@ -78,6 +84,7 @@ class Money:
             saved_cache=self._saved["hit"],
             saved_join=self._saved["join"],
             saved_prefix=self._prefix if parts else None,
+            saved_lane=self._lanes if parts else None,
             **parts,
         )
 

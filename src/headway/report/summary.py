@@ -45,6 +45,8 @@ class SummaryBuilder:
         self._rates_known = rates is not None
         self._categories_wanted = categories
         self._rows = self._resumed = self._ok = self._attempts = self._repairs = 0
+        self._batched = 0  # attempts in batches, which limits of the online lane do not know
+        self._lanes: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._failures: dict[tuple[str, str], list[Any]] = {}  # -> [count, first row, its message]
         self._latency = {kind: Quantiles(exact_max) for kind in ("all", "call", "hit", "join", "wait")}
@@ -81,6 +83,9 @@ class SummaryBuilder:
     def _take(self, result: Result) -> None:
         """Count what it took: time, tokens, money."""
         self._attempts += result.attempts
+        self._lanes[result.lane or "online"] += 1
+        if result.lane == "batch":
+            self._batched += result.attempts
         self._repairs += result.repairs
         kind = kind_of(result)
         self._time(result, kind)
@@ -106,7 +111,7 @@ class SummaryBuilder:
             attempts: Requests sent so far, when better known than by adding up the rows'.
         """
         attempts = self._attempts if attempts is None else attempts
-        used = attempts / (wall_s / 60) / allowed_rpm if allowed_rpm and wall_s > 0 else None
+        used = attempts / (wall_s / 60) / allowed_rpm if allowed_rpm and wall_s > 0 and not self._batched else None
         shown = self._categories.most_common(_CATEGORIES_SHOWN)
         other = self._categories_other + self._categories.total() - sum(n for _, n in shown)
         if self._free_text():
@@ -138,6 +143,7 @@ class SummaryBuilder:
             allowed_rpm=allowed_rpm,
             allowed_used=used,
             repairs=self._repairs,
+            lanes=dict(self._lanes),
             series=self._series(),
             histogram=self._histogram.bins(),
         )

@@ -92,6 +92,7 @@ def _lines(s: Summary) -> list[tuple[str, str, str]]:
             fmt.count(s.attempts),
             _join(f"{s.throttled:,} x 429", _some(s.repairs, "repairs"), _allowed(s)),
         ),
+        *_lanes(s),
         (
             "Cache hit rate",
             fmt.percent(s.reuse.hit_rate) if s.reuse.hit_rate is not None else "off",
@@ -112,6 +113,15 @@ def _lines(s: Summary) -> list[tuple[str, str, str]]:
     return lines
 
 
+def _lanes(s: Summary) -> list[tuple[str, str, str]]:
+    """Only where there is more to say than that all rows went online."""
+    if not set(s.lanes) - {"online"}:
+        return []
+    rows = ", ".join(f"{count:,} {lane}" for lane, count in s.lanes.items())
+    saved = s.cost.saved_lane
+    return [("Lanes", rows, f"{fmt.dollars(saved)} less than all online" if saved else "")]
+
+
 def _reuse(s: Summary) -> str:
     if s.reuse.hit_rate is None:
         return ""
@@ -119,6 +129,8 @@ def _reuse(s: Summary) -> str:
 
 
 def _allowed(s: Summary) -> str:
+    if s.lanes.get("batch"):
+        return ""  # batches have limits of their own
     if s.allowed_rpm is None:
         return "allowed rate unknown"
     return f"{fmt.percent(s.allowed_used)} of the allowed {s.allowed_rpm:,.0f}/min"
