@@ -103,7 +103,7 @@ class World:
             if lane is not None and lane.closed.done():
                 lane.closed.result()
             assert self.loop.time() < stop_s, f"{len(self.settled)} of {rows} rows were settled"
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(10.0)
 
     async def paid(self):
         """How often each request was answered and billed, by its content."""

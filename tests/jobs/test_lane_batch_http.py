@@ -45,7 +45,7 @@ def test_a_job_over_http(url, tmp_path, api, model):
                 data = {"text": f"thing {row}"}
                 await lane.put(Item(row=row, key=f"{task.row_key(data)}#0", data=data))
             lane.flush()
-            while len(settled) < ROWS and not lane.closed.done():
+            while len(settled) < ROWS and not lane.closed.done():  # noqa: ASYNC110 - it is told in a callback
                 await asyncio.sleep(0.02)
             await lane.aclose()
             lane.closed.result()

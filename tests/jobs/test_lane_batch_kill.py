@@ -62,7 +62,7 @@ def test_a_kill_at_any_call_pays_nothing_twice(api, after):
     """Uploads, creations whose answer is lost, polls, downloads: whatever it was, the next process goes on."""
 
     async def scenario(at):
-        world = World(api=api, batches={"duration_s": 12.0}, seed=at)
+        world = World(api=api, batches={"duration_s": 12.0, "scale": 0.1}, seed=at)
         killer = Killer(at, after=after)
         await run(world, killer)
         killed = killer.killed.is_set()
@@ -85,7 +85,7 @@ def test_a_kill_at_any_note_pays_nothing_twice(api):
     """The journal's own moments: an event that was written as the last thing, or not any more."""
 
     async def scenario(at, *, written):
-        world = World(api=api, batches={"duration_s": 12.0}, seed=at)
+        world = World(api=api, batches={"duration_s": 12.0, "scale": 0.1}, seed=at)
         stopped = asyncio.Event()
         note = world.journal.note
         count = 0

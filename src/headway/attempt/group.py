@@ -26,7 +26,7 @@ from headway.attempt.budget import PREFETCH_PRIORITY
 from headway.attempt.group_member import Member, Place, Sent, plus
 from headway.attempt.pace import Pace, tokens_estimate
 from headway.errors import HeadwayError
-from headway.policy.grouping import HOLD_S, MEMBERS_MAX, alone, small
+from headway.policy.grouping import HOLD_RETRY_S, HOLD_S, MEMBERS_MAX, alone, small
 from headway.types import Answer, Call, Handler, Outcome, Reply, Trace
 from headway.wire import reader_for
 from headway.wire.group import answers_in, item_of, merged, split
@@ -133,8 +133,11 @@ class Group:
         on = place.case.on(self._loop.time())
         while place.waiting and (not on or place.case.room):
             if on and len(place.waiting) < MEMBERS_MAX and not due:
-                if place.timer is None:
-                    place.timer = self._loop.call_later(HOLD_S, self._due, place)
+                again = all(member.call.trace.attempt_index for member in place.waiting)
+                due_at_s = self._loop.time() + (HOLD_RETRY_S if again else HOLD_S)
+                if place.timer is None or place.timer.when() > due_at_s:
+                    place.stop_timer()
+                    place.timer = self._loop.call_at(due_at_s, self._due, place)
                 return
             members = [place.waiting.popitem(last=False)[0] for _ in range(min(MEMBERS_MAX, len(place.waiting)))]
             if not on or len(members) == 1:

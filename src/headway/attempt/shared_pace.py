@@ -153,7 +153,7 @@ class SharedPace:
                     await asyncio.sleep(granted.wait_s)
                 if scope.queue.peek() is not first:
                     await self._shared.refund(granted)  # it left, or a more urgent one came, while we waited
-                elif scope.queue.remove(first):
+                elif scope.queue.remove(first) and not first.future.done():
                     first.future.set_result(granted)
                 else:
                     await self._shared.refund(granted)  # it left while we asked

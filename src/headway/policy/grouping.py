@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from headway.types import Usage
 
-__all__ = ["HOLD_S", "MEMBERS_MAX", "GroupingCase", "alone", "small"]
+__all__ = ["HOLD_RETRY_S", "HOLD_S", "MEMBERS_MAX", "GroupingCase", "alone", "small"]
 
 MEMBERS_MAX = 6
 HOLD_S = 0.05
 """How long a member waits for others, in seconds. Source: a choice; a tenth of a short answer."""
+HOLD_RETRY_S = 1.0
+"""The same for members of a group that was refused: their back-offs scatter them, and they have waited before."""
 ITEM_CHARS_MAX = 4_000
 BOUND_TOKENS_MAX = 512
 """A longer item, or an answer that may become longer, is not small: all members wait for the whole answer."""

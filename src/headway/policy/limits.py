@@ -25,7 +25,7 @@ OVERLOAD_SHARE = 0.3
 """Share of recent answers that are overloads from which the send rate is steered down."""
 OUTPUT_TOKENS_ASSUMED = 500.0
 """Charged to an output bucket before any answer has shown how many there are; a guess."""
-DOUBLE_S, DEAF_DOUBLE_S = 0.35, 0.5
+DOUBLE_S, DEAF_DOUBLE_S = 0.35, 0.6
 """How long the ramp takes to double, and how long before any answer has come: where refusals are slow to come back (a
 busy machine, a slow network) silence says less."""
 HEADROOM_S = 1.5
