@@ -239,7 +239,7 @@ def shared_limits() -> None:
     redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         with serving(SimSettings(seed=1, rpm=RPM, tpm=TPM, capacity_s=1)) as url:
-            more = {"HEADWAY_CACHE": "redis", "HEADWAY_REDIS_URL": f"unix://{place}/s"}
+            more = {"HEADWAY_CACHE": "redis", "HEADWAY_REDIS_URL": f"unix://{place}/s", "HEADWAY_REDIS_TIMEOUT_S": "5"}
             jobs = [Job(home, str(number), part, url, more) for number, part in enumerate(parts)]
             done = [job.wait()[0] for job in jobs]
             book = ledger(url)

@@ -123,3 +123,16 @@ def lost_after(method, path, times=1):
         return reply
 
     return wrap
+
+
+def never_sent(path, times):
+    """A wrap: the first such calls do not get through."""
+    left = [times]
+
+    async def wrap(call, send):
+        if call.path.endswith(path) and left[0] > 0:
+            left[0] -= 1
+            raise ConnectionLost("the connection broke", maybe_billed=True)
+        return await send(call)
+
+    return wrap

@@ -37,6 +37,7 @@ def test_dicts_in_dicts_out():
         "tokens_out": 2,
         "dollars": job.table[0]["dollars"],
         "cache": "off",
+        "lane": "online",
     }
     assert [result.value for result in job] == [result.value for result in job.results] == ["card"] * 5
     assert (len(job), job.stopped, job.summary.rows, dict(job.summary.failed)) == (5, "", 5, {})

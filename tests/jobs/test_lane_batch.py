@@ -12,7 +12,7 @@ from headway.prompts.task import Task
 from headway.testing import virtual_run
 from headway.types import Reply
 from headway.wire.batch_openai import OpenAIBatch
-from tests.jobs.batch_world import World, lost_after
+from tests.jobs.batch_world import World, lost_after, never_sent
 
 APIS = ["responses", "messages"]
 QUICK = {"duration_s": 60.0}
@@ -357,6 +357,40 @@ def test_recalled_rows_keep_what_was_paid(api):
         await world.end()
 
     virtual_run(main)
+
+
+def test_a_cancellation_that_is_lost_is_made_again():
+    """Or the batch would run on, and be paid for rows that have gone elsewhere."""
+
+    async def main():
+        world = World(batches={"duration_s": 3_000.0}, wrap=never_sent("/cancel", 2))
+        batch = world.lane()
+        await world.put(batch, range(20))
+        batch.flush()
+        await asyncio.sleep(600)
+        await batch.recall()
+        assert world.loop.time() < 1_800
+        assert len(world.settled) == 20
+        assert len(world.returned) > 5
+        assert len(await world.paid()) == len(world.results)
+        await world.end()
+
+    virtual_run(main)
+
+
+def test_a_batch_has_one_model():
+    """Where the provider wants that, rows of two models go into two batches."""
+
+    class Two(Task):
+        def body(self, row):
+            body = super().body(row)
+            return body.replace(b"gpt-4o-mini", b"gpt-4.1-mini") if int(row["text"][-1]) % 2 else body
+
+    async def scenario(world, batch):
+        whole(world, 40)
+        assert world.calls["POST /v1/batches"] == 2
+
+    play(scenario, task=Two(model="gpt-4o-mini", prompt="Say a word about {text}.", max_output_tokens=64))
 
 
 def test_recalled_while_waiting_for_room():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from itertools import pairwise
 
 import pytest
 import redis
@@ -263,7 +264,7 @@ def test_turns_are_given_no_faster_than_the_rate(redis_url):
     granted, _ = with_link(redis_url, work)
     waits_s = sorted(lease.wait_s for lease in granted)
     assert waits_s[-1] >= 4.0  # 50 at 10 a second, less what a slow machine has refilled meanwhile
-    assert all(later - sooner <= 0.12 for sooner, later in zip(waits_s, waits_s[1:], strict=False))
+    assert all(later - sooner <= 0.12 for sooner, later in pairwise(waits_s))
 
 
 def test_while_no_limit_is_known_all_processes_keep_to_one_ramp(redis_url):
@@ -291,7 +292,9 @@ def test_what_is_left_is_published_too(redis_url):
         assert 1.9 < late.wait_s <= 2.21
         assert late.mark is not None
         await limits.publish("s", known, tokens_left=late.mark.tokens - 10_000, mark=late.mark)
-        await limits.publish("s", known, tokens_left=late.mark.tokens - 10_000, mark=late.mark)  # told twice, holds once
+        await limits.publish(
+            "s", known, tokens_left=late.mark.tokens - 10_000, mark=late.mark
+        )  # told twice, holds once
         later = await limits.acquire("s", 1_000)
         assert isinstance(later, SharedLease)
         assert 2.8 < later.wait_s <= 3.31

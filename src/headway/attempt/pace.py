@@ -58,9 +58,7 @@ class Lane:
             return None
         return self.limits.charge(tokens[0], now_s, tokens[1], tokens[2])
 
-    async def enter(
-        self, tokens: Tokens, priority: float, deadline_at_s: float, trace: Trace
-    ) -> tuple[Lane, Charge]:
+    async def enter(self, tokens: Tokens, priority: float, deadline_at_s: float, trace: Trace) -> tuple[Lane, Charge]:
         """Wait for a turn and be charged for it, here or where the queue has been moved to.
 
         Cancelled while waiting: the place or the charge is given back.

@@ -1,8 +1,9 @@
 """Limits that several processes share: below the pace of this process, a turn in the bucket that all of them use.
 
 Each process learns and paces as it would alone; what it has learned it tells the others, and no request goes before the
-shared bucket has granted it. In a process only the first in line of a scope asks, by the same order as in `pace`, so
-that a crowd that waits does not ask in chorus. Without Redis everything is granted.
+shared bucket has granted it. Where that bucket knows the limits, it alone decides. In a process only the first in line of a scope asks, by the same order as in `pace`, so
+that a crowd that waits does not ask in chorus; turns are promised in the order of asking, so that processes take turns.
+Slices of a second are assumed until a process has found out more. Without Redis everything is granted.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ PUBLISH_S = 0.25
 
 
 class _Waiter:
-    __slots__ = ("future", "tokens")
+    __slots__ = ("future", "limits", "tokens")
 
-    def __init__(self, tokens: float, future: asyncio.Future[SharedLease]) -> None:
+    def __init__(self, limits: Limits, tokens: float, future: asyncio.Future[SharedLease]) -> None:
+        self.limits = limits
         self.tokens = tokens
         self.future = future
 
@@ -72,7 +74,7 @@ class SharedPace:
     async def __call__(self, call: Call) -> Reply:
         limits = self._limits(call)
         scope = self._scope(limits)
-        lease = await self._granted(scope, tokens_estimate(call.view)[0] * limits.charge_ratio, call)
+        lease = await self._granted(scope, limits, tokens_estimate(call.view)[0] * limits.charge_ratio, call)
 
         limits.led = lease.mark is not None
         refused = False
@@ -111,9 +113,9 @@ class SharedPace:
         if self._work:
             await asyncio.wait(self._work)
 
-    async def _granted(self, scope: _Scope, tokens: float, call: Call) -> SharedLease:
+    async def _granted(self, scope: _Scope, limits: Limits, tokens: float, call: Call) -> SharedLease:
         trace, entered_at_s = call.trace, self._loop.time()
-        waiter = _Waiter(tokens, self._loop.create_future())
+        waiter = _Waiter(limits, tokens, self._loop.create_future())
         priority = call.priority + (RETRY_BONUS if trace.attempt_index else 0.0)
         if not scope.queue.push(waiter, priority=priority, deadline_at_s=call.deadline_at_s):
             raise Overloaded(
@@ -149,8 +151,10 @@ class SharedPace:
                 if not isinstance(granted, SharedLease):
                     await asyncio.sleep(granted)
                     continue
-                if granted.wait_s > 0.0:
-                    await asyncio.sleep(granted.wait_s)
+                # Without Redis those who had passed our own pace, for Redis to decide, go at the rate that we know.
+                wait_s = granted.wait_s if granted.id else first.limits.refill_s(first.tokens)
+                if wait_s > 0.0:
+                    await asyncio.sleep(wait_s)
                 if scope.queue.peek() is not first:
                     await self._shared.refund(granted)  # it left, or a more urgent one came, while we waited
                 elif scope.queue.remove(first) and not first.future.done():
@@ -174,8 +178,8 @@ class SharedPace:
         bucket = SharedBucket(
             requests_per_min=requests.limit and requests.limit * 60.0 / requests.window_s,
             tokens_per_min=tokens.limit and tokens.limit * 60.0 / tokens.window_s,
-            requests_capacity_s=requests.capacity_s,
-            tokens_capacity_s=tokens.capacity_s,
+            requests_capacity_s=requests.capacity_s(),
+            tokens_capacity_s=tokens.capacity_s(),
         )
         told, now_s = scope.bucket, self._loop.time()
         if bucket == told and mark is not None and now_s - scope.published_at_s < PUBLISH_S:
@@ -216,4 +220,4 @@ class SharedPace:
 def _hidden(bucket: Bucket) -> float:
     """What headers claim and is not there, slices that are only suspected included."""
     limit = bucket.limit or 0.0
-    return limit - limit / bucket.window_s * bucket.capacity_s
+    return limit - limit / bucket.window_s * bucket.capacity_s()

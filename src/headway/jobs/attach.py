@@ -46,13 +46,13 @@ class Attached:
         parts, self.following, known = open_parts(events)
         self.known = set(known)
         self.parcels: dict[int, Parcel] = {}
-        self._rows = Index(self._same)
+        self._rows = Index(self._same) if parts else None
         for part in parts:
             self._open(part, done, folder)
 
     def find(self, key: str) -> tuple[Parcel, int] | None:
         """The parcel and the place of a row that is at the provider, not brought yet."""
-        value = self._rows.get(key) if self.parcels else -1
+        value = self._rows.get(key) if self._rows is not None and self.parcels else -1
         if value < 0:
             return None
         parcel, n = self.parcels[value >> 32], value & 0xFFFFFFFF
@@ -76,7 +76,7 @@ class Attached:
             key = part.keys[n]
             if done(key):
                 parcel.settle(n)
-            else:
+            elif self._rows is not None:
                 self._rows.put(key, part.part << 32 | n)
 
     def _same(self, value: int, key: str) -> bool:

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from headway.errors import ConfigError, HeadwayError, InputError
-from headway.jobs.disk import lock, read_at, sync_folder, write_at
+from headway.jobs.disk import LineReader, lock, sync_folder, write_at
 from headway.jobs.index import Index
 from headway.jobs.record import Record
 
@@ -31,7 +31,6 @@ __all__ = ["SYNC_S", "Header", "Journal", "Line"]
 SYNC_S = 0.5
 VERSION = 2
 _READABLE = (1, 2)
-_CHUNK_BYTES = 4096
 _MAGIC = b'{"headway_journal":'
 _EVENT = b'{"event":'
 
@@ -92,7 +91,9 @@ class Journal:
         self._closed = False
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(Line)
-        self._done = Index(lambda offset, key: self.read(offset).key == key)
+        self._lines = LineReader(fd)
+        self._done = Index(self._is)
+        self._found: Line | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._syncing: Future[None] | None = None
@@ -182,17 +183,20 @@ class Journal:
     def find(self, key: str) -> tuple[int, Line] | None:
         """The offset and the line of a row that an earlier run finished, the last one if there are several."""
         offset = self._done.get(key)
-        return (offset, self.read(offset)) if offset >= 0 else None
+        found, self._found = self._found, None
+        return (offset, found) if offset >= 0 and found is not None else None
 
     def read(self, offset: int) -> Line:
         """The line at an offset that `append` or `find` gave."""
-        line = read_at(self._fd, _CHUNK_BYTES, offset)
-        while (end := line.find(b"\n")) < 0:
-            chunk = read_at(self._fd, max(_CHUNK_BYTES, len(line)), offset + len(line))
-            if not chunk:
-                raise HeadwayError(f"{self._name} was changed by another program; start over with --fresh")
-            line += chunk
-        return self._decoder.decode(memoryview(line)[:end])
+        line = self._lines.line(offset)
+        if line is None:
+            raise HeadwayError(f"{self._name} was changed by another program; start over with --fresh")
+        return self._decoder.decode(line)
+
+    def _is(self, offset: int, key: str) -> bool:
+        """Whether the line there is of that row; `find` wants it next."""
+        self._found = self.read(offset)
+        return self._found.key == key
 
     def __len__(self) -> int:
         """Rows that earlier runs finished."""

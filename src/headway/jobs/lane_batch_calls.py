@@ -180,12 +180,13 @@ class BatchCalls:
             HeadwayError: The credential is refused.
         """
         refusals = polls = 0
-        told, cancelled_at_s = False, None
+        told, heard, cancelled_at_s = False, False, None
         while True:
             now_s = self._loop.time()
-            if cancelled_at_s is None and self.back.is_set():
-                await self.call(self.format.cancel(parcel.batch_id))
-                cancelled_at_s, polls = now_s, 0
+            if self.back.is_set() and not heard:
+                heard = not (await self.call(self.format.cancel(parcel.batch_id))).trouble
+                if cancelled_at_s is None:
+                    cancelled_at_s, polls = now_s, 0
             if cancelled_at_s is not None:
                 if now_s - cancelled_at_s > CANCEL_MAX_S:
                     return None

@@ -232,7 +232,9 @@ class _Run:
     def _take(self, item: Item, result: Result) -> None:
         if self._verdict.reason and not self._verdict.drain:
             return  # the job is stopping: what comes in now stays owed
-        for one in self._verdict.judge(item.row, item.key, msgspec.structs.replace(result, index=item.row)):
+        if result.index != item.row:
+            result = msgspec.structs.replace(result, index=item.row)
+        for one in self._verdict.judge(item.row, item.key, result):
             self._write(*one)
         if self._verdict.reason and not self._verdict.drain and self._dispatcher and self._lanes:
             self._dispatcher.stop(self._lanes)

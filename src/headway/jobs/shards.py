@@ -177,11 +177,7 @@ class Shards:
         return Split(places, rows, tuple(columns))
 
     def merged(self) -> Merged:
-        """The journals, to read from.
-
-        Raises:
-            ConfigError: One is gone.
-        """
+        """The journals, to read from."""
         return Merged([self.journal_path(shard) for shard in range(self.count)])
 
     def close(self) -> None:
@@ -244,24 +240,32 @@ class Merged:
     """Journals read as one: a line's number says in which journal it is, and where; see `merged_offsets`."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._journals: list[Journal] = []
-        try:
-            for path in paths:
-                fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-                self._journals.append(Journal(fd, str(path)))
-        except OSError as error:
-            self.close()
-            raise ConfigError(f"{path} cannot be read: {error.strerror}; run the job again") from None
+        self._paths = paths
+        self._open: dict[int, Journal] = {}
 
     def read(self, number: int) -> Line:
-        """The line of that number."""
-        offset, shard = divmod(number, len(self._journals))
-        return self._journals[shard].read(offset)
+        """The line of that number.
+
+        Raises:
+            HeadwayError: Its journal is gone, or was changed by another program.
+        """
+        offset, shard = divmod(number, len(self._paths))
+        journal = self._open.get(shard)
+        if journal is None:
+            journal = self._open[shard] = _to_read(self._paths[shard])
+        return journal.read(offset)
 
     def close(self) -> None:
         """Let go of them. Idempotent."""
-        while self._journals:
-            self._journals.pop().close()
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+def _to_read(path: Path) -> Journal:
+    try:
+        return Journal(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), str(path))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}; run the job again") from None
 
 
 def merged_offsets(places: Sequence[int], offsets: Sequence[Sequence[int]]) -> array[int]:

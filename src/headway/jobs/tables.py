@@ -28,6 +28,7 @@ TABLE_COLUMNS: Final = (
     "tokens_out",
     "dollars",
     "cache",
+    "lane",
 )
 """What a table has after the input's columns; one that the input has too is prefixed with ``headway_``."""
 
@@ -47,7 +48,7 @@ def unlike(columns: Collection[str], name: str) -> str:
 def cells_of(record: Record | None) -> tuple[Any, ...]:
     """The values of `TABLE_COLUMNS`; for a row that was not done, its outcome is "owed" and all else None."""
     if record is None:
-        return (None, None, "owed", None, None, None, None, None)
+        return (None, None, "owed", *[None] * (len(TABLE_COLUMNS) - 3))
     tokens = record.tokens
     return (
         record.output,
@@ -58,6 +59,7 @@ def cells_of(record: Record | None) -> tuple[Any, ...]:
         tokens.output if tokens else None,
         record.dollars,
         record.cache,
+        record.lane,
     )
 
 
@@ -196,7 +198,7 @@ def _result_types() -> list[Any]:
     """The types of `TABLE_COLUMNS` from the second on."""
     arrow = pyarrow()
     text, number, count = arrow.string(), arrow.float64(), arrow.int64()
-    return [text, text, number, count, count, number, text]
+    return [text, text, number, count, count, number, text, text]
 
 
 def _array(values: Iterable[Any], kind: Any) -> Any:

@@ -24,7 +24,7 @@ _SAME_LIMIT = 0.02
 """Limits this close (a share) are one limit that wavers: pools of servers disagree by a little."""
 _SHARE_MIN, _SHARE_CUT, _SHARE_GAIN_PER_S, _CUT_GAP_S = 0.05, 0.9, 0.02, 0.25
 _HEADROOM_GAIN = 0.02
-"""How much the headroom of a learned limit grows, in seconds of refill a second: nobody notices it being saved up."""
+"""How much the headroom of a learned limit grows, in seconds of refill a second."""
 
 
 class Bucket:
@@ -37,7 +37,7 @@ class Bucket:
         headroom_ratio: Share of the capacity never spent, for the jitter between our clock and theirs. It costs no
             throughput: it is left in the bucket once, the refill is spent in full.
         headroom_s: How much of that, in seconds of refill, is left when the provider has just named the limit; the rest
-            is saved up by and by. All of it at once would have to be waited for where a refusal says "empty".
+            is saved up by and by: all at once would have to be waited for where a refusal says "empty".
     """
 
     __slots__ = (
@@ -109,26 +109,21 @@ class Bucket:
         # The less is ours the less our account knows of the level, so more is left in the bucket.
         headroom = self.capacity * self.headroom_ratio
         if self.learned:
-            so_far = self.refill_per_s * (self.headroom_s + _HEADROOM_GAIN * (now_s - self._learned_at_s))
-            headroom = min(headroom, so_far)
+            saved_s = self.headroom_s + _HEADROOM_GAIN * (now_s - self._learned_at_s)
+            headroom = min(headroom, self.refill_per_s * saved_s)
         wanted = cost + headroom / self.share
         missing = (wanted if wanted < self.capacity else self.capacity) - self.level
         wait_s = missing / self.refill_per_s if missing > 1e-9 else 0.0
-        if self._slice is not None:
-            wait_s = max(wait_s, self._slice.wait_s(cost, self.refill_per_s, now_s))
-        return wait_s
+        return wait_s if self._slice is None else max(wait_s, self._slice.wait_s(cost, self.refill_per_s, now_s))
 
-    @property
     def capacity_s(self) -> float:
         """Seconds of refill that it holds, as far as it is safe to say."""
         return SLICE_S if self._slice is not None else self.capacity / (self.limit or 1.0) * self.window_s
 
     def backlog_s(self, cost: float, now_s: float) -> float:
         """Seconds until `cost` has come back, however much more than the capacity it is."""
-        if self.limit is None:
-            return 0.0
         self._advance(now_s)
-        return max(0.0, cost - self.level) / self.refill_per_s
+        return 0.0 if self.limit is None else max(0.0, cost - self.level) / self.refill_per_s
 
     def charge(self, cost: float, now_s: float) -> Mark:
         """Spend `cost`; the level may go below zero, for the provider alone decides what it admits."""
@@ -184,10 +179,8 @@ class Bucket:
         if self.limit is None or remaining is None:
             return
         self._advance(now_s)
-        if self._slice is not None:
-            self._slice.heard(now_s)
-            if self._slice.disproved:
-                self._slice = None
+        if self._slice is not None and self._slice.disproved_by_answer(now_s):
+            self._slice = None
         reading = remaining - self.hidden
         if mark.epoch != self._epoch:  # sent under another limit: available = remaining + refill * age - sent since
             error = reading + self.refill_per_s * age_s - (self.charged - mark.charged) - self.level

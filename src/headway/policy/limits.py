@@ -128,6 +128,10 @@ class Limits:
             wait_s = max(wait_s, bucket.backlog_s(cost, now_s))
         return wait_s
 
+    def refill_s(self, tokens: float) -> float:
+        """Seconds in which one request of so many charged tokens comes back; 0.0 where nothing is known."""
+        return max(1.0 / self.requests.refill_per_s, tokens / self.tokens.refill_per_s)
+
     def charge(
         self, tokens_estimate: float, now_s: float, input_tokens: float = 0.0, output_tokens_max: float = 0.0
     ) -> Charge:

@@ -29,14 +29,13 @@ class Slice:
         refill_per_s: Units a second, > 0.
     """
 
-    __slots__ = ("_behind_at_s", "_heard_at_s", "_level", "_next_at_s", "disproved")
+    __slots__ = ("_behind_at_s", "_heard_at_s", "_level", "_next_at_s")
 
     def __init__(self, refill_per_s: float) -> None:
         self._level = refill_per_s * SLICE_S
         self._next_at_s = -inf
         self._behind_at_s = inf
         self._heard_at_s = inf
-        self.disproved = False
 
     def wait_s(self, cost: float, refill_per_s: float, now_s: float) -> float:
         """Seconds until `cost` may be spent; 0.0 away from the end."""
@@ -53,11 +52,12 @@ class Slice:
         if cost > 0.0:
             self._next_at_s = now_s + cost / (PACE * refill_per_s)
 
-    def heard(self, now_s: float) -> None:
-        """An answer has come that was admitted."""
-        if now_s >= self._behind_at_s + QUIET_S:
-            self._heard_at_s = min(self._heard_at_s, now_s)
-            self.disproved = now_s >= self._heard_at_s + AGAIN_S
+    def disproved_by_answer(self, now_s: float) -> bool:
+        """An answer has come that was admitted: whether there are no slices, as it shows."""
+        if now_s < self._behind_at_s + QUIET_S:
+            return False
+        self._heard_at_s = min(self._heard_at_s, now_s)
+        return now_s >= self._heard_at_s + AGAIN_S
 
     def advance(self, elapsed_s: float, refill_per_s: float) -> None:
         """Time has passed."""

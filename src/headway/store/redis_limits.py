@@ -45,7 +45,7 @@ class SharedMark(msgspec.Struct, frozen=True):
 
 
 class SharedLease(msgspec.Struct, frozen=True):
-    """A grant: the request may go `wait_s` from now. `id` is "" where Redis was not asked: nothing to give back then."""
+    """A grant: the request may go `wait_s` from now. `id` is "" where Redis was not asked."""
 
     scope: str
     id: str
