@@ -152,6 +152,27 @@ def test_a_create_whose_answer_is_lost_is_found_again(api):
     play(scenario, 12, api=api, lane={"rows_max": 6}, wrap=lost_after("POST", path))
 
 
+def test_a_list_that_lags_behind_is_asked_again():
+    """A batch that was just made may not be in it yet: to believe that would be to pay twice."""
+    lost, looks = lost_after("POST", "/batches"), [0]
+
+    async def wrap(call, send):
+        reply = await lost(call, send)
+        if call.method == "GET" and call.path.partition("?")[0] == "/v1/batches":
+            looks[0] += 1
+            if looks[0] < 3:
+                return Reply(200, reply.headers, b'{"data":[],"has_more":false}')
+        return reply
+
+    async def scenario(world, batch):
+        whole(world, 6)
+        assert looks == [3]
+        assert set((await world.paid()).values()) == {1}
+        assert world.calls["POST /v1/batches"] == 1
+
+    play(scenario, 6, wrap=wrap)
+
+
 def test_a_create_that_was_not_made_is_made_again():
     """A 500 may mean anything: the list says that there is no batch."""
 

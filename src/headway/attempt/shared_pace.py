@@ -1,9 +1,10 @@
 """Limits that several processes share: below the pace of this process, a turn in the bucket that all of them use.
 
-Each process learns and paces as it would alone; what it has learned it tells the others, and no request goes before the
-shared bucket has granted it. Where that bucket knows the limits, it alone decides. In a process only the first in line of a scope asks, by the same order as in `pace`, so
-that a crowd that waits does not ask in chorus; turns are promised in the order of asking, so that processes take turns.
-Slices of a second are assumed until a process has found out more. Without Redis everything is granted.
+Each process learns as it would alone; what it has learned it tells the others, and no request goes before the shared
+bucket has granted it. Where that bucket knows the limits, it alone decides about requests and tokens. In a process only
+the first in line of a scope asks, by the same order as in `pace`, so that a crowd that waits does not ask in chorus;
+turns are promised in the order of asking, so that processes take turns. Slices of a second are assumed until a process
+has found out more. Without Redis everything is granted, those who wait here at the rate that this process knows.
 """
 
 from __future__ import annotations

@@ -79,15 +79,16 @@ class Join:
             self._landed(flight)
 
 
-_Place = tuple[bytes, bool, bool, Timeouts | None]
+_Place = tuple[bytes, bool, bool, Timeouts | None, int | None]
 
 
 def _place(call: Call, key: bytes) -> _Place:
     """Who may share bytes: the same key, both streamed or both not, the same wish for the usage event.
 
-    And the same patience, for it is the flight that waits: nobody's call ends by another one's timeout.
+    And the same patience, for it is the flight that waits: nobody's call ends by another one's timeout. And the same
+    bound: one that was lowered for a row (its key is the plain request's) must not cut another's answer.
     """
-    return key, call.view.stream, call.view.wants_usage, call.timeouts
+    return key, call.view.stream, call.view.wants_usage, call.timeouts, call.view.output_tokens_max
 
 
 def fill(cursor: Cursor) -> None:

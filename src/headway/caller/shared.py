@@ -237,7 +237,8 @@ def _place(call: Call, key: bytes) -> str:
     """As in `caller.join`, in characters that may stand in a Redis key."""
     limits_s = msgspec.structs.astuple(call.timeouts) if call.timeouts is not None else ()
     patience = "".join([f"-{limit_s:g}" for limit_s in limits_s])
-    return f"{key.hex()}{call.view.stream:d}{call.view.wants_usage:d}{patience}"
+    bound = call.view.output_tokens_max or ""
+    return f"{key.hex()}{call.view.stream:d}{call.view.wants_usage:d}.{bound}{patience}"
 
 
 def _nothing(call: Call, value: bytes) -> Reply | None:

@@ -16,9 +16,12 @@ import typer
 from headway.cli import run_options as opt
 from headway.cli.amounts import dollars_of, seconds_of
 from headway.errors import ConfigError, HeadwayError, InputError
+from headway.jobs.detect import Format
 from headway.jobs.place import out_path
+from headway.jobs.requests_file import RequestsFile, open_requests
 from headway.jobs.runner import JobSettings
 from headway.jobs.session import Session, SessionSettings
+from headway.jobs.source import Source
 from headway.policy.lanes import LaneSettings
 from headway.prompts.output import Api
 from headway.prompts.task import Task
@@ -53,6 +56,7 @@ def run(
     input_: opt.Input,
     task: opt.TaskFile = None,
     prompt: opt.Prompt = None,
+    requests: opt.Requests = False,
     labels: opt.Labels = None,
     model: opt.Model = None,
     api: opt.ApiName = None,
@@ -67,6 +71,9 @@ def run(
     budget: opt.Budget = None,
     plan: opt.Plan = False,
     concurrency: opt.Concurrency = 512,
+    engine: opt.EngineName = "local",
+    workers: opt.Workers = None,
+    group: opt.Group = False,
     no_cache: opt.NoCache = False,
     retry_failed: opt.RetryFailed = False,
     fresh: opt.Fresh = False,
@@ -75,11 +82,13 @@ def run(
     quiet: opt.Quiet = False,
 ) -> None:
     """Run a prompt over every row of a file."""
+    file: RequestsFile | None = None
     try:
+        file = _requests(requests, task or prompt or labels or model, input_, format_, limit, api)
         budget_usd = None if budget is None else dollars_of(budget, "--budget")
         job = JobSettings(
             input=input_,
-            task=_task(task, prompt, labels, model, api),
+            task=file.task if file else _task(task, prompt, labels, model, api),
             out=None if out in (None, "-") else out_path(out),
             kind=format_,
             rows_max=limit,
@@ -92,26 +101,25 @@ def run(
                 deadline_s=inf if deadline is None else seconds_of(deadline, "--deadline"),
             ),
             budget_usd=budget_usd,
+            group=group,
             reuse=not no_cache,
         )
-        session = Session(
-            SessionSettings(
-                job=job,
-                engine={
-                    "base_url": base_url,
-                    "budget_usd": budget_usd,
-                },
-                config=config,
-                reuse=not no_cache,
-                json=json,
-                report=report,
-                quiet=quiet,
-                command=shlex.join(["headway", *sys.argv[1:]]),
-                plan=plan,
-            )
+        settings = SessionSettings(
+            job=job,
+            engine={"base_url": base_url, "budget_usd": budget_usd},
+            config=config,
+            reuse=not no_cache,
+            json=json,
+            report=report,
+            quiet=quiet,
+            command=shlex.join(["headway", *sys.argv[1:]]),
+            plan=plan,
+            warning=file.ids.warning if file else None,
         )
-        code = _start(session)
+        code = _start(settings, file.source if file else None, engine, workers)
     except HeadwayError as error:
+        if file:
+            file.source.close()
         typer.echo(f"headway run: {error}", err=True)
         code = 2 if isinstance(error, ConfigError | InputError) else 1
     except BrokenPipeError:
@@ -123,10 +131,24 @@ def run(
 run.__doc__ = _HELP
 
 
+def _requests(
+    told: bool, asked: object, name: str, kind: Format | None, rows_max: int | None, api: Api | None
+) -> RequestsFile | None:
+    """The input, when it holds requests: as it was told, or found where nothing says what else to ask."""
+    if told and asked:
+        raise ConfigError("with --requests the rows say what to ask: leave --task, --prompt, --labels and --model out")
+    if not told and (asked or name == "-"):
+        return None
+    try:
+        return open_requests(name, kind=kind, rows_max=rows_max, api=api, sure=told)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None  # while waiting for the first line of standard input
+
+
 def _task(file: Path | None, prompt: str | None, labels: str | None, model: str | None, api: Api | None) -> Task:
     """The task out of a file or out of the command line."""
     if (file is None) == (prompt is None):
-        raise ConfigError("say what to ask with either --task FILE or --prompt TEXT")
+        raise ConfigError("say what to ask with either --task FILE or --prompt TEXT, or give whole --requests")
     if file is not None:
         if labels is not None:
             raise ConfigError(f"--labels goes with --prompt; labels of {file} stand in its [output] table")
@@ -138,8 +160,15 @@ def _task(file: Path | None, prompt: str | None, labels: str | None, model: str 
     return Task(model=model, prompt=prompt or "", labels=names, api=api or "responses", where="--prompt")
 
 
-def _start(session: Session) -> int:
-    """Run the job on a loop of its own, where signals cancel it; return the exit code."""
+def _start(settings: SessionSettings, source: Source | None, engine: str, workers: int | None) -> int:
+    """Run the job, here on a loop of its own, where signals cancel it, or by workers; return the exit code."""
+    if engine == "ray" and not settings.plan:
+        from headway.jobs.ray_engine import run_on_ray  # only those who ask for it
+
+        return run_on_ray(settings, source, workers=workers)
+    if workers is not None and engine != "ray":
+        raise ConfigError("--workers goes with --engine ray; this process is one worker")
+    session = Session(settings, source)
 
     async def main() -> int:
         task = asyncio.current_task()

@@ -18,6 +18,7 @@ __all__ = [
     "Config",
     "CsvSafe",
     "Deadline",
+    "EngineName",
     "Fresh",
     "Input",
     "Json",
@@ -32,8 +33,10 @@ __all__ = [
     "Prompt",
     "Quiet",
     "Report",
+    "Requests",
     "RetryFailed",
     "TaskFile",
+    "Workers",
 ]  # fmt: skip
 
 MODEL = "gpt-5.4-mini"
@@ -50,6 +53,10 @@ Input: TypeAlias = Annotated[
 TaskFile: TypeAlias = Annotated[Path | None, typer.Option(help="Task file (TOML).", rich_help_panel=_ASK)]
 Prompt: TypeAlias = Annotated[
     str | None, typer.Option(help="Prompt with {column} names, instead of a task file.", rich_help_panel=_ASK)
+]
+Requests: TypeAlias = Annotated[
+    bool,
+    typer.Option("--requests", help="INPUT holds whole requests, as batch files do.", rich_help_panel=_ASK),
 ]
 Labels: TypeAlias = Annotated[
     str | None, typer.Option(help="Comma-separated labels, with --prompt.", rich_help_panel=_ASK)
@@ -103,6 +110,21 @@ Plan: TypeAlias = Annotated[
 ]
 Concurrency: TypeAlias = Annotated[
     int, typer.Option(min=1, max=100_000, help="Rows in flight at once.", rich_help_panel=_MONEY)
+]
+EngineName: TypeAlias = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="This process, or workers of a Ray cluster.", rich_help_panel=_MONEY),
+]
+Workers: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, max=1_000, help="With --engine ray; one a CPU.", rich_help_panel=_MONEY)
+]
+Group: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--group",
+        help="Under load, ask about up to six small rows in one prompt, as long as that pays.",
+        rich_help_panel=_MONEY,
+    ),
 ]
 NoCache: TypeAlias = Annotated[
     bool, typer.Option("--no-cache", help="Neither reuse answers nor keep them.", rich_help_panel=_GO_ON)

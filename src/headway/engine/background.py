@@ -254,9 +254,13 @@ class SyncEngine:
         order: Literal["input", "completed"] = "input",
         concurrency: int = 512,
         tags: Tags | None = None,
+        priority: int | Literal["low", "normal", "high"] = 0,
+        adapt: bool | None = None,
     ) -> Iterator[Result]:
         """As `Engine.map`. `rows` is iterated on the background thread; leaving the loop early ends the rest."""
-        results = self._engine.map(rows, task, order=order, concurrency=concurrency, tags=tags)
+        results = self._engine.map(
+            rows, task, order=order, concurrency=concurrency, tags=tags, priority=priority, adapt=adapt
+        )
         while (result := self._background.run(_next(results))) is not None:
             try:
                 yield result

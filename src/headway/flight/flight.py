@@ -66,7 +66,7 @@ class Flight:
         self.complete = False
         """The whole answer is in the log, and may be kept."""
         self.usage_event = b""
-        self.place: tuple[bytes, bool, bool, Timeouts | None] | None = None
+        self.place: tuple[bytes, bool, bool, Timeouts | None, int | None] | None = None
         """Where `caller.join` finds it."""
         self.traces: list[Trace] = []
         self.backed_off_s = 0.0

@@ -24,7 +24,11 @@ __all__ = ["Attached", "find_batch", "rows_open"]
 SKEW_S: Final = 900.0
 """How far a provider's clock may be behind ours: older batches than that are no part's."""
 LOOKS_S: Final = (2.0, 10.0, 30.0)
-"""When to look for a batch whose creation was not answered: lists lag behind."""
+"""Waits before looking for a batch whose creation was not answered: lists lag behind."""
+_LOOKS_LATER_S: Final = (0.0, 2.0, 10.0)
+"""The same in a new process, where starting took some time already."""
+_SURE_S: Final = 3_600.0
+"""A part that is older was created long ago, if it was: one look tells."""
 _PAGES_MAX: Final = 100
 
 
@@ -90,7 +94,9 @@ async def find_batch(calls: BatchCalls, parcel: Parcel, now_wall_s: float) -> Ba
     Raises:
         HeadwayError: The list is refused.
     """
-    looks = LOOKS_S if now_wall_s - parcel.at_wall_s < sum(LOOKS_S) else (0.0,)
+    looks: tuple[float, ...] = LOOKS_S
+    if parcel.keys is not None:
+        looks = _LOOKS_LATER_S if now_wall_s - parcel.at_wall_s < _SURE_S else (0.0,)
     parcel.state = "looking for it"
     for delay_s in looks:
         await asyncio.sleep(delay_s)

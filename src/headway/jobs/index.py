@@ -23,51 +23,45 @@ class Index:
 
     def __init__(self, same: Callable[[int, str], bool] | None = None) -> None:
         self._same = same
-        self._hashes: list[array[int]] = [array("Q") for _ in range(_SHARDS)]
-        self._values: list[array[int]] = [array("q") for _ in range(_SHARDS)]
+        self._shards: dict[int, tuple[array[int], array[int]]] = {}  # hashes in order, and their values
 
     def get(self, key: str) -> int:
         """The key's number; -1 when it has none."""
-        shard, bits, at = self._place(key)
-        found = self._found(shard, bits, at, key)
-        return self._values[shard][found] if found >= 0 else -1
+        found, at, _, values = self._find(key)
+        return values[at] if found else -1
 
     def put(self, key: str, value: int) -> None:
         """Set the key's number, in place of an earlier one."""
-        shard, bits, at = self._place(key)
-        found = self._found(shard, bits, at, key)
-        if found >= 0:
-            self._values[shard][found] = value
+        found, at, hashes, values = self._find(key)
+        if found:
+            values[at] = value
         else:
-            self._hashes[shard].insert(at, bits)
-            self._values[shard].insert(at, value)
+            hashes.insert(at, hash(key) & _BITS)
+            values.insert(at, value)
 
     def count(self, key: str) -> int:
         """How often it was counted before; for an index of counts."""
-        shard, bits, at = self._place(key)
-        found = self._found(shard, bits, at, key)
-        if found >= 0:
-            before = self._values[shard][found]
-            self._values[shard][found] = before + 1
-            return before
-        self._hashes[shard].insert(at, bits)
-        self._values[shard].insert(at, 1)
+        found, at, hashes, values = self._find(key)
+        if found:
+            values[at] += 1
+            return values[at] - 1
+        hashes.insert(at, hash(key) & _BITS)
+        values.insert(at, 1)
         return 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._hashes))
+        return sum(len(hashes) for hashes, _ in self._shards.values())
 
-    def _place(self, key: str) -> tuple[int, int, int]:
-        """The key's shard, its bits, and where in the shard they are or would be."""
+    def _find(self, key: str) -> tuple[bool, int, array[int], array[int]]:
+        """Whether the key is there, where it is or would be in its shard, and the shard."""
         bits = hash(key) & _BITS
-        shard = bits % _SHARDS
-        return shard, bits, bisect_left(self._hashes[shard], bits)
-
-    def _found(self, shard: int, bits: int, at: int, key: str) -> int:
-        """Where the key is in its shard, among those of its hash; -1 when it is not there."""
-        hashes = self._hashes[shard]
+        shard = self._shards.get(bits % _SHARDS)
+        if shard is None:
+            shard = self._shards[bits % _SHARDS] = array("Q"), array("q")
+        hashes, values = shard
+        at = bisect_left(hashes, bits)
         while at < len(hashes) and hashes[at] == bits:
-            if self._same is None or self._same(self._values[shard][at], key):
-                return at
+            if self._same is None or self._same(values[at], key):
+                return True, at, hashes, values
             at += 1
-        return -1
+        return False, at, hashes, values

@@ -24,57 +24,14 @@ import msgspec
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.disk import LineReader, lock, sync_folder, write_at
 from headway.jobs.index import Index
+from headway.jobs.journal_lines import EventLine, Header, Line, SpentLine, check_header, foreign
 from headway.jobs.record import Record
 
 __all__ = ["SYNC_S", "Header", "Journal", "Line"]
 
 SYNC_S = 0.5
-VERSION = 2
-_READABLE = (1, 2)
 _MAGIC = b'{"headway_journal":'
 _EVENT = b'{"event":'
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line. Answers of one `origin` (the provider's address) are never taken for another's.
-
-    `run` is the job's own name, 8 hex digits: made with the journal, and kept however often it is resumed. A
-    journal of version 1 has none; it is given one by a second header, where it ended.
-    """
-
-    headway_journal: int = VERSION
-    task: str = ""
-    input: str = ""
-    origin: str = ""
-    run: str = ""
-
-
-class Line(msgspec.Struct, frozen=True):
-    """One finished row."""
-
-    key: str
-    ok: bool
-    record: msgspec.Raw
-
-    def read(self) -> Record:
-        """The record itself."""
-        return _RECORDS.decode(self.record)
-
-
-class _Event(msgspec.Struct, frozen=True):
-    event: msgspec.Raw
-
-
-class _Dollars(msgspec.Struct, frozen=True):
-    dollars: float | None = None
-
-
-class _Spent(msgspec.Struct, frozen=True):
-    record: _Dollars = _Dollars()
-    moved: bool = False
-
-
-_RECORDS = msgspec.json.Decoder(Record)
 
 
 class Journal:
@@ -124,8 +81,8 @@ class Journal:
             lock(fd, path)
             if fresh:
                 os.ftruncate(fd, 0)
-            journal._recover(header)
-            sync_folder(path.parent)
+            if not journal._recover(header):
+                sync_folder(path.parent)
         except HeadwayError:
             os.close(fd)
             raise
@@ -157,7 +114,7 @@ class Journal:
 
     def spent(self) -> float:
         """Dollars that earlier runs have spent on rows, as far as they were known; reads the whole journal."""
-        decode = msgspec.json.Decoder(_Spent).decode
+        decode = msgspec.json.Decoder(SpentLine).decode
         os.lseek(self._fd, 0, os.SEEK_SET)
         with open(self._fd, "rb", closefd=False) as file:
             lines = (decode(raw) for raw in file if raw.startswith(b'{"key"'))
@@ -264,16 +221,16 @@ class Journal:
         self._unsynced = True
         return offset
 
-    def _recover(self, header: Header) -> None:
-        """Read what is there, cut a torn tail off, and write the header if there is none."""
+    def _recover(self, header: Header) -> bool:
+        """Read what is there, cut a torn tail off, and write the header if there is none. Whether there was a run."""
         run = ""
         for number, offset, raw in self._whole_lines():
             if number == 1:
-                run = _check(raw, header, self._name)
+                run = check_header(raw, header, self._name)
                 continue
             try:
                 if raw.startswith(_EVENT):
-                    self.events.append(bytes(msgspec.json.decode(raw, type=_Event).event))
+                    self.events.append(bytes(msgspec.json.decode(raw, type=EventLine).event))
                 elif raw.startswith(_MAGIC):
                     run = msgspec.json.decode(raw, type=Header).run
                 else:
@@ -286,6 +243,7 @@ class Journal:
             self.run = run
         else:
             self._write(self._encoder.encode(msgspec.structs.replace(header, run=self.run)) + b"\n")
+        return bool(run)
 
     def _whole_lines(self) -> Iterator[tuple[int, int, bytes]]:
         """Number, offset and text of every line that has its end; `_end` is where the last of them ends."""
@@ -293,33 +251,10 @@ class Journal:
             for number, raw in enumerate(file, 1):
                 if not raw.endswith(b"\n"):
                     if number == 1 and not (raw.startswith(_MAGIC) or _MAGIC.startswith(raw)):
-                        raise _foreign(self._name)
+                        raise foreign(self._name)
                     return
                 offset, self._end = self._end, self._end + len(raw)
                 yield number, offset, raw
-
-
-def _check(raw: bytes, header: Header, name: str) -> str:
-    """The run's name in a header that this run may go on from; "" when it has none."""
-    try:
-        found = msgspec.json.decode(raw, type=Header)
-    except msgspec.DecodeError:
-        found = None
-    if found is None or b"headway_journal" not in raw:
-        raise _foreign(name)
-    if found.headway_journal not in _READABLE:
-        version = found.headway_journal
-        raise ConfigError(f"{name} has version {version} where {VERSION} is read; start over with --fresh")
-    if found.origin != header.origin:
-        raise ConfigError(
-            f"{name} holds answers of {found.origin or 'another provider'}, not of {header.origin}; "
-            "choose another --out, or start over with --fresh"
-        )
-    return found.run
-
-
-def _foreign(name: str) -> ConfigError:
-    return ConfigError(f"{name} is not a journal of Headway; move it away or choose another --out")
 
 
 def _refused(name: str, error: OSError) -> HeadwayError:

@@ -65,9 +65,9 @@ class Results:
         self._blame(parcel, view)
         return lost
 
-    def finish(self, parcel: Parcel, n: int, result: Result | None) -> None:
+    def finish(self, parcel: Parcel, n: int, result: Result | None, kept: Kept | None = None) -> None:
         """Settle a row and those that wait for its answer; None: all of them have to go another way."""
-        kept = parcel.read(n)
+        kept = kept or parcel.read(n)
         if result is not None:
             result = msgspec.structs.replace(result, lane="batch")
             if kept.lost:
@@ -82,7 +82,7 @@ class Results:
         kept = parcel.read(n)
         ask = parcel.asks.get(n) or RowAsk(self._task, kept.data)
         ask.failed(error)
-        self.finish(parcel, n, self.result(ask, kept))
+        self.finish(parcel, n, self.result(ask, kept), kept)
 
     def result(self, ask: RowAsk, kept: Kept) -> Result:
         """What became of a row."""
@@ -165,7 +165,7 @@ class Results:
                 parcel.asks[n] = ask
                 parcel.marks[n] = REPAIR
                 return
-        self.finish(parcel, n, self.result(ask, kept))
+        self.finish(parcel, n, self.result(ask, kept), kept)
 
     def _blame(self, parcel: Parcel, view: BatchView) -> None:
         """A batch that failed as a whole may say for which rows: theirs it is, the others go again."""

@@ -30,6 +30,7 @@ class EngineLike(Protocol):
         *,
         order: Literal["input", "completed"],
         concurrency: int,
+        priority: int,
     ) -> AsyncGenerator[Result, None]:
         """See `Engine.map`."""
         ...
@@ -44,6 +45,7 @@ class OnlineLane:
         concurrency: Rows in flight at once.
         settle: See `lanes.Settle`.
         flex: Rows for which flex has no room, and all once flex is refused, are given back.
+        priority: As in `Engine.send`; small rows below 0 may be grouped under load.
         rows: How many there will be, where that is known.
     """
 
@@ -55,6 +57,7 @@ class OnlineLane:
         concurrency: int,
         settle: Settle,
         flex: bool = False,
+        priority: int = 0,
         rows: int | None = None,
     ) -> None:
         self.name = "flex" if flex else "online"
@@ -66,6 +69,7 @@ class OnlineLane:
         self._engine = engine
         self._task = task
         self._concurrency = concurrency
+        self._priority = priority
         self._settle = settle
         self._rows = rows
         self._room = asyncio.Semaphore(_AHEAD_MAX)
@@ -128,7 +132,7 @@ class OnlineLane:
         counted = rows if self._rows is None else Counted(rows, self._rows)
         concurrency = self._concurrency
         async with aclosing(
-            self._engine.map(counted, self._task, order="completed", concurrency=concurrency)
+            self._engine.map(counted, self._task, order="completed", concurrency=concurrency, priority=self._priority)
         ) as results:
             async for result in results:
                 item = self._in_flight.pop(result.index)

@@ -19,7 +19,7 @@ from headway.jobs.purse import Purse
 from headway.policy.lanes import LaneName, LanePolicy
 from headway.types import Result
 from headway.wire import batch_format_for
-from headway.wire.prices import Prices, Rates
+from headway.wire.prices import Prices
 
 if TYPE_CHECKING:
     from headway.jobs.lane_batch_types import BatchEngine
@@ -62,7 +62,8 @@ def open_lanes(
     def online() -> Lane:
         rows = total() if asked.lane == "online" else None
         settle = dispatcher.settled("online")
-        return OnlineLane(engine, task, concurrency=settings.concurrency, settle=settle, rows=rows)
+        priority = -1 if settings.group else 0
+        return OnlineLane(engine, task, concurrency=settings.concurrency, settle=settle, priority=priority, rows=rows)
 
     def flex() -> Lane:
         settle = dispatcher.settled("flex")
@@ -96,15 +97,13 @@ def open_lanes(
     if asked.lane != "auto" and asked.lane not in makers:
         raise ConfigError(f"--lane {asked.lane} is not offered for the {task.api} API; choose online or batch")
     policy = LanePolicy(asked, frozenset(makers))
-    purse = Purse(engine.budget, task, _rates(settings)) if engine.budget is not None else None
+    prices = Prices()
+    rates = lambda model: prices.rates(model, settings.origin)  # noqa: E731
+    purse = Purse(engine.budget, task, rates) if engine.budget is not None else None
     dispatcher = Dispatcher(policy, take, purse=purse, rate=rate, rows_total=total)
     if journal.events and format_ is not None:
         lanes.get("batch")
     return dispatcher, lanes
-
-
-def _rates(settings: JobSettings) -> Rates | None:
-    return Prices().rates(settings.task.model, settings.origin)
 
 
 def _folder(out: Path | None) -> Path | None:

@@ -64,6 +64,8 @@ async def make_plan(
         read = await read_rows(source, task, rates=rates, finished=finished, cache=cache, on_row=on_row)
     finally:
         source.close()
+    if len(read.models) > 1:
+        rates = None  # one model's prices are not the others'
     history = read_history(settings, model=task.model, path=path, origin=origin, bound=task.max_output_tokens)
     plan = _Planning(job, settings, read, rates, history).plan()
     warned = journal_warnings(job.out, journal, job.origin or settings.base_url, fresh=job.fresh)
@@ -209,6 +211,8 @@ class _Planning:
 
     def _fixed_tokens(self) -> int:
         task: Task = self._job.task
+        if not task.columns:
+            return 0  # rows are whole requests: nothing is known to be fixed
         return estimate_tokens(len(task.body(dict.fromkeys(task.columns, ""))))
 
     def _prefix_saves(self, work: Work) -> float | None:

@@ -81,6 +81,10 @@ class RowsRead:
         self.too_long: list[int] = []
         """The first rows (from 1) that the model's window cannot hold, and how many there are."""
         self.too_long_count = 0
+        self.models: set[str] = set()
+        """The models that requests name, the first ten of them: one, unless rows are whole requests."""
+        self.unbounded = 0
+        """Requests that set no bound to their answer."""
         self.prefix = b""
         """What all requests begin with."""
         self.volatile: Volatile | None = None
@@ -109,6 +113,9 @@ class RowsRead:
         """Count a request that would be sent."""
         view = self._reader.read_request(body, ()) if self._reader is not None else None
         tokens = view.input_tokens if view is not None else len(body) // 4
+        if view is not None and len(self.models) < _NAMED:
+            self.models.add(view.model)
+        self.unbounded += view is None or view.output_tokens_max is None
         self.sketch.add(tokens)
         self.body_bytes += len(body)
         if self._tokenizer and self.sketch.count <= _COUNTED_MAX:

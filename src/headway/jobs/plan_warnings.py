@@ -45,7 +45,9 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 def warnings_of(one: Checked) -> Iterator[str]:
     """All that is worth a word, the gravest first."""
     task, read, rates, output = one.task, one.read, one.rates, one.output
-    if rates is None:
+    if rates is None and len(read.models) > 1:
+        yield "rows name several models, so this plan has no dollars; a run counts them, and keeps --budget"
+    elif rates is None:
         yield f"the price of {task.model} is unknown, so dollars are, too, and --budget cannot hold; check its name"
     elif read.too_long_count:
         named = ", ".join(f"{row:,}" for row in read.too_long)
@@ -63,10 +65,11 @@ def warnings_of(one: Checked) -> Iterator[str]:
         rows = f"{read.unreadable:,} row{'s' * (read.unreadable > 1)}"
         yield f"{rows} cannot be read and will stand in the output with their error; the run says which"
     if output.bound is None:
-        yield (
-            f"nothing bounds the answers' length, so there is no most that this can cost; set max_output_tokens in "
-            f"{task.where}"
-        )
+        if task.columns or read.unbounded:
+            yield (
+                f"nothing bounds the answers' length, so there is no most that this can cost; set max_output_tokens in "
+                f"{task.where}"
+            )
     elif output.p99 is not None and output.bound > max(_BOUND_FAR * output.p99, 2 * TOKENS_MIN):
         yield (
             f"max_output_tokens is {output.bound:,} while 99 of 100 such answers had at most {output.p99:,.0f} tokens; "

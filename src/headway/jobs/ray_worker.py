@@ -1,7 +1,7 @@
 """What a worker of a job on many machines does: one engine, and one shard after the other through it.
 
-Nothing here imports Ray: `jobs.ray_engine` hands the class to it. A shard is a job of its own with a journal of its own;
-run again after a crash, it goes on where that one ends.
+Nothing here imports Ray: `jobs.ray_cluster` hands the class to it. A shard is a job of its own, with a journal of its
+own; run again after a crash, it goes on where that one ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from headway.engine import Engine, SyncEngine
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.journal import Header, Journal
 from headway.jobs.runner import Finished, JobSettings, run_job
-from headway.jobs.shards import Shards, open_rows
+from headway.jobs.shards import open_rows, rows_path, shard_journal
 from headway.types import Result
 from headway.types.secret import Secret
 
@@ -34,7 +34,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What every worker is told. It is pickled, and shows no key."""
 
     job: JobSettings
-    shards: Shards
+    folder: Path
+    """The shards', under the same path for all workers."""
     rows: list[int]
     """Of each shard."""
     columns: tuple[str, ...]
@@ -140,12 +141,11 @@ class ShardActor:
             if not resumed:
                 starts[result.index] = max(0.0, result.started_at_s + skew_s)
 
-        source = open_rows(
-            plan.shards.rows_path(shard), name=job.input, columns=plan.columns, rows_total=plan.rows[shard]
-        )
+        path, rows = rows_path(plan.folder, shard), plan.rows[shard]
+        source = open_rows(path, name=job.input, columns=plan.columns, rows_total=rows)
         try:
             header = Header(task=job.task.fingerprint, input=job.input, origin=origin)
-            journal = Journal.open(plan.shards.journal_path(shard), header)
+            journal = Journal.open(shard_journal(plan.folder, shard), header)
         except HeadwayError:
             source.close()
             raise

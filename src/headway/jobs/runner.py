@@ -56,6 +56,8 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True):
     """At once, at half the price, or whichever is in time; see `policy.lanes`."""
     budget_usd: float | None = None
     """The most that the job may spend, earlier runs included; the engine has it, too, and keeps it."""
+    group: bool = False
+    """Small rows may be sent several to a prompt while the limits are the brake; the engine has to allow it, too."""
     reuse: bool = True
     """Whether equal rows share an answer, in the batch lane."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from math import isinf
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from headway.jobs.library import job_engine
 from headway.jobs.place import check_writable
 from headway.jobs.plan_session import tell_plan
 from headway.jobs.runner import Finished, JobSettings, Tally, journal_path, run_job
+from headway.jobs.shards import refuse_shards
 from headway.jobs.source import Source, open_source
 from headway.prompts.output import Text
 from headway.report import format as fmt
@@ -24,7 +26,7 @@ from headway.report.panel_state import PanelCounts, PanelState
 from headway.report.summary import Summary, SummaryBuilder
 from headway.types import Result
 
-__all__ = ["Session", "SessionSettings"]
+__all__ = ["Session", "SessionSettings", "told"]
 
 
 class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,15 +45,17 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the job was started, for the report."""
     plan: bool = False
     """Say what the job would come to instead of running it."""
+    warning: Callable[[], str] | None = None
+    """Asked when the input was read: a sentence on what is odd about it, or ""."""
 
 
 class Session:
     """Runs one job and tells about it: rows to stdout without an output file, and then all else to stderr."""
 
-    def __init__(self, settings: SessionSettings) -> None:
+    def __init__(self, settings: SessionSettings, source: Source | None = None) -> None:
         self._settings = settings
         self._job = settings.job
-        self._source: Source | None = None
+        self._source = source
         self._tally = Tally()
         self._panel: Panel | None = None
         self._counts: PanelCounts | None = None
@@ -66,7 +70,7 @@ class Session:
         Raises:
             InputError: It cannot be read.
         """
-        self._source = open_source(self._job.input, kind=self._job.kind, rows_max=self._job.rows_max)
+        self._source = self._source or open_source(self._job.input, kind=self._job.kind, rows_max=self._job.rows_max)
 
     def _check_report(self, report: Path) -> None:
         """A page written over the input, the task or the results would destroy them."""
@@ -89,7 +93,9 @@ class Session:
         Raises:
             ConfigError, InputError: Nothing was sent, or the input broke midway; what was finished is kept.
         """
-        settings = self._settings
+        settings, out = self._settings, self._job.out
+        if out is not None and not (self._job.fresh or settings.plan):
+            refuse_shards(out, journal_path(out))
         if settings.report:
             check_writable(settings.report, "--report")
             self._check_report(settings.report)
@@ -97,7 +103,9 @@ class Session:
         async with job_engine(settings.engine, api=self._job.task.api, cache=cache, config=settings.config) as engine:
             if settings.plan:
                 job = msgspec.structs.replace(self._job, origin=engine.settings.base_url)
-                return await tell_plan(job, engine, source=self._source, json=settings.json, quiet=settings.quiet)
+                code = await tell_plan(job, engine, source=self._source, json=settings.json, quiet=settings.quiet)
+                self._warn()
+                return code
             job = msgspec.structs.replace(self._job, origin=engine.settings.base_url)
             loop = asyncio.get_running_loop()
             started_s = loop.time()
@@ -112,12 +120,19 @@ class Session:
                 )
             took_s = loop.time() - started_s
             summary = self._figures(engine, took_s)
-            used = _told(engine.settings)
+            used = told(engine.settings)
         self._tell(finished, summary, used)
+        self._warn()
         late_s = took_s - self._job.lanes.deadline_s
         if late_s > 0 and not finished.stopped:
             _say(f"done {fmt.seconds(late_s)} after the deadline")
         return 1 if finished.stopped or finished.tally.failed else 0
+
+    def _warn(self) -> None:
+        """Say what is odd about the input."""
+        warning = self._settings.warning() if self._settings.warning is not None else ""
+        if warning:
+            _say(f"warning: {warning}")
 
     def interrupted(self) -> None:
         """Say what is kept and how to go on."""
@@ -203,7 +218,7 @@ def _write_row(line: bytes) -> None:
     sys.stdout.buffer.write(line)
 
 
-def _told(settings: Any) -> dict[str, Any]:
+def told(settings: Any) -> dict[str, Any]:
     """The engine's settings that are worth telling; never the key."""
     names = ("base_url", "cache", "prompt_cache", "limits", "requests_per_min", "tokens_per_min", "budget_usd")
     return {name: getattr(settings, name) for name in names if getattr(settings, name) not in (None, "")}

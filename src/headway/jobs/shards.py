@@ -35,6 +35,8 @@ __all__ = [
     "merged_offsets",
     "open_rows",
     "refuse_shards",
+    "rows_path",
+    "shard_journal",
     "shard_of",
     "shards_path",
 ]
@@ -90,6 +92,16 @@ def shards_path(out: Path) -> Path:
     return out.with_name(out.name + ".shards")
 
 
+def rows_path(folder: Path, shard: int) -> Path:
+    """The rows of a shard, in the folder of all."""
+    return folder / f"shard-{shard:04}.rows.jsonl"
+
+
+def shard_journal(folder: Path, shard: int) -> Path:
+    """The journal of a shard, in the folder of all."""
+    return folder / f"shard-{shard:04}.journal"
+
+
 def refuse_shards(out: Path, journal: Path) -> None:
     """One process does not see what shards have finished, and would pay for it again.
 
@@ -132,21 +144,13 @@ class Shards:
         try:
             lock(fd, folder)
             if fresh:
-                for path in (*folder.glob("shard-*"), folder / _META, journal):
+                for path in (*folder.glob("shard-*"), folder / _META):
                     path.unlink(missing_ok=True)
-            shards = cls(folder, _count(folder, count, journal), fd)
+            shards = cls(folder, _count(folder, count, None if fresh else journal), fd)
         except BaseException:
             os.close(fd)
             raise
         return shards
-
-    def rows_path(self, shard: int) -> Path:
-        """The rows of a shard."""
-        return self.folder / f"shard-{shard:04}.rows.jsonl"
-
-    def journal_path(self, shard: int) -> Path:
-        """The journal of a shard."""
-        return self.folder / f"shard-{shard:04}.journal"
 
     def split(self, source: Source, task: Task) -> Split:
         """Write every shard's rows, in one pass over the input; two bytes a row stay in memory.
@@ -158,7 +162,7 @@ class Shards:
         places, rows = array("H"), [0] * self.count
         columns = dict.fromkeys(source.columns)
         encode = msgspec.json.Encoder().encode
-        parts = [self.rows_path(shard).with_suffix(".part") for shard in range(self.count)]
+        parts = [self.folder / f"shard-{shard:04}.part" for shard in range(self.count)]
         try:
             with ExitStack() as stack:
                 files = [stack.enter_context(part.open("wb", buffering=_BUFFER_BYTES)) for part in parts]
@@ -170,7 +174,7 @@ class Shards:
                     if len(columns) < _COLUMNS_MAX:
                         columns.update(dict.fromkeys(row.row))
             for shard, part in enumerate(parts):
-                part.replace(self.rows_path(shard))
+                part.replace(rows_path(self.folder, shard))
             sync_folder(self.folder)
         except OSError as error:
             raise ConfigError(f"{self.folder} cannot be written: {error.strerror}; nothing was sent") from None
@@ -178,7 +182,7 @@ class Shards:
 
     def merged(self) -> Merged:
         """The journals, to read from."""
-        return Merged([self.journal_path(shard) for shard in range(self.count)])
+        return Merged([shard_journal(self.folder, shard) for shard in range(self.count)])
 
     def close(self) -> None:
         """Let other runs have them. Idempotent."""
@@ -187,7 +191,7 @@ class Shards:
             self._fd = -1
 
 
-def _count(folder: Path, count: int, journal: Path) -> int:
+def _count(folder: Path, count: int, journal: Path | None) -> int:
     """How many shards there are; written down before any is."""
     meta = folder / _META
     try:
@@ -200,7 +204,7 @@ def _count(folder: Path, count: int, journal: Path) -> int:
         if found.headway_shards != 1 or not 1 <= found.shards <= SHARDS_MAX:
             raise ConfigError(f"{meta} is of another version of Headway; start over with --fresh")
         return found.shards
-    if journal.exists():
+    if journal is not None and journal.exists():
         raise ConfigError(f"{journal} holds rows of a run without --engine ray; go on with it, or use --fresh")
     part = meta.with_suffix(".part")
     part.write_bytes(msgspec.json.encode(_Meta(headway_shards=1, shards=count)) + b"\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from headway.types import Result
 
 __all__ = ["FIRST_FAILURES", "LATER_FAILURES", "Verdict"]
@@ -15,6 +17,11 @@ _FIRST = frozenset({"auth", "billing", "client_error", "connect_failed", "config
 _LATER = frozenset({"auth", "billing", "connect_failed", "closed"})
 _DOWN = frozenset({"server_error", "overloaded", "bad_reply", "provider_timeout", "connection_lost"})
 """What one row may meet by chance, and every row when the provider is down: only many in a row stop the job."""
+
+_TOO_LONG_CODES = frozenset({"context_length_exceeded", "request_too_large", "string_above_max_length"})
+_TOO_LONG = re.compile(r"prompt is too long|maximum context length|string too long", re.IGNORECASE)
+"""Providers whose code for it is that of every wrong request say so in words. Source: Anthropic, "Context windows"
+(invalid_request_error, "prompt is too long: ... tokens > ... maximum"); vLLM's OpenAI-compatible server."""
 
 
 class Verdict:
@@ -39,7 +46,7 @@ class Verdict:
             self.reason, self.drain = result.error, True
             return []
         hopeless = (_LATER if self._succeeded else _FIRST) | _DOWN
-        if result.outcome not in hopeless:
+        if result.outcome not in hopeless or _is_too_long(result):
             self._succeeded = self._succeeded or result.outcome in ("ok", "invalid_output")
             return [*self._release(), (row, key, result)]
         alike = (result.outcome, result.error_code)
@@ -60,3 +67,10 @@ class Verdict:
     def _release(self) -> list[tuple[int, str, Result]]:
         held, self.held = self.held, []
         return held
+
+
+def _is_too_long(result: Result) -> bool:
+    """Whether a row was refused for its length: that is its own fault, and the next one may be shorter."""
+    if result.outcome != "client_error":
+        return False
+    return result.status == 413 or result.error_code in _TOO_LONG_CODES or bool(_TOO_LONG.search(result.error))

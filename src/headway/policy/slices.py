@@ -1,4 +1,4 @@
-"""A limit that may be enforced in slices of a second, whatever its headers say: the first slice's end is crossed slowly.
+"""A limit that may be enforced in slices of a second, whatever its headers say: the first one's end is crossed slowly.
 
 At full speed all that is under way when the first refusal comes would be refused as well. Once a tenth of a slice was
 spent beyond its end, and other answers came after that but no refusal, there are no slices. (That nothing came at all
