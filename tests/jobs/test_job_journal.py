@@ -103,8 +103,8 @@ class _Stopping(FakeEngine):
         super().__init__(answer)
         self.left = stop
 
-    async def map(self, rows, task, *, order, concurrency):
-        inner = super().map(rows, task, order=order, concurrency=concurrency)
+    async def map(self, rows, task, *, order, concurrency, **more):
+        inner = super().map(rows, task, order=order, concurrency=concurrency, **more)
         try:
             while self.left > 0:
                 self.left -= 1

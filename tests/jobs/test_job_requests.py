@@ -16,10 +16,12 @@ from headway.errors import ConfigError, InputError
 from headway.jobs.plan import make_plan
 from headway.jobs.requests_file import open_requests
 from headway.jobs.runner import JobSettings, run_job
+from headway.jobs.verdict import FIRST_FAILURES, Verdict
 from headway.policy.lanes import LaneSettings
 from headway.sim import BatchSettings, SimSettings, Simulator
 from headway.sim.server import serving
 from headway.testing import virtual_run
+from headway.types import Result
 from headway.wire.prices import Prices
 from tests.jobs.test_job_cli import headway_run as piped
 
@@ -194,6 +196,30 @@ def test_rows_over_the_window_do_not_stop_the_job(tmp_path, lane):
     assert not finished.stopped
     assert [line["outcome"] for line in world.output] == ["client_error"] * 5 + ["ok"] * 4
     assert all("context_length_exceeded" in line["error"] for line in world.output[:5])
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (400, "context_length_exceeded", "too many tokens"),
+        (400, "string_above_max_length", "too many characters"),
+        (413, "request_too_large", "too large"),
+        (400, "invalid_request_error", "answered 400: prompt is too long: 203133 tokens > 200000 maximum"),
+        (400, "BadRequestError", "This model's maximum context length is 8192 tokens"),
+    ],
+)
+def test_a_row_that_is_too_long_is_no_verdict_on_the_others(status, code, said):
+    """However the provider says so; another 400 is one, when the first rows all meet it."""
+
+    def verdict_on(code, said):
+        result = Result(index=0, row={}, error=said, outcome="client_error", error_code=code, status=status)
+        verdict = Verdict()
+        written = [verdict.judge(row, str(row), result) for row in range(FIRST_FAILURES)]
+        return verdict.reason, sum(map(len, written))
+
+    assert verdict_on(code, said) == ("", FIRST_FAILURES)
+    if status == 400:
+        assert verdict_on("model_not_found", "no such model") == ("no such model", 0)
 
 
 def test_a_budget_counts_every_row_at_its_own_model(tmp_path):

@@ -85,6 +85,7 @@ class Dispatcher:
         self._changed = asyncio.Event()
         self._read = False
         self._stopped = False
+        self._recalling: asyncio.Task[None] | None = None
         self._placed = 0
         self._started_s = self._loop.time()
         self._busy_s = 0.0
@@ -141,6 +142,8 @@ class Dispatcher:
         try:
             while True:
                 watched = workers | {lane.closed for lane in lanes.open.values()}
+                if self._recalling is not None and self._recalling.done():
+                    self._recalling.result()
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED, timeout=TICK_S)
                 if self._stopped:
                     return
@@ -150,6 +153,8 @@ class Dispatcher:
                 if self._read and not self.out and not self._returned:
                     return
         finally:
+            if self._recalling is not None:
+                workers.add(self._recalling)
             for task in workers:
                 task.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
@@ -166,7 +171,9 @@ class Dispatcher:
         """What comes back goes out again; rows are called back in time. Ends when all is settled."""
         while not (self._stopped or (self._read and not self.out and not self._returned)):
             try:
-                await asyncio.wait_for(self._changed.wait(), TICK_S if "batch" in lanes.open else None)
+                # `wait_for` would swallow a cancellation that comes with the event (Python 3.11)
+                async with asyncio.timeout(TICK_S if "batch" in lanes.open else None):
+                    await self._changed.wait()
             except TimeoutError:
                 pass
             self._changed.clear()
@@ -177,7 +184,8 @@ class Dispatcher:
                 self._flush(lanes)
             batch = lanes.open.get("batch")
             if batch is not None and self._policy.recall(self._outlook(lanes)):
-                await batch.recall()
+                # cancelling takes minutes, and rows that come back meanwhile go on at once
+                self._recalling = asyncio.create_task(batch.recall())
 
     def _refusals(self, lanes: Lanes) -> None:
         """A lane that takes nothing any more: another one does, unless this one was asked for by name."""

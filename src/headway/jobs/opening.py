@@ -103,6 +103,7 @@ def open_lanes(
     dispatcher = Dispatcher(policy, take, purse=purse, rate=rate, rows_total=total)
     if journal.events and format_ is not None:
         lanes.get("batch")
+        journal.events.clear()  # the lane has read them
     return dispatcher, lanes
 
 

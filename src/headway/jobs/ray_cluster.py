@@ -8,7 +8,7 @@ import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -16,9 +16,6 @@ from headway.errors import ConfigError, HeadwayError
 from headway.jobs.ray_worker import Plan, Report, ShardActor
 
 __all__ = ["cluster", "ray_package", "reports_of"]
-
-RESTARTS_MAX: Final = 16
-"""So often a worker's place is filled again; what kills every worker is no bad luck."""
 
 
 def reports_of(ray: Any, plan: Plan, groups: list[list[int]], workers: int) -> Generator[Report, None, None]:
@@ -43,18 +40,13 @@ def reports_of(ray: Any, plan: Plan, groups: list[list[int]], workers: int) -> G
         compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
         fn_constructor_kwargs={"plan": plan},
         num_cpus=1,
-        ray_remote_args_fn=_restarts,
-    )
+    )  # Ray fills a dead worker's place as often as need be, and runs what it had again: see `shards.begin`
     try:
         for row in data.iter_rows():
             yield msgspec.json.decode(row["report"], type=Report)
     except ray.exceptions.RayError as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")
         raise HeadwayError(f"a worker failed: {reason}; finished rows are kept, the same command goes on") from None
-
-
-def _restarts() -> dict[str, int]:
-    return {"max_restarts": RESTARTS_MAX}
 
 
 @contextmanager

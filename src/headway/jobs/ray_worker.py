@@ -20,7 +20,7 @@ from headway.engine import Engine, SyncEngine
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.journal import Header, Journal
 from headway.jobs.runner import Finished, JobSettings, run_job
-from headway.jobs.shards import open_rows, rows_path, shard_journal
+from headway.jobs.shards import begin, open_rows, rows_path, shard_journal
 from headway.types import Result
 from headway.types.secret import Secret
 
@@ -144,6 +144,7 @@ class ShardActor:
         path, rows = rows_path(plan.folder, shard), plan.rows[shard]
         source = open_rows(path, name=job.input, columns=plan.columns, rows_total=rows)
         try:
+            begin(plan.folder, shard)
             header = Header(task=job.task.fingerprint, input=job.input, origin=origin)
             journal = Journal.open(shard_journal(plan.folder, shard), header)
         except HeadwayError:

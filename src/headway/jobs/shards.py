@@ -7,6 +7,7 @@ the output, in `<OUT>.shards/`, there are
     meta.json                how many shards there are, for as long as the folder lives
     shard-0003.rows.jsonl    a shard's rows, in the order of the input; written anew by every run
     shard-0003.journal       a shard's journal, as of a job of its own
+    shard-0003.begun         a byte for each time that it was begun in this run
 """
 
 from __future__ import annotations
@@ -21,17 +22,19 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 
-from headway.errors import ConfigError, InputError
+from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.disk import lock, sync_folder
 from headway.jobs.journal import Journal, Line
 from headway.jobs.source import Source, SourceRow
 from headway.prompts.task import Task
 
 __all__ = [
+    "BEGUN_MAX",
     "SHARDS_MAX",
     "Merged",
     "Shards",
     "Split",
+    "begin",
     "merged_offsets",
     "open_rows",
     "refuse_shards",
@@ -44,6 +47,8 @@ __all__ = [
 SHARDS_MAX: Final = 512
 """Shards of a job: while it is split and merged, each has an open file."""
 
+BEGUN_MAX: Final = 8
+"""So often a shard is begun in one run."""
 _COLUMNS_MAX: Final = 1_000
 _KEY_DIGITS: Final = 8
 _META: Final = "meta.json"
@@ -100,6 +105,22 @@ def rows_path(folder: Path, shard: int) -> Path:
 def shard_journal(folder: Path, shard: int) -> Path:
     """The journal of a shard, in the folder of all."""
     return folder / f"shard-{shard:04}.journal"
+
+
+def begin(folder: Path, shard: int) -> None:
+    """Count that a shard is begun. It is begun again only when its worker died.
+
+    Raises:
+        HeadwayError: It was, too often: it may be what they die of.
+    """
+    with (folder / f"shard-{shard:04}.begun").open("ab", buffering=0) as file:
+        file.write(b".")
+        begun = file.tell()
+    if begun > BEGUN_MAX:
+        raise HeadwayError(
+            f"shard {shard} was given up: the workers that ran it died {BEGUN_MAX} times (out of memory, perhaps); "
+            "run the job again with a smaller --concurrency"
+        )
 
 
 def refuse_shards(out: Path, journal: Path) -> None:
@@ -173,6 +194,8 @@ class Shards:
                     rows[shard] += 1
                     if len(columns) < _COLUMNS_MAX:
                         columns.update(dict.fromkeys(row.row))
+            for path in self.folder.glob("shard-*.begun"):
+                path.unlink()
             for shard, part in enumerate(parts):
                 part.replace(rows_path(self.folder, shard))
             sync_folder(self.folder)
