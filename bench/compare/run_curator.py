@@ -19,7 +19,7 @@ os.environ["HOME"] = os.environ["CURATOR_CACHE_DIR"]  # it writes an id of its o
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OPENAI_API_KEY"] = "sim"
 
-import litellm  # noqa: F401 - before tiktoken: it brings the encoding as a file, which else is downloaded
+import litellm.litellm_core_utils.default_encoding  # noqa: F401 - brings the encoding as a file, which else is downloaded
 from bespokelabs import curator
 from drive import Row, drive
 

@@ -103,8 +103,8 @@ class _Stopping(FakeEngine):
         super().__init__(answer)
         self.left = stop
 
-    async def map(self, rows, task, *, order, concurrency, **more):
-        inner = super().map(rows, task, order=order, concurrency=concurrency, **more)
+    async def map(self, rows, task, *, order, concurrency, priority=0):
+        inner = super().map(rows, task, order=order, concurrency=concurrency, priority=priority)
         try:
             while self.left > 0:
                 self.left -= 1

@@ -13,8 +13,8 @@ import os
 import sys
 import time
 from array import array
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, closing
 from copy import copy
 from functools import cached_property
 from math import ceil
@@ -27,13 +27,14 @@ from headway.config import Settings
 from headway.errors import ConfigError, HeadwayError
 from headway.jobs.journal import Journal
 from headway.jobs.library import job_engine
+from headway.jobs.merged import Merged, merged_offsets
 from headway.jobs.place import check_out, check_writable, is_taken
-from headway.jobs.ray_cluster import cluster, ray_package, reports_of
+from headway.jobs.ray_cluster import Cluster, cluster
 from headway.jobs.ray_worker import RESUMED, Plan, Report, ShardDone
 from headway.jobs.record import result_of
 from headway.jobs.runner import Finished, Tally, check_columns, journal_path
 from headway.jobs.session import Session, SessionSettings, told
-from headway.jobs.shards import SHARDS_MAX, Shards, Split, merged_offsets, shards_path
+from headway.jobs.shards import SHARDS_MAX, Shards, Split, shard_journal, shards_path
 from headway.jobs.source import Source
 from headway.jobs.writer import write_output
 from headway.prompts.task import Task
@@ -73,23 +74,36 @@ def run_on_ray(settings: SessionSettings, source: Source | None = None, *, worke
 
 
 class RaySession(Session):
-    """The driver of one job."""
+    """The driver of one job.
 
-    def __init__(self, settings: SessionSettings, source: Source | None, workers: int | None) -> None:
+    Args:
+        settings: As for `run_on_ray`, and so are `source` and `workers`.
+        connect: Opens the cluster.
+    """
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        source: Source | None = None,
+        workers: int | None = None,
+        *,
+        connect: Callable[[], AbstractContextManager[Cluster]] = cluster,
+    ) -> None:
         super().__init__(settings, source)
         self._workers = workers
+        self._connect = connect
         self._out = settings.job.out or Path()
         self._done: dict[int, ShardDone] = {}
         self._reports: list[Report] = []
 
     def drive(self) -> int:
         """See `run_on_ray`."""
-        source, start_s = self._source, time.monotonic()
+        source = self._source
         assert source is not None
         try:
             engine = self._check(source)
-            with cluster() as ray:
-                workers = self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            with self._connect() as there:
+                workers = self._workers or there.cpus
                 shards = Shards.open(
                     self._out,
                     min(SHARDS_MAX, SHARDS_PER_WORKER * workers),
@@ -99,13 +113,15 @@ class RaySession(Session):
                 with closing(shards):
                     split = shards.split(source, self._job.task)
                     plan = self._plan(shards, split, engine, source)
-                    stopped = self._collect(ray, plan, workers, patient=_capped(engine))
+                    start_s = time.monotonic()
+                    stopped = self._collect(there, plan, workers, patient=_capped(engine))
+                    took_s = time.monotonic() - start_s
                     finished = self._merge(shards, split, source, stopped)
         finally:
             source.close()
         allowed = [report.allowed_rpm for report in self._reports if report.allowed_rpm is not None]
         summary = self._builder.build(
-            wall_s=time.monotonic() - start_s,
+            wall_s=took_s,
             throttled=sum(report.throttled for report in self._reports),
             allowed_rpm=max(allowed, default=None),
             attempts=sum(report.attempts for report in self._reports),
@@ -138,7 +154,6 @@ class RaySession(Session):
             )
         engine = job_engine(settings.engine, api=job.task.api, config=settings.config).settings
         _check_redis(engine)
-        ray_package()
         return engine
 
     def _plan(self, shards: Shards, split: Split, engine: Settings, source: Source) -> Plan:
@@ -159,7 +174,7 @@ class RaySession(Session):
             start_wall_s=time.time(),
         )
 
-    def _collect(self, ray: Any, plan: Plan, workers: int, *, patient: bool) -> str:
+    def _collect(self, there: Cluster, plan: Plan, workers: int, *, patient: bool) -> str:
         """Have the shards run; why the job stopped early, "" when it did not.
 
         Raises:
@@ -170,7 +185,7 @@ class RaySession(Session):
         together = 1 if plan.job.lanes.lane in ("online", "flex") else max(1, ceil(len(work) / workers))
         groups = [work[at : at + together] for at in range(0, len(work), together)]
         stopped, rows_done, rows_total = "", 0, sum(plan.rows)
-        with closing(reports_of(ray, plan, groups, workers)) as reports:
+        with closing(there.reports(plan, groups, workers)) as reports:
             for report in reports:
                 if report.error:
                     raise (ConfigError if report.yours else HeadwayError)(report.error)
@@ -196,7 +211,8 @@ class RaySession(Session):
             failed=sum(one.failed for one in self._done.values()),
             resumed=sum(one.resumed for one in self._done.values()),
         )
-        with closing(shards.merged()) as merged:
+        journals = [shard_journal(shards.folder, shard) for shard in range(shards.count)]
+        with closing(Merged(journals)) as merged:
             for index, (place, number) in enumerate(zip(split.places, numbers, strict=True)):
                 started_at_s = next(starts[place], RESUMED)
                 if number < 0:

@@ -1,4 +1,4 @@
-"""A job in shards: which shard a row belongs to, the shards' inputs, and their journals read as one.
+"""A job in shards: which shard a row belongs to, and the shards' inputs.
 
 A row's shard follows from its key, so adding, reordering or removing rows moves no other row; and equal rows are in
 one shard, where they are numbered and share an answer as in one process. Nothing here knows who runs the shards. Beside
@@ -24,18 +24,15 @@ import msgspec
 
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.disk import lock, sync_folder
-from headway.jobs.journal import Journal, Line
 from headway.jobs.source import Source, SourceRow
 from headway.prompts.task import Task
 
 __all__ = [
     "BEGUN_MAX",
     "SHARDS_MAX",
-    "Merged",
     "Shards",
     "Split",
     "begin",
-    "merged_offsets",
     "open_rows",
     "refuse_shards",
     "rows_path",
@@ -203,10 +200,6 @@ class Shards:
             raise ConfigError(f"{self.folder} cannot be written: {error.strerror}; nothing was sent") from None
         return Split(places, rows, tuple(columns))
 
-    def merged(self) -> Merged:
-        """The journals, to read from."""
-        return Merged([shard_journal(self.folder, shard) for shard in range(self.count)])
-
     def close(self) -> None:
         """Let other runs have them. Idempotent."""
         if self._fd >= 0:
@@ -261,50 +254,3 @@ def _rows(file: BinaryIO) -> Iterator[SourceRow]:
     for index, line in enumerate(file):
         one = decode(line)
         yield SourceRow(index, one.row, one.problem)
-
-
-class Merged:
-    """Journals read as one: a line's number says in which journal it is, and where; see `merged_offsets`."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
-        self._open: dict[int, Journal] = {}
-
-    def read(self, number: int) -> Line:
-        """The line of that number.
-
-        Raises:
-            HeadwayError: Its journal is gone, or was changed by another program.
-        """
-        offset, shard = divmod(number, len(self._paths))
-        journal = self._open.get(shard)
-        if journal is None:
-            journal = self._open[shard] = _to_read(self._paths[shard])
-        return journal.read(offset)
-
-    def close(self) -> None:
-        """Let go of them. Idempotent."""
-        while self._open:
-            self._open.popitem()[1].close()
-
-
-def _to_read(path: Path) -> Journal:
-    try:
-        return Journal(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), str(path))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}; run the job again") from None
-
-
-def merged_offsets(places: Sequence[int], offsets: Sequence[Sequence[int]]) -> array[int]:
-    """The numbers of the rows' lines, in input order: offset * shards + shard; -1 for a row that is not done.
-
-    Args:
-        places: Each row's shard, in input order.
-        offsets: Of each shard, its rows' offsets in its journal, in the same order; missing ones are not done.
-    """
-    following = [iter(of_shard) for of_shard in offsets]
-    shards, numbers = len(offsets), array("q")
-    for place in places:
-        offset = next(following[place], -1)
-        numbers.append(offset * shards + place if offset >= 0 else -1)
-    return numbers

@@ -115,7 +115,8 @@ return 1
 # A limit that is told for the first time starts a little below empty: nobody knows what is under way. One that has
 # changed starts from the share that was left under the old one. Of two capacities the smaller holds, for it was found
 # out, unless who told the smaller one takes it back. A level is a bound; a level with the mark of the request that was
-# answered corrects by the difference, as in `policy.bucket`: down at once, up by a tenth.
+# answered corrects by a tenth of the difference: requests of several processes overtake one another, and each that was
+# overtaken shows the other's charge. What is more than half a second's refill is somebody else's use, and counts at once.
 _PUBLISH = f"""{_REFILL}
 local function tell(name, cap_name, old, old_cap, had, level, per_min, cap)
   if per_min == '' then redis.call('HDEL', KEYS[1], name) return 0, 0 end
@@ -126,18 +127,18 @@ local function tell(name, cap_name, old, old_cap, had, level, per_min, cap)
   if not old then return most, -0.2 * per_min / 60 end
   return most, had > 0 and level / had * most or most
 end
-local function correct(level, most, corrected, reading, mark, corrected_then)
+local function correct(level, most, per_min, corrected, reading, mark, corrected_then)
   if reading == '' then return level, corrected end
   reading = tonumber(reading)
   if mark == '' then return math.min(level, reading), corrected end
   local off = reading - tonumber(mark) - (corrected - tonumber(corrected_then))
-  local new = math.min(most, level + (off < 0 and off or 0.1 * off))
+  local new = math.min(most, level + (off < -0.5 * per_min / 60 and off or 0.1 * off))
   return new, corrected + new - level
 end
 rmax, r = tell('rpm', 'rcap', rpm, rcap, rmax, r, ARGV[2], ARGV[4])
 tmax, t = tell('tpm', 'tcap', tpm, tcap, tmax, t, ARGV[3], ARGV[5])
-r, rc = correct(r, rmax, rc, ARGV[6], ARGV[8], ARGV[10])
-t, tc = correct(t, tmax, tc, ARGV[7], ARGV[9], ARGV[11])
+r, rc = correct(r, rmax, tonumber(ARGV[2]) or 0, rc, ARGV[6], ARGV[8], ARGV[10])
+t, tc = correct(t, tmax, tonumber(ARGV[3]) or 0, tc, ARGV[7], ARGV[9], ARGV[11])
 {_STORE}
 return 1
 """
