@@ -2,12 +2,15 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headway.engine.row import RowAsk
 from headway.errors import ConfigError, InputError
 from headway.prompts.requests import First, Requests, first_request
+from headway.types import Trace
 
 CHAT = Requests(api="chat")
 BODY = {"model": "gpt-5.4-mini", "messages": [{"role": "user", "content": "Hi"}], "temperature": 0.0}
@@ -94,8 +97,18 @@ def test_a_bound_is_the_requests_own():
     assert CHAT.bears_cutting
     assert CHAT.key_body(row()) is None
     assert CHAT.accept(" as it is\n") == " as it is\n"
-    with pytest.raises(ValueError, match="holds no text"):
-        CHAT.accept(" \n")
+
+
+def test_an_answer_without_text_is_the_rows_as_a_whole():
+    """A tool call is an answer, too."""
+    ask = RowAsk(CHAT, row())
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    answer = {"choices": [{"finish_reason": "tool_calls", "message": {"role": "assistant", "tool_calls": [call]}}]}
+    trace = Trace("call", "1", 0.0, 0.0)
+    trace.end("ok", 1.0)
+    assert ask.answered(200, msgspec.json.encode(answer), trace)
+    result = ask.result(0, latency_s=1.0, started_at_s=0.0)
+    assert (result.error, result.value) == ("", answer)
 
 
 @pytest.mark.parametrize(

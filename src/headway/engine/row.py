@@ -111,7 +111,8 @@ class RowAsk:
             self._judge("invalid_output", cut(trace), "cut")
             return True
         try:
-            self._value = task.accept(text)
+            whole = getattr(task, "accept_whole", None) if not text else None
+            self._value = task.accept(text) if whole is None else whole(data)
             if self._stop and text.rstrip().endswith(":"):
                 raise ValueError("the answer ends where it was to begin")
         except ValueError as problem:

@@ -141,7 +141,7 @@ async def run_async(
     keywords = {"base_url": base_url, "api_key": api_key, "budget_usd": budget_usd}
     given = take(data)
     try:
-        engine = job_engine(keywords, cache=cache, config=config, handler=handler)
+        engine = job_engine(keywords, api=job.task.api, cache=cache, config=config, handler=handler)
         async with engine:
             return await _run(given, msgspec.structs.replace(job, origin=engine.settings.base_url), engine)
     finally:

@@ -126,10 +126,8 @@ class RaySession(Session):
             allowed_rpm=max(allowed, default=None),
             attempts=sum(report.attempts for report in self._reports),
         )
-        self._tell(msgspec.structs.replace(finished, stopped=""), summary, told(engine))
+        self._tell(finished, summary, told(engine), kept_in=shards_path(self._out))
         self._warn()
-        if stopped:
-            _say(f"stopped: {stopped.rstrip('.')}; finished rows are kept in {shards_path(self._out)}")
         return 1 if stopped or finished.tally.failed else 0
 
     def interrupted(self) -> None:

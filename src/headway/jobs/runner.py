@@ -21,10 +21,12 @@ from headway.jobs.lanes import Item, LaneView
 from headway.jobs.opening import JobEngine, open_lanes
 from headway.jobs.place import check_out, is_taken
 from headway.jobs.record import record_of, result_of
+from headway.jobs.shards import refuse_shards
 from headway.jobs.source import Source, SourceRow, open_source
 from headway.jobs.verdict import Verdict
 from headway.jobs.writer import json_line, write_output
 from headway.policy.lanes import LaneSettings
+from headway.prompts.requests import Requests
 from headway.prompts.task import Task
 from headway.types import Result
 
@@ -155,7 +157,7 @@ class _Run:
         self._dispatcher: Dispatcher | None = None
         self._lanes: Lanes | None = None
         self._columns = dict.fromkeys(source.columns)
-        self._verdict = Verdict()
+        self._verdict = Verdict(own=isinstance(settings.task, Requests))
         self.tally = Tally(total=source.rows_total)
 
     async def go(self, engine: JobEngine, on_progress: Callable[[Tally], None] | None) -> Finished:
@@ -291,5 +293,7 @@ def _open_journal(settings: JobSettings, source: Source) -> Journal:
     if is_taken(out) and not path.exists() and not settings.fresh:
         way_out = "overwrite it with --fresh, or choose another --out"
         raise ConfigError(f"{out} exists and no journal is beside it; {way_out}")
+    if not settings.fresh:
+        refuse_shards(out, path)
     header = Header(task=settings.task.fingerprint, input=source.name, origin=settings.origin)
     return Journal.open(path, header, fresh=settings.fresh)

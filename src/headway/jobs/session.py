@@ -17,7 +17,6 @@ from headway.jobs.library import job_engine
 from headway.jobs.place import check_writable
 from headway.jobs.plan_session import tell_plan
 from headway.jobs.runner import Finished, JobSettings, Tally, journal_path, run_job
-from headway.jobs.shards import refuse_shards
 from headway.jobs.source import Source, open_source
 from headway.prompts.output import Text
 from headway.report import format as fmt
@@ -93,9 +92,7 @@ class Session:
         Raises:
             ConfigError, InputError: Nothing was sent, or the input broke midway; what was finished is kept.
         """
-        settings, out = self._settings, self._job.out
-        if out is not None and not (self._job.fresh or settings.plan):
-            refuse_shards(out, journal_path(out))
+        settings = self._settings
         if settings.report:
             check_writable(settings.report, "--report")
             self._check_report(settings.report)
@@ -190,7 +187,7 @@ class Session:
             attempts=live["attempts"],
         )
 
-    def _tell(self, finished: Finished, summary: Summary, used: dict[str, Any]) -> None:
+    def _tell(self, finished: Finished, summary: Summary, used: dict[str, Any], kept_in: Path | None = None) -> None:
         """The report, the table or the JSON, and last what the user has to know."""
         settings, tally, out = self._settings, finished.tally, self._job.out
         if settings.report:
@@ -207,7 +204,7 @@ class Session:
 
             print_summary(summary, Console(file=target), title=f"{self._job.input}  {self._job.task.model}")
         if finished.stopped:
-            kept = f"; {tally.done:,} finished rows are kept in {journal_path(out)}" if out and tally.done else ""
+            kept = f"; {tally.done:,} finished rows are kept in {kept_in or journal_path(out)}" if out and tally.done else ""
             _say(f"stopped: {finished.stopped.rstrip('.')}{kept}")
         elif tally.failed:
             again = "; --retry-failed sends them again" if out else ""

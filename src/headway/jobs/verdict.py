@@ -28,9 +28,13 @@ class Verdict:
     """Watches results; holds hopeless ones back until it is known whose fault they are: a row's, or all's.
 
     Rows held back when the job stops stay owed. Pure: no clock, no I/O.
+
+    Args:
+        own: Each row is a request of its own making, so that what is wrong with the first need not be with the next.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, own: bool = False) -> None:
+        self._own = own
         self._succeeded = False
         self._alike: tuple[str, str] = ("", "")
         self.held: list[tuple[int, str, Result]] = []
@@ -46,7 +50,7 @@ class Verdict:
             self.reason, self.drain = result.error, True
             return []
         hopeless = (_LATER if self._succeeded else _FIRST) | _DOWN
-        if result.outcome not in hopeless or _is_too_long(result):
+        if result.outcome not in hopeless or _is_too_long(result) or (self._own and result.outcome == "client_error"):
             self._succeeded = self._succeeded or result.outcome in ("ok", "invalid_output")
             return [*self._release(), (row, key, result)]
         alike = (result.outcome, result.error_code)

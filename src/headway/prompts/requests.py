@@ -94,10 +94,12 @@ class Requests(Task):
         return _encoded({**request, "service_tier": "flex"} if self._flex else request)
 
     def accept(self, text: str) -> str:
-        """The text as it is. Raises `ValueError` when there is none."""
-        if not text.strip():
-            raise ValueError("the answer holds no text (a tool call, perhaps), and text is what the output is made of")
+        """The text as it is."""
         return text
+
+    def accept_whole(self, answer: bytes) -> Any:
+        """The whole answer, decoded, for one that has no text: tool calls. Raises `ValueError` when it is no JSON."""
+        return msgspec.json.decode(answer)
 
     def flex(self) -> Requests:
         """As `Task.flex`; a service tier that a request names gives way."""
