@@ -41,11 +41,11 @@ def start(source: Path, out: Path, url: str, more: list[str]) -> subprocess.Pope
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "OPENAI_API_KEY": "k"})
 
 
-def ended(child: subprocess.Popen[bytes]) -> tuple[int, float]:
-    """Exit code and peak memory in MB."""
+def ended(child: subprocess.Popen[bytes]) -> tuple[int, float, float]:
+    """Exit code, peak memory in MB, and CPU seconds."""
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
-    return child.returncode, usage.ru_maxrss / 1024
+    return child.returncode, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
 
 
 def lines(path: Path) -> int:
@@ -71,9 +71,15 @@ def whole(source: Path, folder: Path, rows: int, more: list[str]) -> dict[str, A
     out = folder / "whole.jsonl"
     with zero.upstream() as url:
         began_s = time.perf_counter()
-        code, rss_mb = ended(start(source, out, url, more))
+        code, rss_mb, cpu_s = ended(start(source, out, url, more))
         wall_s = time.perf_counter() - began_s
-    return {"wall_s": wall_s, "rss_mb": rss_mb, "code": code, "faults": faults(out, rows) if not code else ""}
+    return {
+        "wall_s": wall_s,
+        "cpu_s": cpu_s,
+        "rss_mb": rss_mb,
+        "code": code,
+        "faults": faults(out, rows) if not code else "",
+    }
 
 
 def killed(source: Path, folder: Path, rows: int, more: list[str]) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def killed(source: Path, folder: Path, rows: int, more: list[str]) -> dict[str, 
         to_kill_s = time.perf_counter() - began_s
         kept, before = lines(journal) - 1, zero.answered(url)
         began_s = time.perf_counter()
-        code, rss_mb = ended(start(source, out, url, more))
+        code, rss_mb, _ = ended(start(source, out, url, more))
         resumed_s = time.perf_counter() - began_s
         asked = zero.answered(url)
     per_row_s = to_kill_s / max(1, kept)
@@ -132,7 +138,12 @@ def main() -> None:
 def report_whole(found: dict[str, Any], rows: int) -> None:
     per_s, rss_mb, fine = rows / found["wall_s"], found["rss_mb"], found["code"] == 0 and not found["faults"]
     of = f"{rows:,} rows, no delay upstream"
-    more = {"wall_s": round(found["wall_s"], 1), "exit_code": found["code"], "faults": found["faults"]}
+    more = {
+        "wall_s": round(found["wall_s"], 1),
+        "cpu_us_a_row": round(found["cpu_s"] / rows * 1e6),
+        "exit_code": found["code"],
+        "faults": found["faults"],
+    }
     emit(
         f"{of}: rows a second", f">= {ROWS_PER_S_MIN:,}", round(per_s), reached=fine and per_s >= ROWS_PER_S_MIN, **more
     )

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from headway import Engine
+from headway.attempt.shared_pace import SharedPace
+from headway.policy.limits import Limits, LimitSettings
 from headway.sim import SimSettings, Simulator
-from headway.testing import FakeProvider
+from headway.store.redis_limits import SharedLease
+from headway.testing import FakeProvider, virtual_run
+from headway.types import Call, RequestView, Trace
 from tests.redis_server import redis_server, redis_url
 
 __all__ = ["redis_server", "redis_url"]
@@ -85,3 +89,53 @@ def test_limits_are_not_shared_unless_wanted(redis_url):
             return engine._stack._shared
 
     assert asyncio.run(main()) is None
+
+
+def a_call(n: int) -> Call:
+    trace = Trace("attempt", str(n), 0.0, 0.0)
+    return Call(origin="http://p", path=PATH, body=b'{"model": "m", "input": "Hi"}', view=RequestView(), trace=trace)
+
+
+class Asked:
+    """Stands for Redis: grants all, one after another, and keeps whose quota was asked for."""
+
+    def __init__(self) -> None:
+        self.scopes: list[str] = []
+
+    async def acquire(self, scope: str, tokens: float) -> SharedLease:
+        self.scopes.append(scope)
+        await asyncio.sleep(1.0)
+        return SharedLease(scope, "id", tokens)
+
+
+def test_who_waits_asks_for_the_quota_by_its_newest_name():
+    """An answer has named the organisation: those in line do not draw from the key's own bucket beside it (a bug)."""
+    asked, limits = Asked(), Limits(LimitSettings(), scope="key")
+
+    async def main():
+        pace = SharedPace(FakeProvider(), asked, lambda call: limits, queue_max=10)
+        calls = [asyncio.create_task(pace(a_call(n))) for n in range(3)]
+        await asyncio.sleep(0.5)
+        limits.scope = "organisation"
+        await asyncio.gather(*calls)
+
+    virtual_run(main)
+    assert asked.scopes == ["key", "organisation", "organisation"]
+
+
+def test_when_redis_goes_those_in_line_leave_at_the_known_rate():
+    """They had passed this process's own pace, for Redis to decide: without it they are no crowd."""
+    limits = Limits(LimitSettings(requests_per_min=60), scope="key")
+    down = Asked()
+
+    async def acquire(scope: str, tokens: float) -> SharedLease:
+        return SharedLease(scope, "", tokens)
+
+    down.acquire = acquire
+
+    async def main():
+        pace = SharedPace(FakeProvider(), down, lambda call: limits, queue_max=10)
+        await asyncio.gather(*[pace(a_call(n)) for n in range(5)])
+        return asyncio.get_running_loop().time()
+
+    assert 5.0 <= virtual_run(main) <= 5.1

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from headway.engine import Engine
-from headway.errors import ConfigError
+from headway.errors import ConfigError, ConnectFailed
 from headway.jobs.runner import JobSettings, run_job
 from headway.policy.lanes import PROBE_ROWS, LaneSettings
 from headway.prompts import Task
@@ -186,3 +186,15 @@ def test_a_lane_that_the_api_does_not_have_is_an_error_before_anything_is_sent(w
     task = Task(model="claude-haiku-4-5", api="messages", prompt="{text}", labels=["a"])
     with pytest.raises(ConfigError, match="flex is not offered for the messages API"):
         one.run("flex", task=task)
+
+
+def test_an_address_where_nobody_is_stops_the_batch_lane_with_a_sentence(world):
+    """Waiting in silence for a server that never was helps nobody; one that was there is waited for."""
+    one = world(5)
+
+    async def nobody(call):
+        raise ConnectFailed("cannot connect to http://127.0.0.1:9; check base_url")
+
+    finished, took_s = one.run("batch", handler=nobody)
+    assert "cannot connect" in finished.stopped
+    assert took_s < 120

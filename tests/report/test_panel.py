@@ -257,7 +257,7 @@ def test_counts_become_a_state():
     counts.add(result(3, dollars=0.0, cache="joined"))
     counts.add(result(4, dollars=0.0, outcome="client_error", error="no", lane="flex"))
     live = {"attempts": 40, "allowed_rpm": 600.0, "throttled": 2, "in_flight": 5, "queued": 1}
-    lanes = [SimpleNamespace(name=name, waiting=1, out=2, batches=()) for name in ("online", "flex")]
+    lanes = [SimpleNamespace(name=name, waiting=1, out=2, batches=(), trouble="") for name in ("online", "flex")]
     state = counts.state(4.0, total=9, live=live, lanes=lanes, budget_usd=2.0)
     assert (state.done, state.resumed, state.hits, state.joined, state.retries) == (5, 1, 1, 1, 2)
     assert (state.rows_per_s, state.requests_per_min, state.eta_s) == (1.0, 600.0, 4.0)
@@ -272,5 +272,5 @@ def test_a_rate_says_nothing_about_batches():
     """With rows in batches there is no time left to be told from the rate."""
     counts = PanelCounts(0.0)
     counts.add(result(0))
-    lane = SimpleNamespace(name="batch", waiting=0, out=5, batches=(BATCH,))
+    lane = SimpleNamespace(name="batch", waiting=0, out=5, batches=(BATCH,), trouble="")
     assert counts.state(1.0, total=9, lanes=[lane]).eta_s is None

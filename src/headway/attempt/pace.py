@@ -103,6 +103,7 @@ class Lane:
         self.queue.absorb(other.queue)
         self.tokens_queued += other.tokens_queued
         other.tokens_queued = 0.0
+        other.limits.scope = self.limits.scope
         other.close()
         self.wake()
 

@@ -84,13 +84,15 @@ class SharedPace:
             if trace.sent_at_s is None:
                 self._later(self._shared.refund(lease))
             elif refused:  # `pace` has learned from it by now
-                self._tell(scope, limits, limits.requests.level, limits.tokens.level, None)
+                self._tell(self._scope(limits), limits, limits.requests.level, limits.tokens.level, None)
+            elif limits.scope != lease.scope:  # and whose quota it is
+                self._tell(self._scope(limits), limits, None, None, lease.mark)
 
         call.trace.on_end(leave)
         reply = await self._next(call)
         refused = reply.status == 429
         readings = read_limits(reply.headers, call.trace.start_wall_s)
-        if readings is not None and not refused:
+        if readings is not None and not refused and limits.scope == lease.scope:
             left = readings.requests.remaining, readings.tokens.remaining
             self._tell(
                 scope,
@@ -148,7 +150,7 @@ class SharedPace:
         """Ask for whoever is first in line, until nobody is left."""
         try:
             while (first := scope.queue.peek()) is not None:
-                granted = await self._shared.acquire(scope.name, first.tokens)
+                granted = await self._shared.acquire(first.limits.scope, first.tokens)  # it may have got another name
                 if not isinstance(granted, SharedLease):
                     await asyncio.sleep(granted)
                     continue
@@ -196,7 +198,7 @@ class SharedPace:
                 bucket,
                 requests_left=None if requests.limit is None else requests_left,
                 tokens_left=None if tokens.limit is None else tokens_left,
-                mark=mark,
+                mark=mark if requests_left is not None or tokens_left is not None else None,
                 larger=larger,
             )
         )

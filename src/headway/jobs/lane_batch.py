@@ -206,7 +206,13 @@ class BatchLane:
             for parcel in self._parcels.values()
             if parcel.batch_id
         ]
-        return LaneView(name=self.name, waiting=waiting, out=self._held() - waiting, batches=tuple(batches))
+        return LaneView(
+            name=self.name,
+            waiting=waiting,
+            out=self._held() - waiting,
+            batches=tuple(batches),
+            trouble=self._calls.trouble,
+        )
 
     async def aclose(self) -> None:
         """See `Lane`: batches stay at the provider; a run of the same journal goes on with them. Idempotent."""

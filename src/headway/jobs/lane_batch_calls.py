@@ -18,6 +18,8 @@ __all__ = ["REFUSED_MAX", "BatchCalls"]
 
 REFUSED_MAX: Final = 5
 """So many refusals in a row of a call that used to work: the key was revoked, say; the job has to stop."""
+UNREACHABLE_MAX: Final = 4
+"""So many failures to connect, before anything else was heard (some 35 s of them): the address is wrong."""
 CANCEL_MAX_S: Final = 1_800.0
 """How long a batch that was cancelled is waited for. Source: OpenAI, "Batch API" (up to 10 minutes), three times."""
 _AUTH: Final = frozenset((401, 403))
@@ -55,6 +57,9 @@ class BatchCalls:
         self.deadline_at_s: float | None = None
         self.reason = ""
         """Why the last parcel was refused for good."""
+        self.trouble = ""
+        """What the last call met that is being waited out; "" while all is well."""
+        self._unreachable: int | None = 0  # connections that failed, until one did not
         self.absent = False
         """Whether there is no batch API at this address."""
         self.known: set[str] = set()
@@ -65,14 +70,25 @@ class BatchCalls:
         self._journal.note(encode(event), durable=durable)
 
     async def call(self, request: BatchRequest) -> Got:
-        """Make a call, once as far as it is up to us."""
+        """Make a call, once as far as it is up to us.
+
+        Raises:
+            HeadwayError: There is nobody at the address, and there never was in this run.
+        """
         try:
             reply = await self._engine.request(
                 request.method, request.path, request.body, headers=dict(request.headers), tags=self._tags
             )
-            return Got(reply.status, await reply.read())
+            got = Got(reply.status, await reply.read())
+            self._unreachable = None
         except (ProviderError, DeadlineExceeded, Overloaded) as error:
-            return Got(0, b"", str(error), not isinstance(error, ConnectFailed | Overloaded))
+            got = Got(0, b"", str(error), not isinstance(error, ConnectFailed | Overloaded))
+            if self._unreachable is not None and isinstance(error, ConnectFailed):
+                self._unreachable += 1
+                if self._unreachable >= UNREACHABLE_MAX:
+                    raise
+        self.trouble = got.said if got.trouble else ""
+        return got
 
     async def stream(self, request: BatchRequest) -> Reply:
         """Make a call whose answer comes as it arrives; to be closed. Raises `HeadwayError`."""

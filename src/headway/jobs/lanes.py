@@ -41,6 +41,8 @@ class LaneView(msgspec.Struct, frozen=True, kw_only=True):
     out: int = 0
     """Sent, not answered yet."""
     batches: tuple[BatchView, ...] = ()
+    trouble: str = ""
+    """What the lane is waiting out, such as a provider that is down; "" while all is well."""
 
 
 Settle: TypeAlias = Callable[[Item, Result | None], None]

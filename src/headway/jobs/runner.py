@@ -290,10 +290,10 @@ def _open_journal(settings: JobSettings, source: Source) -> Journal:
         return Journal.temporary()
     check_out(out, source)
     path = journal_path(out)
+    if not settings.fresh:
+        refuse_shards(out, path)
     if is_taken(out) and not path.exists() and not settings.fresh:
         way_out = "overwrite it with --fresh, or choose another --out"
         raise ConfigError(f"{out} exists and no journal is beside it; {way_out}")
-    if not settings.fresh:
-        refuse_shards(out, path)
     header = Header(task=settings.task.fingerprint, input=source.name, origin=settings.origin)
     return Journal.open(path, header, fresh=settings.fresh)

@@ -204,7 +204,9 @@ class Session:
 
             print_summary(summary, Console(file=target), title=f"{self._job.input}  {self._job.task.model}")
         if finished.stopped:
-            kept = f"; {tally.done:,} finished rows are kept in {kept_in or journal_path(out)}" if out and tally.done else ""
+            kept = ""
+            if out and tally.done:
+                kept = f"; {tally.done:,} finished rows are kept in {kept_in or journal_path(out)}"
             _say(f"stopped: {finished.stopped.rstrip('.')}{kept}")
         elif tally.failed:
             again = "; --retry-failed sends them again" if out else ""

@@ -28,7 +28,7 @@ def panel_lines(state: PanelState, width: int, *, unicode: bool = True) -> list[
 def plain_line(state: PanelState) -> str:
     """All of it in one line, for logs and pipes."""
     parts = [fmt.printable(state.label), _done(state), f"{fmt.count(round(state.rows_per_s, 1))}/s", _left(state)]
-    if len(state.lanes) >= 2:
+    if any(lane.name != "online" for lane in state.lanes):
         parts.append("; ".join(_lane(lane) for lane in state.lanes))
     else:
         parts.append(_some(state.in_flight, "in flight"))
@@ -44,7 +44,7 @@ def _lines(state: PanelState, width: int, *, unicode: bool) -> Iterator[Line]:
     late = None not in (state.eta_s, state.deadline_left_s) and (state.eta_s or 0) > (state.deadline_left_s or 0)
     yield from _rows(width, "rate", [_rate(state)])
     yield from _rows(width, "time", [_left(state), _deadline(state)], "red" if late else "")
-    if len(state.lanes) >= 2:
+    if any(lane.name != "online" for lane in state.lanes):
         yield from _rows(width, "lanes", [_lane(lane) for lane in state.lanes])
     else:
         yield from _rows(width, "calls", [_some(state.in_flight, "in flight"), _some(state.queued, "queued")])
@@ -131,7 +131,8 @@ def _some(n: int, what: str) -> str:
 def _lane(lane: LanePanel) -> str:
     parts = [f"{lane.done:,} done"]
     parts += [f"{n:,} {what}" for n, what in ((lane.out, "out"), (lane.waiting, "waiting")) if n]
-    return f"{lane.name} {', '.join(parts)}"
+    trouble = f" (waiting: {fmt.printable(lane.trouble)[:120]})" if lane.trouble else ""
+    return f"{lane.name} {', '.join(parts)}{trouble}"
 
 
 def _spent(state: PanelState) -> str:

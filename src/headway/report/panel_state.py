@@ -34,6 +34,8 @@ class LanePanel(msgspec.Struct, frozen=True, kw_only=True):
     out: int = 0
     waiting: int = 0
     batches: tuple[BatchPanel, ...] = ()
+    trouble: str = ""
+    """What the lane is waiting out."""
 
 
 class PanelState(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +97,8 @@ class LaneView(Protocol):
 
     @property
     def batches(self) -> Iterable[BatchView]: ...
+    @property
+    def trouble(self) -> str: ...
 
 
 class PanelCounts:
@@ -201,6 +205,7 @@ class PanelCounts:
             done=self._by_lane[view.name],
             out=view.out,
             waiting=view.waiting,
+            trouble=view.trouble,
             batches=tuple(
                 BatchPanel(id=one.id, state=one.state, rows=one.rows, age_s=one.age_s) for one in view.batches
             ),
