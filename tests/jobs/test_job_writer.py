@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.errors import ConfigError
+from headway.errors import ConfigError, HeadwayError
 from headway.jobs import tables as tables_module
 from headway.jobs import writer as writer_module
 from headway.jobs.journal import Journal
@@ -151,7 +151,7 @@ def test_a_folder_without_success_is_one_that_is_written(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer_module.os, "fsync", full)
-    with pytest.raises(ConfigError, match="No space left on device; the finished rows are in its journal"):
+    with pytest.raises(HeadwayError, match="No space left on device; the finished rows are in its journal"):
         write_output(out, array("q"), Journal.temporary(), [])
     assert [path.name for path in out.iterdir()] == ["part-00000.csv"]
 

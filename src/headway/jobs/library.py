@@ -31,6 +31,10 @@ from headway.wire.endpoints import PRESETS
 
 __all__ = ["job_engine", "run", "run_async"]
 
+DISK_ROWS_MAX = 100_000
+"""Jobs of more rows keep answers in memory only, unless the cache is set."""
+MEMORY_BYTES_MAX = 64 * 1024 * 1024
+"""A job's memory tier, unless it is set: equal rows mostly stand near each other."""
 _NAME = "the job's journal"
 
 
@@ -141,7 +145,9 @@ async def run_async(
     keywords = {"base_url": base_url, "api_key": api_key, "budget_usd": budget_usd}
     given = take(data)
     try:
-        engine = job_engine(keywords, api=job.task.api, cache=cache, config=config, handler=handler)
+        engine = job_engine(
+            keywords, api=job.task.api, cache=cache, config=config, handler=handler, rows=given.source.rows_total
+        )
         async with engine:
             return await _run(given, msgspec.structs.replace(job, origin=engine.settings.base_url), engine)
     finally:
@@ -155,8 +161,12 @@ def job_engine(
     cache: bool | str | None = None,
     config: str | Path | None = None,
     handler: Handler | None = None,
+    rows: int | None = None,
 ) -> Engine:
-    """An engine for a job: answers are kept on the disk where nothing else is set, and failures are not logged.
+    """An engine for a job: answers are kept where nothing else is set, and failures are not logged.
+
+    They are kept on the disk, for other jobs; in memory alone where there are so many that writing them twice (the
+    journal has them, too) would be the brake.
 
     Args:
         given: Settings; None values are left to the file, the environment and the defaults.
@@ -164,9 +174,13 @@ def job_engine(
         cache: As the setting; None: as it is set, but the disk where it is off.
         config: The settings file.
         handler: Takes the network's place.
+        rows: How many there are, where that is known.
     """
     plain = load_settings(given, file=config)
-    keywords = {**given, "cache": cache if cache is not None else "disk" if plain.cache == "off" else plain.cache}
+    unset = "memory" if (rows or 0) > DISK_ROWS_MAX else "disk"
+    keywords = {**given, "cache": cache if cache is not None else unset if plain.cache == "off" else plain.cache}
+    if plain.cache_memory_bytes_max == Settings().cache_memory_bytes_max:
+        keywords["cache_memory_bytes_max"] = MEMORY_BYTES_MAX
     if plain.log_level == "warning":
         keywords["log_level"] = "off"  # failures are in the results; beside them they would be noise
     if api == "messages" and plain.base_url == Settings().base_url:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from headway.errors import ConfigError, InputError
+from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.detect import Format
 from headway.jobs.dispatch import Dispatcher, Lanes
 from headway.jobs.feed import rows_of
@@ -170,6 +170,10 @@ class _Run:
             await dispatcher.run(self._owed(), lanes)
             for row, key, result in self._verdict.close():
                 self._write(row, key, result)
+        except (ConfigError, InputError):
+            raise
+        except HeadwayError as error:  # a lane broke, or the disk is full: what was finished is kept
+            dispatcher.reason = str(error)
         finally:
             await lanes.aclose()
             if ticking:

@@ -97,7 +97,10 @@ class Session:
             check_writable(settings.report, "--report")
             self._check_report(settings.report)
         cache = None if settings.reuse else "off"
-        async with job_engine(settings.engine, api=self._job.task.api, cache=cache, config=settings.config) as engine:
+        rows = self._source.rows_total if self._source is not None else None
+        async with job_engine(
+            settings.engine, api=self._job.task.api, cache=cache, config=settings.config, rows=rows
+        ) as engine:
             if settings.plan:
                 job = msgspec.structs.replace(self._job, origin=engine.settings.base_url)
                 code = await tell_plan(job, engine, source=self._source, json=settings.json, quiet=settings.quiet)

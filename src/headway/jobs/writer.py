@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 import msgspec
 
-from headway.errors import ConfigError
+from headway.errors import HeadwayError
 from headway.jobs.journal import Journal, Line
 from headway.jobs.opened import Columnar, Source
 from headway.jobs.parquet import pyarrow
@@ -86,7 +86,7 @@ def write_output(
         part_rows: Rows of a part, from 1.
 
     Raises:
-        ConfigError: The place cannot be written.
+        HeadwayError: The place cannot be written, or the disk is full.
     """
     kind = kind_of(path, source)
     if kind == "parquet":
@@ -100,8 +100,8 @@ def write_output(
         with _replacing(path) as file:
             write(file, 1, offsets)
     except OSError as error:
-        kept = "the finished rows are in its journal"
-        raise ConfigError(f"{path} cannot be written: {error.strerror}; {kept}") from None
+        kept = "the finished rows are in its journal: mend that, and the same command writes it"
+        raise HeadwayError(f"{path} cannot be written: {error.strerror}; {kept}") from None
 
 
 def _text_writer(kind: Kind, journal: Journal, columns: Sequence[str], *, safe: bool) -> _Write:

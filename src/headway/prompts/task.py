@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -138,12 +139,12 @@ class Task:
     def fingerprint(self) -> str:
         """32 hex digits that change when any request or verdict could."""
         prompt = self._template.fill({name: f"{{{name}}}" for name in self.columns})
-        return _digest(self.path.encode(), self._keyed, prompt.encode(), self._output_digest())
+        return _digest(self.path.encode(), self._keyed, prompt.encode(), self._output_digest)
 
     def row_key(self, row: Mapping[str, Any]) -> str:
         """32 hex digits of the row's request and constraint: rows with one key are owed the same answer."""
         body = self._with_prompt(self._template.fill(row), self._keyed)
-        return _digest(self.path.encode(), body, self._output_digest())
+        return _digest(self.path.encode(), body, self._output_digest)
 
     def body(self, row: Mapping[str, Any]) -> bytes:
         """The request's JSON body.
@@ -269,6 +270,7 @@ class Task:
     def _tail(self) -> bytes:
         return b"}" if self.api == "responses" else b"]}"
 
+    @cached_property
     def _output_digest(self) -> bytes:
         return repr(self.output).encode()
 
