@@ -39,6 +39,7 @@ ROWS, RPM, TPM = 1_500, 3_000, 30_000_000
 CUT_S = 300.0
 MODEL = "gpt-4.1-nano"
 TASK = ROOT / "examples" / "banking77.toml"
+DRIVERS = ROOT / "bench" / "compare"
 COMMAND = str(Path(sys.executable).with_name("headway"))
 SLICED = SimSettings(
     seed=1, rpm=RPM, tpm=TPM, capacity_s=1, latency_scale=0.5, quality=None, batches=BatchSettings(duration_s=60.0)
@@ -86,7 +87,7 @@ CONTENDERS = (
     gathered(1000),
     Contender(LITELLM, "litellm", "run_litellm.py", {"at_once": 50}),
     Contender(f"{LITELLM}, told the RPM, 10 retries", "litellm", "run_litellm.py", COUNTING, rpm_share=1.0),
-    Contender(ABL, "async-batch-llm", "run_async_batch_llm.py", {"at_once": 50}),
+    Contender(ABL, "async-batch-llm", "run_async_batch_llm.py", {"at_once": 50}, settings=("sliced", "polite")),
     Contender(
         f"{ABL}, told 90 % of the RPM, bursts of 0.5 s", "async-batch-llm", "run_async_batch_llm.py",
         {"at_once": 50, "burst_s": 0.5}, rpm_share=0.9,
@@ -115,7 +116,7 @@ def run(contender: Contender, sim: SimSettings, rows: list[dict[str, str]]) -> d
     task = Task.load(TASK, model=MODEL, api="chat")
     (place / "rows.jsonl").write_bytes(b"".join(task.body(row) + b"\n" for row in rows))
     with (place / "rows.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["text"], extrasaction="ignore")
+        writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     own = {"OPENAI_API_KEY": "sim", "HEADWAY_HOME": str(place)}

@@ -188,11 +188,14 @@ def silent() -> None:
 
 
 async def gathered(url: str, rows: list[dict[str, str]], task: Task, at_once: int) -> int:
-    """`asyncio.gather` and a semaphore under the official SDK with its own retries; rows that failed."""
+    """`asyncio.gather` and a semaphore under the official SDK with its own retries; rows that failed.
+
+    With the SDK's two retries it loses rows here, and who loses rows has not finished: it is given thirty.
+    """
     import openai
 
     limit, failed = asyncio.Semaphore(at_once), 0
-    async with openai.AsyncOpenAI(base_url=url, api_key="sim") as client:
+    async with openai.AsyncOpenAI(base_url=url, api_key="sim", max_retries=30) as client:
 
         async def one(row: dict[str, str]) -> None:
             nonlocal failed
@@ -207,7 +210,7 @@ async def gathered(url: str, rows: list[dict[str, str]], task: Task, at_once: in
 
 
 def full() -> None:
-    """The bucket full at the start. Who loses rows has not finished."""
+    """The bucket full at the start."""
     home, rows = own_state(), mixed_rows()
     task, settings = task_of(home), SimSettings(seed=1, rpm=RPM, tpm=TPM, capacity_s=60)
     with provider(settings) as url:
@@ -220,10 +223,10 @@ def full() -> None:
             other_s = time.perf_counter() - start_s
             theirs = ledger(url)["totals"]
         emit(
-            f"bucket full at the start: headway run beside asyncio.gather + Semaphore({at_once}) + SDK retries",
+            f"bucket full at the start: headway run beside asyncio.gather + Semaphore({at_once}) + 30 SDK retries",
             "no later",
             f"{took_s:.1f} s against {other_s:.1f} s ({other_s / took_s:.2f}x)",
-            reached=took_s <= other_s or failed > 0,
+            reached=None if failed else took_s <= other_s,
             refused_ours=ours["throttled"],
             refused_theirs=theirs["throttled"],
             rows_failed_theirs=failed,

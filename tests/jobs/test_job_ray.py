@@ -160,7 +160,6 @@ def test_interrupted_and_gone_on_with(folder, provider, monkeypatch, capsys):
     assert not (folder / "many.jsonl").exists()
     paid = ledger(provider)["totals"]["attempts"]
     assert 0 < paid < 50
-    monkeypatch.setenv("HEADWAY_REDIS_FLIGHTS", "false")
     here = Here()
     assert drive("many.jsonl", here, workers=3) == 1
     assert len(here.groups) == 8, "as many shards as the first run made"

@@ -16,8 +16,8 @@ from headway.jobs.shards import (
     BEGUN_MAX,
     Shards,
     begin,
+    check_begun,
     open_rows,
-    refuse_shards,
     rows_path,
     shard_journal,
     shard_of,
@@ -116,15 +116,15 @@ def test_one_driver_at_a_time(folder):
 def test_one_process_and_shards_do_not_mix_unseen(folder):
     """Either would ask again for what the other has finished: each refuses the other's beginning, and says so."""
     out, journal = folder / "out.jsonl", folder / "out.jsonl.journal"
-    refuse_shards(out, journal)
+    check_begun(out, journal)
     journal.write_text("")
     with pytest.raises(ConfigError, match="without --engine ray"):
         opened(folder)
     opened(folder, fresh=True).close()
-    refuse_shards(out, journal)  # both have begun, and somebody knew
+    check_begun(out, journal)  # both have begun, and somebody knew
     journal.unlink()
     with pytest.raises(ConfigError, match="with --engine ray"):
-        refuse_shards(out, journal)
+        check_begun(out, journal)
 
 
 @pytest.mark.parametrize("meta", ["", "{}", '{"headway_shards":2,"shards":4}', '{"headway_shards":1,"shards":0}'])

@@ -45,6 +45,8 @@ __all__ = ["RaySession", "run_on_ray"]
 
 SHARDS_PER_WORKER: Final = 4
 """So that a worker that is done early has something left to take over."""
+REDIS_PATIENCE_S: Final = 2.0
+"""A machine with more workers than CPUs answers late; taken for an outage, that would put all over the limit."""
 _SETTINGS: Final = "settings.toml"
 _REDIS_S: Final = 5.0
 
@@ -161,6 +163,7 @@ class RaySession(Session):
         given = {name: value for name, value in self._settings.engine.items() if name != "api_key"}
         cache = engine.cache if "redis" in engine.cache else "redis"
         given |= {"base_url": engine.base_url, "cache": cache, "log_level": engine.log_level}
+        given["redis_timeout_s"] = max(engine.redis_timeout_s, REDIS_PATIENCE_S)
         return Plan(
             job=msgspec.structs.replace(self._job, task=_portable(self._job.task), out=None, fresh=False),
             folder=shards.folder.absolute(),

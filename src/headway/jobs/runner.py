@@ -19,9 +19,9 @@ from headway.jobs.index import Index
 from headway.jobs.journal import Header, Journal, Line
 from headway.jobs.lanes import Item, LaneView
 from headway.jobs.opening import JobEngine, open_lanes
-from headway.jobs.place import check_out, is_taken
+from headway.jobs.place import check_out
 from headway.jobs.record import record_of, result_of
-from headway.jobs.shards import refuse_shards
+from headway.jobs.shards import check_begun
 from headway.jobs.source import Source, SourceRow, open_source
 from headway.jobs.verdict import Verdict
 from headway.jobs.writer import json_line, write_output
@@ -295,9 +295,6 @@ def _open_journal(settings: JobSettings, source: Source) -> Journal:
     check_out(out, source)
     path = journal_path(out)
     if not settings.fresh:
-        refuse_shards(out, path)
-    if is_taken(out) and not path.exists() and not settings.fresh:
-        way_out = "overwrite it with --fresh, or choose another --out"
-        raise ConfigError(f"{out} exists and no journal is beside it; {way_out}")
+        check_begun(out, path)
     header = Header(task=settings.task.fingerprint, input=source.name, origin=settings.origin)
     return Journal.open(path, header, fresh=settings.fresh)

@@ -24,6 +24,7 @@ import msgspec
 
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.disk import lock, sync_folder
+from headway.jobs.place import is_taken
 from headway.jobs.source import Source, SourceRow
 from headway.prompts.task import Task
 
@@ -33,8 +34,8 @@ __all__ = [
     "Shards",
     "Split",
     "begin",
+    "check_begun",
     "open_rows",
-    "refuse_shards",
     "rows_path",
     "shard_journal",
     "shard_of",
@@ -120,15 +121,20 @@ def begin(folder: Path, shard: int) -> None:
         )
 
 
-def refuse_shards(out: Path, journal: Path) -> None:
-    """One process does not see what shards have finished, and would pay for it again.
+def check_begun(out: Path, journal: Path) -> None:
+    """Before one process begins: what is there already has to be its own.
 
     Raises:
-        ConfigError: There are shards of this output, and no journal.
+        ConfigError: There is no journal, but an output; or shards, and what they have finished would be paid for again.
     """
     folder = shards_path(out)
-    if (folder / _META).exists() and not journal.exists():
+    if journal.exists():
+        return
+    if (folder / _META).exists():
         raise ConfigError(f"{folder} holds rows of a run with --engine ray; go on with it, or start over with --fresh")
+    if is_taken(out):
+        way_out = "overwrite it with --fresh, or choose another --out"
+        raise ConfigError(f"{out} exists and no journal is beside it; {way_out}")
 
 
 class Shards:
