@@ -13,6 +13,9 @@ class FakeEngine:
 
     budget = None
 
+    def snapshot(self):
+        return {"allowed_rpm": None}
+
     def __init__(self, answer=lambda row: "a", *, stop_after=None):
         self.answer = answer
         self.asked = []

@@ -16,6 +16,7 @@ import typer
 
 from headway.cli import run_options as opt
 from headway.cli.amounts import dollars_of, seconds_of
+from headway.cli.run_options import engine_settings
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.detect import Format
 from headway.jobs.place import out_path
@@ -107,7 +108,7 @@ def run(
         )
         settings = SessionSettings(
             job=job,
-            engine={"base_url": base_url, "budget_usd": budget_usd},
+            engine=engine_settings(base_url, budget_usd, group=group),
             config=config,
             reuse=not no_cache,
             json=json,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -37,6 +37,7 @@ __all__ = [
     "RetryFailed",
     "TaskFile",
     "Workers",
+    "engine_settings",
 ]  # fmt: skip
 
 MODEL = "gpt-5.4-mini"
@@ -46,6 +47,13 @@ _ASK = "What to ask"
 _MONEY = "When, and for how much"
 _GO_ON = "Going on"
 _TELL = "What to tell"
+
+
+def engine_settings(base_url: str | None, budget_usd: float | None, *, group: bool) -> dict[str, Any]:
+    """What the options say of the engine; None is left to files, environment and defaults."""
+    grouping = "load" if group else None
+    return {"base_url": base_url, "budget_usd": budget_usd, "prompt_grouping": grouping}
+
 
 Input: TypeAlias = Annotated[
     str, typer.Argument(metavar="INPUT", help='A CSV, JSONL, text or Parquet file, a folder, or "-".')

@@ -18,6 +18,7 @@ __all__ = ["Dispatcher", "Lanes"]
 
 TICK_S = 1.0
 """How often it is looked whether rows have to be called back."""
+PROBES_MAX_S = 60.0
 _MEASURED_ROWS = 16
 """So many answers make a rate."""
 
@@ -62,7 +63,7 @@ class Dispatcher:
         take: Told every row's result, once.
         purse: Keeps the budget for rows in batches; None where there is none.
         rate: Rows a second that the provider's limits allow online, where that is known.
-        rows_total: Rows of the job, where that is known.
+        rows_left: Rows of the input that were not read yet, where that is known.
     """
 
     def __init__(
@@ -72,21 +73,24 @@ class Dispatcher:
         *,
         purse: Purse | None,
         rate: Callable[[], float | None],
-        rows_total: Callable[[], int | None],
+        rows_left: Callable[[], int | None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._policy = policy
         self._take = take
         self._purse = purse
         self._rate = rate
-        self._rows_total = rows_total
+        self._rows_left = rows_left
         self._out: dict[LaneName, int] = {"online": 0, "flex": 0, "batch": 0}
         self._returned: deque[Item] = deque()
         self._changed = asyncio.Event()
         self._read = False
         self._stopped = False
+        self._probed = False
+        self._probes_back: asyncio.Event | None = None
+        self._allowed: float | None = None
+        self._allowed_at_s = -inf
         self._recalling: asyncio.Task[None] | None = None
-        self._placed = 0
         self._started_s = self._loop.time()
         self._busy_s = 0.0
         self._busy_since_s: float | None = None
@@ -115,6 +119,8 @@ class Dispatcher:
                 self.moved += 1
             else:
                 self._take(item, result)
+            if self._probes_back is not None and not self._out["online"]:
+                self._probes_back.set()
             if result is None or not self.out:
                 self._changed.set()
 
@@ -172,7 +178,7 @@ class Dispatcher:
         while not (self._stopped or (self._read and not self.out and not self._returned)):
             try:
                 # `wait_for` would swallow a cancellation that comes with the event (Python 3.11)
-                async with asyncio.timeout(TICK_S if "batch" in lanes.open else None):
+                async with asyncio.timeout(TICK_S):
                     await self._changed.wait()
             except TimeoutError:
                 pass
@@ -198,19 +204,33 @@ class Dispatcher:
     async def _place(self, item: Item, lanes: Lanes, *, again: bool = False) -> None:
         name: LaneName
         batch = lanes.open.get("batch")
+        owed = not again and batch is not None and batch.owes(item.key)
         if again:
             name = "online"
-        elif batch is not None and batch.owes(item.key):
+        elif owed:
             name = "batch"
         else:
             name = self._policy.fixed or self._policy.choose(self._outlook(lanes))
-        self._placed += not again
-        if name == "batch" and not await self._affordable(item):
+            if name != "online" and self._policy.asked == "auto" and not self._probed:
+                await self._probes()
+                name = self._policy.choose(self._outlook(lanes))
+        if name == "batch" and not owed and not await self._affordable(item):
             return
         self._out[name] += 1
         if name != "batch" and self._busy_since_s is None:
             self._busy_since_s = self._loop.time()
         await lanes.get(name).put(item)
+
+    async def _probes(self) -> None:
+        """Let the first rows come back: they tell what a row costs; and money for later ones must not hold them up."""
+        self._probed = True
+        if self._out["online"]:
+            self._probes_back = asyncio.Event()
+            try:
+                async with asyncio.timeout(PROBES_MAX_S):
+                    await self._probes_back.wait()
+            except TimeoutError:
+                pass
 
     async def _affordable(self, item: Item) -> bool:
         """Whether the row's worst case is set aside, perhaps after a wait; if it can never be, the row is settled."""
@@ -225,23 +245,27 @@ class Dispatcher:
         return not self._stopped
 
     def _flush(self, lanes: Lanes) -> None:
-        for lane in lanes.open.values():
-            lane.flush()
+        more = bool(self._out["batch"] or self._out["flex"] or self._returned)
+        for name, lane in lanes.open.items():
+            if name != "online" or not more:  # its round ends when nothing can come back any more
+                lane.flush()
 
     def _outlook(self, lanes: Lanes) -> Outlook:
         now_s = self._loop.time()
-        total = self._rows_total()
+        if now_s - self._allowed_at_s >= TICK_S:
+            self._allowed, self._allowed_at_s = self._rate(), now_s
         busy_s = self._busy_s + (now_s - self._busy_since_s if self._busy_since_s is not None else 0.0)
         online = [lane for lane in lanes.open.values() if isinstance(lane, OnlineLane)]
         answered, dollars = sum(lane.answered for lane in online), sum(lane.dollars for lane in online)
-        known = answered >= _MEASURED_ROWS and busy_s > 0
+        measured = answered / busy_s if answered >= _MEASURED_ROWS and busy_s > 0 else None
+        rates = [rate for rate in (measured, self._allowed) if rate]  # a burst is faster than what is allowed for long
         return Outlook(
             now_s=now_s - self._started_s,
-            rows_left=None if total is None else max(0, total - self._placed),
+            rows_left=self._rows_left(),
             online_out=self._out["online"] + self._out["flex"],
             batch_out=self._out["batch"],
             answered=answered,
-            online_per_s=answered / busy_s if known else self._rate(),
+            online_per_s=min(rates, default=None),
             row_dollars=dollars / answered if answered else None,
             dollars_left=self._purse.dollars_left if self._purse is not None else inf,
         )

@@ -31,6 +31,7 @@ __all__ = ["SYNC_S", "Header", "Journal", "Line"]
 
 SYNC_S = 0.5
 _MAGIC = b'{"headway_journal":'
+_SPENT = b'{"spent":'
 _EVENT = b'{"event":'
 
 
@@ -113,12 +114,20 @@ class Journal:
         return offset
 
     def spent(self) -> float:
-        """Dollars that earlier runs have spent on rows, as far as they were known; reads the whole journal."""
-        decode = msgspec.json.Decoder(SpentLine).decode
+        """Dollars that earlier runs have spent, as rows tell and as was noted; reads the whole journal."""
+        decode, rows, noted = msgspec.json.Decoder(SpentLine).decode, 0.0, 0.0
         os.lseek(self._fd, 0, os.SEEK_SET)
         with open(self._fd, "rb", closefd=False) as file:
-            lines = (decode(raw) for raw in file if raw.startswith(b'{"key"'))
-            return sum(line.record.dollars or 0.0 for line in lines if not line.moved)
+            for raw in file:
+                if raw.startswith((b'{"key"', _SPENT)):
+                    line = decode(raw)
+                    noted = max(noted, line.spent)
+                    rows += 0.0 if line.moved else line.record.dollars or 0.0
+        return max(rows, noted)
+
+    def note_spent(self, dollars: float) -> None:
+        """Note what the job has spent in all, for `spent` of the next run: rows that are not finished tell nothing."""
+        self._write(_SPENT + b"%s}\n" % repr(dollars).encode())
 
     def note(self, event: bytes, *, durable: bool = True) -> None:
         """Write an event, for `events` of the next run.
@@ -231,6 +240,8 @@ class Journal:
             try:
                 if raw.startswith(_EVENT):
                     self.events.append(bytes(msgspec.json.decode(raw, type=EventLine).event))
+                elif raw.startswith(_SPENT):
+                    continue
                 elif raw.startswith(_MAGIC):
                     run = msgspec.json.decode(raw, type=Header).run
                 else:

@@ -50,10 +50,11 @@ class _Dollars(msgspec.Struct, frozen=True):
 
 
 class SpentLine(msgspec.Struct, frozen=True):
-    """What a finished row cost."""
+    """What a finished row cost, or what was noted as spent in all."""
 
     record: _Dollars = _Dollars()
     moved: bool = False
+    spent: float = 0.0
 
 
 _RECORDS = msgspec.json.Decoder(Record)

@@ -35,6 +35,9 @@ DISK_ROWS_MAX = 100_000
 """Jobs of more rows keep answers in memory only, unless the cache is set."""
 MEMORY_BYTES_MAX = 64 * 1024 * 1024
 """A job's memory tier, unless it is set: equal rows mostly stand near each other."""
+TIMEOUT_S = 7 * 86_400.0
+"""A row's, from hand-over to answer, unless it is set: rows wait for limits and for the budget as long as it takes.
+How long a provider may be silent is another matter (`first_byte_timeout_s`)."""
 _NAME = "the job's journal"
 
 
@@ -183,6 +186,8 @@ def job_engine(
         keywords["cache_memory_bytes_max"] = MEMORY_BYTES_MAX
     if plain.log_level == "warning":
         keywords["log_level"] = "off"  # failures are in the results; beside them they would be noise
+    if plain.timeout_s == Settings().timeout_s:
+        keywords["timeout_s"] = TIMEOUT_S
     if api == "messages" and plain.base_url == Settings().base_url:
         keywords["base_url"] = PRESETS["anthropic"].base_url  # never OpenAI's, with a key that is not theirs
     return Engine(handler=handler, config=config, **keywords)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from math import isinf
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headway.attempt.budget import Budget
 from headway.errors import ConfigError
@@ -31,6 +31,10 @@ __all__ = ["JobEngine", "open_lanes"]
 class JobEngine(EngineLike, Protocol):
     """What a job asks of an engine; `headway.engine.Engine` is one. Batches ask for more (`BatchEngine`)."""
 
+    def snapshot(self) -> dict[str, Any]:
+        """See `Engine.snapshot`."""
+        ...
+
     @property
     def budget(self) -> Budget | None:
         """See `Engine.budget`."""
@@ -43,8 +47,7 @@ def open_lanes(
     journal: Journal,
     take: Callable[[Item, Result], None],
     *,
-    total: Callable[[], int | None],
-    rate: Callable[[], float | None] = lambda: None,
+    left: Callable[[], int | None],
 ) -> tuple[Dispatcher, Lanes]:
     """What places a job's rows, and the lanes it may place them in; none is opened before a row needs it.
 
@@ -60,7 +63,7 @@ def open_lanes(
     lanes = Lanes(makers)
 
     def online() -> Lane:
-        rows = total() if asked.lane == "online" else None
+        rows = left() if asked.lane == "online" else None  # the first one has been read, which makes no difference
         settle = dispatcher.settled("online")
         priority = -1 if settings.group else 0
         return OnlineLane(engine, task, concurrency=settings.concurrency, settle=settle, priority=priority, rows=rows)
@@ -80,7 +83,7 @@ def open_lanes(
             format_,
             settle=dispatcher.settled("batch"),
             journal=journal,
-            done=lambda key: journal.find(key) is not None,
+            done=lambda key: (found := journal.find(key)) is not None and found[1].ok,
             folder=_folder(settings.out),
             wall_s=getattr(loop, "wall_s", time.time),
             settings=BatchLaneSettings(reuse=settings.reuse),
@@ -100,11 +103,17 @@ def open_lanes(
     prices = Prices()
     rates = lambda model: prices.rates(model, settings.origin)  # noqa: E731
     purse = Purse(engine.budget, task, rates) if engine.budget is not None else None
-    dispatcher = Dispatcher(policy, take, purse=purse, rate=rate, rows_total=total)
+    dispatcher = Dispatcher(policy, take, purse=purse, rate=lambda: _rate(engine), rows_left=left)
     if journal.events and format_ is not None:
         lanes.get("batch")
         journal.events.clear()  # the lane has read them
     return dispatcher, lanes
+
+
+def _rate(engine: JobEngine) -> float | None:
+    """Requests a second that the provider's limits allow, as far as they are known."""
+    allowed_rpm = engine.snapshot()["allowed_rpm"]
+    return allowed_rpm / 60.0 if allowed_rpm else None
 
 
 def _folder(out: Path | None) -> Path | None:

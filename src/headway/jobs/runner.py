@@ -7,89 +7,30 @@ import hashlib
 from array import array
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from pathlib import Path
 
 import msgspec
 
 from headway.errors import ConfigError, HeadwayError, InputError
-from headway.jobs.detect import Format
 from headway.jobs.dispatch import Dispatcher, Lanes
 from headway.jobs.feed import rows_of
 from headway.jobs.index import Index
-from headway.jobs.journal import Header, Journal, Line
-from headway.jobs.lanes import Item, LaneView
+from headway.jobs.job import Finished, JobSettings, Tally, check_columns, journal_path, open_journal
+from headway.jobs.journal import Journal, Line
+from headway.jobs.lanes import Item
 from headway.jobs.opening import JobEngine, open_lanes
-from headway.jobs.place import check_out
 from headway.jobs.record import record_of, result_of
-from headway.jobs.shards import check_begun
 from headway.jobs.source import Source, SourceRow, open_source
 from headway.jobs.verdict import Verdict
 from headway.jobs.writer import json_line, write_output
-from headway.policy.lanes import LaneSettings
+from headway.policy.budget import SpendCap
 from headway.prompts.requests import Requests
-from headway.prompts.task import Task
 from headway.types import Result
 
 __all__ = ["Finished", "JobSettings", "Tally", "check_columns", "journal_path", "run_job"]
 
 PROGRESS_S = 0.25
+SPENT_S = 1.0
 _COLUMNS_MAX = 1_000
-
-
-class JobSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """One job. `input` is a path or "-"; without `out`, results go to `on_line` in input order when ready."""
-
-    input: str
-    task: Task
-    out: Path | None = None
-    kind: Format | None = None
-    rows_max: int | None = None
-    concurrency: int = 512
-    """Rows in flight at once. Pacing is the limits' business, so it may be generous."""
-    retry_failed: bool = False
-    """Send again what failed in an earlier run."""
-    fresh: bool = False
-    """Forget earlier runs, and overwrite an output that no journal belongs to."""
-    csv_safe: bool = False
-    """In CSV output, put ' before model text that a spreadsheet would run as a formula."""
-    origin: str = ""
-    """The provider's address; a journal with answers of another one is refused."""
-    lanes: LaneSettings = LaneSettings()
-    """At once, at half the price, or whichever is in time; see `policy.lanes`."""
-    budget_usd: float | None = None
-    """The most that the job may spend, earlier runs included; the engine has it, too, and keeps it."""
-    group: bool = False
-    """Small rows may be sent several to a prompt while the limits are the brake; the engine has to allow it, too."""
-    reuse: bool = True
-    """Whether equal rows share an answer, in the batch lane."""
-
-
-class Tally(msgspec.Struct, kw_only=True):
-    """Where a job stands. Rows; `total` is None while it is not known."""
-
-    total: int | None = None
-    done: int = 0
-    failed: int = 0
-    resumed: int = 0
-    sent: int = 0
-    lanes: tuple[LaneView, ...] = ()
-    """The lanes that are open, as they were at the last tick."""
-    lane_done: dict[str, int] = msgspec.field(default_factory=dict)
-    """Rows done in this run, by the lane that did them."""
-
-
-class Finished(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ended. `stopped` is a sentence when it stopped early; rows that were not done stay owed."""
-
-    tally: Tally
-    stopped: str = ""
-    offsets: array[int] = array("q")
-    """Per row in input order, where its line is in the journal; -1 where the row was not done."""
-
-
-def journal_path(out: Path) -> Path:
-    """Where the journal of an output is: beside it."""
-    return out.with_name(out.name + ".journal")
 
 
 async def run_job(
@@ -120,7 +61,7 @@ async def run_job(
     source = source or open_source(settings.input, kind=settings.kind, rows_max=settings.rows_max)
     try:
         check_columns(source, settings.task)
-        journal = _open_journal(settings, source) if journal is None else journal
+        journal = open_journal(settings, source) if journal is None else journal
         try:
             if engine.budget is not None:
                 engine.budget.cap.book(journal.spent())  # the budget is the job's, however often it is resumed
@@ -160,11 +101,21 @@ class _Run:
         self._verdict = Verdict(own=isinstance(settings.task, Requests))
         self.tally = Tally(total=source.rows_total)
 
+    async def _book(self, cap: SpendCap) -> None:
+        """Note what was spent, also on rows that were not finished: the budget is the job's, whatever ends this run."""
+        noted = cap.dollars_spent
+        while True:
+            await asyncio.sleep(SPENT_S)
+            if cap.dollars_spent != noted:
+                noted = cap.dollars_spent
+                self._journal.note_spent(noted)
+
     async def go(self, engine: JobEngine, on_progress: Callable[[Tally], None] | None) -> Finished:
         """Send what is owed, write down what comes back, and put the output together."""
         ticking = asyncio.create_task(self._tick(on_progress)) if on_progress else None
+        booking = asyncio.create_task(self._book(engine.budget.cap)) if engine.budget is not None else None
         dispatcher, lanes = self._dispatcher, self._lanes = open_lanes(
-            engine, self._settings, self._journal, self._take, total=lambda: self.tally.total
+            engine, self._settings, self._journal, self._take, left=self._left
         )
         try:
             await dispatcher.run(self._owed(), lanes)
@@ -176,8 +127,11 @@ class _Run:
             dispatcher.reason = str(error)
         finally:
             await lanes.aclose()
-            if ticking:
-                ticking.cancel()
+            if engine.budget is not None:
+                self._journal.note_spent(engine.budget.cap.dollars_spent)
+            for task in (ticking, booking):
+                if task:
+                    task.cancel()
         stopped = self._verdict.reason or dispatcher.reason
         if not stopped and self._settings.out is not None:
             out = self._settings.out
@@ -186,6 +140,10 @@ class _Run:
         if on_progress:
             on_progress(self.tally)
         return Finished(tally=self.tally, stopped=stopped, offsets=self._offsets)
+
+    def _left(self) -> int | None:
+        """Rows that were not read yet."""
+        return None if self.tally.total is None else max(0, self.tally.total - len(self._offsets))
 
     async def _tick(self, on_progress: Callable[[Tally], None]) -> None:
         while True:
@@ -227,7 +185,7 @@ class _Run:
     def _resume(self, row: SourceRow, key: str) -> bool:
         """Whether an earlier run settled the row; its record then gets the row's present columns."""
         found = self._journal.find(key)
-        if found is None or (self._settings.retry_failed and not found[1].ok):
+        if found is None or (not found[1].ok and (self._settings.retry_failed or self._batched(key))):
             return False
         offset, record = found[0], found[1].read()
         if record.input != row.row:
@@ -237,11 +195,19 @@ class _Run:
         self._settle(row.index, offset, result_of(record, row.index, row.row), resumed=True)
         return True
 
+    def _batched(self, key: str) -> bool:
+        """Whether a row that failed once is in a batch of an earlier run since."""
+        batch = self._lanes.open.get("batch") if self._lanes is not None else None
+        return batch is not None and batch.owes(key)
+
     def _take(self, item: Item, result: Result) -> None:
-        if self._verdict.reason and not self._verdict.drain:
-            return  # the job is stopping: what comes in now stays owed
+        if self._verdict.reason and not self._verdict.drain and result.error:
+            return  # the job is stopping: what fails now stays owed
         if result.index != item.row:
             result = msgspec.structs.replace(result, index=item.row)
+        if result.lane == "batch" and result.outcome != "budget":
+            self._write(item.row, item.key, result)  # paid or refused already: to stop would save nothing
+            return
         for one in self._verdict.judge(item.row, item.key, result):
             self._write(*one)
         if self._verdict.reason and not self._verdict.drain and self._dispatcher and self._lanes:
@@ -267,34 +233,3 @@ class _Run:
 
 def _unreadable(row: SourceRow) -> Result:
     return Result(index=row.index, row=row.row, error=row.problem, outcome="input", error_code="input")
-
-
-def check_columns(source: Source, task: Task) -> None:
-    """Find a column that is not there before anything is spent.
-
-    Raises:
-        InputError: Naming the file, the column and the nearest one.
-    """
-    if not source.columns:
-        return  # JSONL whose first lines are broken: each row will tell
-    needs = dict.fromkeys(task.columns, "the prompt needs")
-    if task.expected:
-        needs.setdefault(task.expected, "'expected' names")
-    for column, need in needs.items():
-        if column not in source.columns:
-            there = ", ".join(source.columns[:12])
-            hint = "; say what it is with --format" if source.format == "text" else ""
-            raise InputError(f"{source.name} has no column {column!r}, which {need}; it has: {there}{hint}")
-
-
-def _open_journal(settings: JobSettings, source: Source) -> Journal:
-    """The journal beside the output, or one without a name when there is no output file."""
-    out = settings.out
-    if out is None:
-        return Journal.temporary()
-    check_out(out, source)
-    path = journal_path(out)
-    if not settings.fresh:
-        check_begun(out, path)
-    header = Header(task=settings.task.fingerprint, input=source.name, origin=settings.origin)
-    return Journal.open(path, header, fresh=settings.fresh)
