@@ -10,7 +10,27 @@ import msgspec
 
 from headway.types import Result
 
-__all__ = ["BatchView", "Item", "Lane", "LaneView", "Settle"]
+__all__ = ["BatchView", "Item", "Lane", "LaneView", "Settle", "Took"]
+
+
+class Took(msgspec.Struct, frozen=True, array_like=True):
+    """What was paid for answers to a row that were of no use, before it went another way."""
+
+    dollars: float | None = 0.0
+    """None: unknown."""
+    attempts: int = 0
+    repairs: int = 0
+    """How many of the questions were repairs."""
+
+    def __add__(self, other: Took) -> Took:
+        unknown = self.dollars is None or other.dollars is None
+        dollars = None if unknown else (self.dollars or 0.0) + (other.dollars or 0.0)
+        return Took(dollars, self.attempts + other.attempts, self.repairs + other.repairs)
+
+    def added(self, result: Result) -> Result:
+        """The row's result, with this."""
+        took = self + Took(result.dollars, result.attempts, result.repairs)
+        return msgspec.structs.replace(result, dollars=took.dollars, attempts=took.attempts, repairs=took.repairs)
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -21,6 +41,8 @@ class Item(msgspec.Struct, frozen=True):
     key: str
     """Its request and constraint, and which of its equals it is: ``<32 hex digits>#<n>``."""
     data: Mapping[str, Any]
+    took: Took | None = None
+    """What was paid for it elsewhere; whoever settles it adds that."""
 
 
 class BatchView(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,15 +10,16 @@ import asyncio
 import tempfile
 from array import array
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import msgspec
 
 from headway.engine.row import RowAsk
 from headway.errors import HeadwayError
 from headway.jobs.disk import read_at
-from headway.jobs.lanes import Item
+from headway.jobs.lanes import Item, Took
 from headway.jobs.parcel_events import Keys
 
 __all__ = ["AGAIN", "OWED", "REPAIR", "SETTLED", "Kept", "Parcel"]
@@ -48,11 +49,13 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     """How many batches it was in before, without an answer of use."""
     lost: int = 0
     """How many answers to it were lost at the provider: what they cost is unknown."""
+    took: Took | None = None
+    """What an earlier run paid for bad answers to it."""
 
     @property
     def item(self) -> Item:
         """The row as it was put in."""
-        return Item(row=self.row, key=self.key, data=self.data)
+        return Item(row=self.row, key=self.key, data=self.data, took=self.took)
 
 
 _decode = msgspec.json.Decoder(Kept).decode
@@ -74,6 +77,8 @@ class Parcel:
         self.model = model
         self.keys = keys
         self.tokens = 0
+        self.dollars = 0.0
+        """The worst case of all its rows."""
         self.bytes = 0
         self.followers: dict[int, list[int]] = {}
         """Rows that wait for another's answer: by its place, where they are in the spool."""
@@ -91,6 +96,8 @@ class Parcel:
         self.sent_at_s = 0.0
         self.counted = False
         """Whether the quota counts it as sent."""
+        self.unsure = 0
+        """How often nobody knew whether its batch was made, and there was none."""
         self.held = 0
         """Rows that are here and not settled, followers not counted."""
         self.came = asyncio.Event()
@@ -99,8 +106,12 @@ class Parcel:
         self.marks = bytearray(rows)
         self._offsets = array("q", [-1]) * rows
         self._names = bytearray()
-        self._items = tempfile.TemporaryFile("w+b", dir=folder)  # noqa: SIM115 - closed with the parcel
-        self._lines = tempfile.TemporaryFile("w+b", dir=folder) if keys is None else None  # noqa: SIM115
+        self._items = _file(folder)
+        try:
+            self._lines = _file(folder) if keys is None else None
+        except HeadwayError:
+            self._items.close()
+            raise
         self._end = 0
         self._dirty = False
 
@@ -108,7 +119,7 @@ class Parcel:
         """Places, settled and unbrought ones included."""
         return len(self.marks)
 
-    def add(self, kept: Kept, line: bytes, tokens: int) -> int:
+    def add(self, kept: Kept, line: bytes, tokens: int, dollars: float = 0.0) -> int:
         """Take a row and its line; return its place.
 
         Raises:
@@ -120,6 +131,7 @@ class Parcel:
         self.marks.append(OWED)
         self._offsets.append(self._spool(kept))
         self.tokens += tokens
+        self.dollars += dollars
         self.bytes += len(line) + 1
         self.held += 1
         return len(self.marks) - 1
@@ -175,8 +187,11 @@ class Parcel:
     def lines(self) -> list[bytes]:
         """What is to be uploaded, in order, without line ends."""
         assert self._lines is not None
-        self._lines.seek(0)
-        return self._lines.read().split(b"\n")[:-1]
+        try:
+            self._lines.seek(0)  # which writes what is still in memory
+            return self._lines.read().split(b"\n")[:-1]
+        except OSError as error:
+            raise _full(error) from None
 
     @property
     def has_lines(self) -> bool:
@@ -186,13 +201,13 @@ class Parcel:
     def drop_lines(self) -> None:
         """They are at the provider: let go of the disk's room."""
         if self._lines is not None:
-            self._lines.close()
+            _close(self._lines)
             self._lines = None
 
     def close(self) -> None:
         """Let go of everything."""
         self.drop_lines()
-        self._items.close()
+        _close(self._items)
 
     def _spool(self, kept: Kept) -> int:
         data = _encode(kept)
@@ -202,7 +217,7 @@ class Parcel:
         self._dirty = True
         return offset
 
-    def _put(self, file: Any, data: bytes) -> None:
+    def _put(self, file: IO[bytes], data: bytes) -> None:
         try:
             file.write(data)
         except OSError as error:
@@ -221,6 +236,18 @@ class Parcel:
         if size > len(data):
             data += read_at(fd, size - len(data), offset + len(data))
         return _decode(memoryview(data)[_HEAD_BYTES:size])
+
+
+def _file(folder: Path | None) -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile("w+b", dir=folder)  # noqa: SIM115 - closed with the parcel
+    except OSError as error:
+        raise _full(error) from None
+
+
+def _close(file: IO[bytes]) -> None:
+    with suppress(OSError):  # what is not on the disk yet is not wanted any more; the file is closed either way
+        file.close()
 
 
 def _full(error: OSError) -> HeadwayError:
