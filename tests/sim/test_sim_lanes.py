@@ -90,7 +90,8 @@ def test_two_keys_of_one_organisation_share_their_limits():
     assert [reply.status for reply in replies] == [200, 200, 429, 429, 200]
     assert "in organization acme on requests" in json(replies[2])["error"]["message"]
     told = [dict(reply.headers)["openai-organization"] for reply in replies]
-    assert told == ["acme"] * 4 + ["org-sim"]
+    assert told[:4] == ["acme"] * 4
+    assert told[4].startswith("org-sim-")
     assert seen == [200, 404]
     assert len({row.credential for row in rows}) == 3
 

@@ -111,8 +111,8 @@ def credential_of(key: str) -> str:
 
 
 def organisation_of(key: str, names: Mapping[str, str]) -> str:
-    """The organisation a key belongs to, by the settings' `organisations`."""
-    return names.get(key, NOBODY)
+    """The organisation a key belongs to, by the settings' `organisations`; else one of its own."""
+    return names.get(key) or (f"{NOBODY}-{credential_of(key)[:8]}" if key else NOBODY)
 
 
 def scope_of(key: str, names: Mapping[str, str]) -> str:
