@@ -78,6 +78,11 @@ class Budget:
         """End what `set_aside` reserved (the same `dollars` and `tokens`): book what it took, let in who waits."""
         self._settle(dollars, tokens, dollars_actual=dollars_actual, tokens_actual=tokens_actual)
 
+    def owe(self, dollars: float, *, stuck: float) -> None:
+        """Set what requests of earlier runs may still cost, and the part of it that is not known to become less."""
+        self._cap.dollars_owed, self._cap.dollars_stuck = dollars, stuck
+        self._admit()
+
     def _worst_case(self, call: Call) -> tuple[float, int]:
         view = call.view
         output = (view.output_tokens_max or OUTPUT_TOKENS_ASSUMED) * view.answers

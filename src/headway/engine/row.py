@@ -78,8 +78,8 @@ class RowAsk:
         """How to send `body` past the cache; None: as usual."""
         try:
             self.body, self.key_body = task.body(row), task.key_body(row)
-            if bound is not None:
-                self._ask(bound.tokens, stop=bound.stop)
+            if bound is not None and (bound.tokens is not None or bound.stop):
+                self._bounded(self.body, bound.tokens, stop=bound.stop)
         except InputError as problem:
             self.failed(problem)
         except FAULTS as odd:
@@ -131,14 +131,18 @@ class RowAsk:
 
     def _ask(self, tokens_max: int | None, *, stop: bool) -> None:
         """Have `body` ask with that bound (None: the task's own), and with the stop texts or without."""
-        self._asked, self._stop = tokens_max, stop
-        task, row = cast("BoundedTask", self._task), self._row
-        plain = self._task.body(row)
+        plain = self._task.body(self._row)
         if tokens_max is None and not stop:
-            self.body, self.key_body = plain, self._task.key_body(row)
+            self._asked, self._stop = tokens_max, stop
+            self.body, self.key_body = plain, self._task.key_body(self._row)
         else:
-            self.body = task.bounded_body(row, tokens_max=tokens_max, stop=stop)
-            self.key_body = self.key_body or plain
+            self._bounded(plain, tokens_max, stop=stop)
+
+    def _bounded(self, plain: bytes, tokens_max: int | None, *, stop: bool) -> None:
+        """As `_ask`, where that is not the task's own body, `plain`."""
+        self._asked, self._stop = tokens_max, stop
+        self.body = cast("BoundedTask", self._task).bounded_body(self._row, tokens_max=tokens_max, stop=stop)
+        self.key_body = self.key_body or plain
 
     def _refused(self, status: int, data: bytes) -> bool:
         """Whether the provider refuses what we added: then it is left out, here and from now on."""

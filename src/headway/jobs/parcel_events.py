@@ -13,7 +13,22 @@ from typing import TypeAlias
 
 import msgspec
 
-__all__ = ["Ended", "Event", "Intent", "Keys", "OpenPart", "Refused", "Submitted", "Uploaded", "encode", "open_parts"]
+from headway.jobs.lanes import Took
+
+__all__ = [
+    "Bad",
+    "Ended",
+    "Event",
+    "Intent",
+    "Keys",
+    "OpenPart",
+    "Refused",
+    "Submitted",
+    "Uploaded",
+    "encode",
+    "open_parts",
+    "taken",
+]
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="batch", tag="intent"):
@@ -25,6 +40,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="batch", tag="
     """Of its rows, in order, with a space between."""
     repairs: tuple[int, ...] = ()
     """Places of rows that ask again about a bad answer: their request is not the one that the key stands for."""
+    dollars: float = 0.0
+    """The most that they may cost together."""
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True, tag_field="batch", tag="uploaded"):
@@ -49,13 +66,20 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="batch", tag=
     batch_id: str
 
 
+class Bad(msgspec.Struct, frozen=True, kw_only=True, tag_field="batch", tag="bad"):
+    """Rows of the part were answered, and are about to be asked again: what they took so far, by key."""
+
+    part: int
+    rows: dict[str, Took]
+
+
 class Ended(msgspec.Struct, frozen=True, kw_only=True, tag_field="batch", tag="ended"):
     """Nothing more is to be had from the part."""
 
     part: int
 
 
-Event: TypeAlias = Intent | Uploaded | Submitted | Refused | Ended
+Event: TypeAlias = Intent | Uploaded | Submitted | Refused | Bad | Ended
 
 
 class Keys:
@@ -88,6 +112,8 @@ class OpenPart(msgspec.Struct, kw_only=True):
     at_wall_s: float
     keys: Keys
     repairs: frozenset[int] = frozenset()
+    dollars: float = 0.0
+    """The most that its rows may cost together."""
     file_id: str = ""
     batch_id: str = ""
     """ "": it is not known whether its batch was created."""
@@ -97,6 +123,7 @@ class OpenPart(msgspec.Struct, kw_only=True):
 
 _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
+_BAD = b'{"batch":"bad"'
 
 
 def encode(event: Event) -> bytes:
@@ -129,10 +156,20 @@ def open_parts(events: Iterable[bytes]) -> tuple[list[OpenPart], int, frozenset[
                 at_wall_s=event.at_wall_s,
                 keys=Keys(event.keys),
                 repairs=frozenset(event.repairs),
+                dollars=event.dollars,
             )
         elif (part := found.get(event.part)) is not None:
             _apply(part, event, found)
     return list(found.values()), following, frozenset(known)
+
+
+def taken(events: Iterable[bytes]) -> dict[str, Took]:
+    """What was paid for answers of no use, by the keys of the rows; those that were finished later included."""
+    found: dict[str, Took] = {}
+    for raw in events:
+        if raw.startswith(_BAD):
+            found.update(msgspec.json.decode(raw, type=Bad).rows)
+    return found
 
 
 def _apply(part: OpenPart, event: Event, found: dict[int, OpenPart]) -> None:

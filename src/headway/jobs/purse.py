@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from headway.attempt.budget import OUTPUT_TOKENS_ASSUMED, Budget
 from headway.errors import HeadwayError
 from headway.jobs.lanes import Item
-from headway.prompts.task import Task
-from headway.types import Result
+from headway.types import Result, TaskLike
 from headway.wire import reader_for
 from headway.wire.prices import Rates
 from headway.wire.tokens import estimate_tokens
@@ -30,17 +30,18 @@ class Purse:
         rates: A model's prices; None when unknown. Requests may name a model each.
     """
 
-    def __init__(self, budget: Budget | None, task: Task, rates: Callable[[str], Rates | None]) -> None:
+    def __init__(self, budget: Budget | None, task: TaskLike, rates: Callable[[str], Rates | None]) -> None:
         self._budget = budget
         self._task = task
         self._rates = rates
         self._reader = reader_for(task.path)
         self._reserved: dict[int, tuple[float, int]] = {}
+        self._parts: dict[int, tuple[float, bool]] = {}
 
     @property
     def dollars_left(self) -> float:
         """What is neither spent nor reserved; infinite without a cap."""
-        return self._budget.cap.dollars_left if self._budget is not None else float("inf")
+        return self._budget.cap.dollars_left if self._budget is not None else inf
 
     def reserve(self, item: Item) -> bool | Result:
         """Set the worst case aside: True; False when it may fit later; a result when it never will."""
@@ -50,33 +51,88 @@ class Purse:
             body = self._task.body(item.data)
         except HeadwayError:
             return True  # it cannot be asked about, and will say so itself
-        model, output = self._asked(body)
-        prompt = estimate_tokens(len(body))
-        cap, rates = self._budget.cap, self._rates(model)
-        dollars = BATCH_RATIO * rates.worst_case(prompt, output) if rates is not None else 0.0
-        if rates is None and cap.dollars_max != float("inf"):
-            error = f"the price of model {model!r} is unknown, so the budget cannot be kept"
-        elif self._budget.set_aside(dollars, prompt + output):
-            self._reserved[item.row] = dollars, prompt + output
+        told = self.again(item, body)
+        if isinstance(told, bool):
+            return told
+        return Result(index=item.row, row=item.data, error=told, outcome="budget", error_code="budget")
+
+    def again(self, item: Item, body: bytes) -> bool | str:
+        """Set aside for what the row asks next, unless it is; as `reserve`, with a sentence when it never fits."""
+        if self._budget is None or item.row in self._reserved:
             return True
-        elif cap.possible(dollars, prompt + output):
+        cap = self._budget.cap
+        worst = self._worst_case(body)
+        if worst is None and cap.dollars_max != inf:
+            return f"the price of model {self._asked(body)[0]!r} is unknown, so the budget cannot be kept"
+        dollars, tokens = worst or (0.0, sum(self._tokens(body)))
+        if self._budget.set_aside(dollars, tokens):
+            self._reserved[item.row] = dollars, tokens
+            return True
+        if cap.possible(dollars, tokens):
             return False
-        else:
-            error = (
-                f"the next row may cost up to ${dollars:.6f}, which does not fit under the budget: "
-                f"${cap.dollars_spent:.6f} of ${cap.dollars_max:.6f} are spent; raise it to go on"
-            )
-        return Result(index=item.row, row=item.data, error=error, outcome="budget", error_code="budget")
+        owed = f", and ${cap.dollars_stuck:.6f} may be in batches of earlier runs" if cap.dollars_stuck else ""
+        return (
+            f"the next row may cost up to ${dollars:.6f}, which does not fit under the budget: "
+            f"${cap.dollars_spent:.6f} of ${cap.dollars_max:.6f} are spent{owed}; raise it to go on"
+        )
+
+    def worst_dollars(self, body: bytes) -> float:
+        """The most that a request costs in a batch; 0 when its model's price is unknown."""
+        worst = self._worst_case(body)
+        return 0.0 if worst is None else worst[0]
+
+    def _worst_case(self, body: bytes) -> tuple[float, int] | None:
+        model, _ = self._asked(body)
+        rates = self._rates(model)
+        if rates is None:
+            return None
+        prompt, output = self._tokens(body)
+        return BATCH_RATIO * rates.worst_case(prompt, output), prompt + output
+
+    def _tokens(self, body: bytes) -> tuple[int, int]:
+        return estimate_tokens(len(body)), self._asked(body)[1]
 
     def _asked(self, body: bytes) -> tuple[str, int]:
         """The model that a request names, and the most tokens that it may be answered with."""
         if self._reader is None:
-            return self._task.model, self._task.max_output_tokens or OUTPUT_TOKENS_ASSUMED
+            return "", OUTPUT_TOKENS_ASSUMED
         view = self._reader.read_request(body, ())
-        return view.model or self._task.model, (view.output_tokens_max or OUTPUT_TOKENS_ASSUMED) * view.answers
+        return view.model, (view.output_tokens_max or OUTPUT_TOKENS_ASSUMED) * view.answers
 
     def release(self, item: Item) -> None:
-        """The row is out of the batch lane."""
+        """The row is out of the batch lane, or its answer is booked."""
+        self._end(item, 0.0)
+
+    def lost(self, item: Item, dollars: float) -> None:
+        """The row's answer was lost, and may have been paid for: its worst case is spent, or else so many dollars."""
+        if not self._end(item, 1.0) and self._budget is not None:
+            self._budget.cap.book(dollars)
+
+    def _end(self, item: Item, ratio: float) -> bool:
         reserved = self._reserved.pop(item.row, None)
-        if reserved is not None and self._budget is not None:
-            self._budget.give_back(*reserved, dollars_actual=0.0)
+        if reserved is None or self._budget is None:
+            return False
+        self._budget.give_back(*reserved, dollars_actual=ratio * reserved[0])
+        return True
+
+    # -- batches of earlier runs -----------------------------------------------------------------------------------
+
+    def owe(self, part: int, dollars: float, *, stuck: bool = False) -> None:
+        """Set what a batch of an earlier run may still cost; 0: nothing more.
+
+        Args:
+            part: Its number.
+            dollars: The worst case of what was not booked yet.
+            stuck: The batch has ended, and nobody asks for what is left in it.
+        """
+        if dollars > 0.0:
+            self._parts[part] = dollars, stuck
+        elif self._parts.pop(part, None) is None:
+            return
+        if self._budget is not None:
+            stuck_dollars = sum(each for each, is_stuck in self._parts.values() if is_stuck)
+            self._budget.owe(sum(each for each, _ in self._parts.values()), stuck=stuck_dollars)
+
+    def owed(self, part: int) -> float:
+        """What a batch of an earlier run may still cost."""
+        return self._parts.get(part, (0.0, False))[0]

@@ -17,6 +17,7 @@ _FIRST = frozenset({"auth", "billing", "client_error", "connect_failed", "config
 _LATER = frozenset({"auth", "billing", "connect_failed", "closed"})
 _DOWN = frozenset({"server_error", "overloaded", "bad_reply", "provider_timeout", "connection_lost"})
 """What one row may meet by chance, and every row when the provider is down: only many in a row stop the job."""
+_FIRST_OR_DOWN, _LATER_OR_DOWN = _FIRST | _DOWN, _LATER | _DOWN
 
 _TOO_LONG_CODES = frozenset({"context_length_exceeded", "request_too_large", "string_above_max_length"})
 _TOO_LONG = re.compile(r"prompt is too long|maximum context length|string too long", re.IGNORECASE)
@@ -49,7 +50,7 @@ class Verdict:
         if result.outcome == "budget":
             self.reason, self.drain = result.error, True
             return []
-        hopeless = (_LATER if self._succeeded else _FIRST) | _DOWN
+        hopeless = _LATER_OR_DOWN if self._succeeded else _FIRST_OR_DOWN
         if result.outcome not in hopeless or _is_too_long(result) or (self._own and result.outcome == "client_error"):
             self._succeeded = self._succeeded or result.outcome in ("ok", "invalid_output")
             return [*self._release(), (row, key, result)]

@@ -20,8 +20,10 @@ class SpendCap:
     __slots__ = (
         "_open",
         "dollars_max",
+        "dollars_owed",
         "dollars_reserved",
         "dollars_spent",
+        "dollars_stuck",
         "tokens_max",
         "tokens_reserved",
         "tokens_spent",
@@ -32,18 +34,23 @@ class SpendCap:
         self.tokens_max = tokens_max
         self.dollars_reserved = 0.0
         self.dollars_spent = 0.0
+        self.dollars_owed = 0.0
+        """What requests of earlier runs may still cost, whether or not it fits: they are under way."""
+        self.dollars_stuck = 0.0
+        """The part of it that is not known to become less."""
         self.tokens_reserved = 0
         self.tokens_spent = 0
         self._open = 0
 
     def possible(self, dollars: float, tokens: int) -> bool:
         """Whether this fits beside what is spent; never again, once it does not. True when nothing is reserved: now."""
-        return self._fits(self.dollars_spent + dollars, self.tokens_spent + tokens)
+        return self._fits(self.dollars_spent + self.dollars_stuck + dollars, self.tokens_spent + tokens)
 
     def reserve(self, dollars: float, tokens: int) -> bool:
         """Set the worst case aside; False when it does not fit beside what is spent and reserved."""
         if not self._fits(
-            self.dollars_spent + self.dollars_reserved + dollars, self.tokens_spent + self.tokens_reserved + tokens
+            self.dollars_spent + self.dollars_reserved + self.dollars_owed + dollars,
+            self.tokens_spent + self.tokens_reserved + tokens,
         ):
             return False
         self.dollars_reserved += dollars
@@ -67,8 +74,8 @@ class SpendCap:
 
     @property
     def dollars_left(self) -> float:
-        """What is neither spent nor reserved."""
-        return self.dollars_max - self.dollars_spent - self.dollars_reserved
+        """What is neither spent nor reserved nor owed."""
+        return self.dollars_max - self.dollars_spent - self.dollars_reserved - self.dollars_owed
 
     def _fits(self, dollars: float, tokens: int) -> bool:
         return dollars <= self.dollars_max + 1e-12 and tokens <= self.tokens_max

@@ -40,6 +40,10 @@ class Labels:
             seen[folded] = label
 
     @cached_property
+    def _exact(self) -> frozenset[str]:
+        return frozenset(self.labels)
+
+    @cached_property
     def _by_folded(self) -> dict[str, str]:
         return {_fold(label): label for label in self.labels}
 
@@ -55,6 +59,8 @@ class Labels:
         Prose counts up to 2,000 characters; a label that is only named to be ruled out ("not billing") does
         not.
         """
+        if text in self._exact:
+            return text
         answer = unfenced(text)
         if label := self._by_folded.get(_fold(answer)):
             return label

@@ -37,11 +37,12 @@ class Template:
         ConfigError: A brace has no partner, or a name is empty.
     """
 
-    __slots__ = ("_literals", "_names", "columns")
+    __slots__ = ("_first", "_rest", "columns")
 
     def __init__(self, text: str, where: str = "prompt") -> None:
-        self._literals, self._names = _split(text, where)
-        self.columns: tuple[str, ...] = tuple(dict.fromkeys(self._names))
+        literals, names = _split(text, where)
+        self._first, self._rest = literals[0], tuple(zip(names, literals[1:], strict=True))
+        self.columns: tuple[str, ...] = tuple(dict.fromkeys(names))
         """The columns it needs, in order of first use."""
 
     def fill(self, row: Mapping[str, Any], change: Mapping[str, Callable[[str], str]] | None = None) -> str:
@@ -50,9 +51,9 @@ class Template:
         Raises:
             InputError: The row lacks a column.
         """
-        parts = [self._literals[0]]
+        parts = [self._first]
         try:
-            for name, literal in zip(self._names, self._literals[1:], strict=True):
+            for name, literal in self._rest:
                 value = row[name]
                 text = value if type(value) is str else as_text(value)
                 parts.append(change[name](text) if change and name in change else text)
