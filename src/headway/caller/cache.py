@@ -195,7 +195,7 @@ class Cache:
 
     async def _newer(self, key: bytes, space: Space, found: Found, verdict: Verdict) -> tuple[Found, Verdict]:
         """What is behind the network, where that is better than what is at hand."""
-        fetched = await space.fetch(key)
+        fetched = await space.fetch(key) or space.find(key)  # it may have come to hand while the network was asked
         if fetched is None or (found is not None and fetched[0].stored_wall_s <= found[0].stored_wall_s):
             return found, verdict
         return fetched, space.judge(fetched[0], self._wall_s(), self._rng)

@@ -121,7 +121,7 @@ class Dispatcher:
                 self._take(item, result)
             if self._probes_back is not None and not self._out["online"]:
                 self._probes_back.set()
-            if result is None or not self.out:
+            if result is None or (not self._out[lane] and not self.out):
                 self._changed.set()
 
         return settle

@@ -159,7 +159,7 @@ class _Run:
                     return
                 key = self._key(row)
                 self._offsets.append(-1)
-                if len(self._columns) < _COLUMNS_MAX:
+                if row.row.keys() - self._columns.keys() and len(self._columns) < _COLUMNS_MAX:
                     self._columns.update(dict.fromkeys(row.row))
                 if self._resume(row, key):
                     continue

@@ -64,7 +64,7 @@ class Money:
         ratio = FLEX_RATIO if result.lane in _HALF else 1.0
         self._prefix += ratio * net_dollars(result.usage, rates)
         rest = result.dollars
-        for name, value in _split(result.usage, rates).items():
+        for name, value in _split(result.usage, rates):
             self._parts[name] += ratio * value
             self._lanes += (1.0 - ratio) * value
             rest -= ratio * value
@@ -89,13 +89,15 @@ class Money:
         )
 
 
-def _split(usage: Usage, rates: Rates) -> dict[str, float]:
+def _split(usage: Usage, rates: Rates) -> tuple[tuple[str, float], ...]:
     """A request's dollars by kind of token, priced at the whole prompt's length: prices may step with it."""
     tokens = usage.input_tokens
     prompt = rates.dollars(
         Usage(input_tokens=tokens, cached_tokens=usage.cached_tokens, cache_write_tokens=usage.cache_write_tokens)
     )
     output = rates.dollars(usage) - prompt
+    if not usage.cached_tokens and not usage.cache_write_tokens:
+        return ("input", prompt), ("output", output)
     cached = write = 0.0
     if usage.cached_tokens and tokens:
         whole = rates.dollars(Usage(input_tokens=tokens, cached_tokens=tokens))
@@ -103,9 +105,9 @@ def _split(usage: Usage, rates: Rates) -> dict[str, float]:
     if usage.cache_write_tokens and tokens:
         whole = rates.dollars(Usage(input_tokens=tokens, cache_write_tokens=tokens))
         write = whole * usage.cache_write_tokens / tokens
-    return {
-        "input": max(0.0, prompt - cached - write),
-        "cached": cached,
-        "cache_write": write,
-        "output": output,
-    }
+    return (
+        ("input", max(0.0, prompt - cached - write)),
+        ("cached", cached),
+        ("cache_write", write),
+        ("output", output),
+    )

@@ -120,7 +120,9 @@ class Timeline:
 
     def _event(self, lane: int, at_s: float, sign: float) -> None:
         at = floor(at_s / self._step_s)
-        slot = self._slots.setdefault(at, [0.0] * (2 * self._lanes))
+        slot = self._slots.get(at)
+        if slot is None:
+            slot = self._slots[at] = [0.0] * (2 * self._lanes)
         slot[2 * lane] += sign
         slot[2 * lane + 1] += sign * ((at + 1) * self._step_s - at_s)
 
@@ -151,7 +153,10 @@ class LogHistogram:
         """Count a value in seconds; `kind` is 0 or 1."""
         value_s = min(max(value_s, self._SMALLEST_S), self._LARGEST_S)
         at = floor(log2(value_s) * self._PER_OCTAVE)
-        self._bins.setdefault(at, [0, 0])[kind] += 1
+        counts = self._bins.get(at)
+        if counts is None:
+            counts = self._bins[at] = [0, 0]
+        counts[kind] += 1
 
     def bins(self) -> tuple[tuple[float, float, int, int], ...]:
         """(from_s, to_s, count of kind 0, count of kind 1) of every bin, from the first used to the last."""

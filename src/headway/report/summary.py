@@ -216,11 +216,13 @@ class SummaryBuilder:
         if kind != "call":
             self._tokens["reused"] += usage.input_tokens + usage.output_tokens
             return
-        self._tokens["input"] += usage.input_tokens
-        self._tokens["cached"] += usage.cached_tokens
-        self._tokens["cache_write"] += usage.cache_write_tokens
-        self._tokens["output"] += usage.output_tokens
-        self._tokens["reasoning"] += usage.reasoning_tokens
+        tokens = self._tokens
+        tokens["input"] += usage.input_tokens
+        tokens["output"] += usage.output_tokens
+        if usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens:
+            tokens["cached"] += usage.cached_tokens
+            tokens["cache_write"] += usage.cache_write_tokens
+            tokens["reasoning"] += usage.reasoning_tokens
         self._estimated = self._estimated or usage.estimated
 
     def _prices(self) -> Rates | None:

@@ -7,6 +7,7 @@ table.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -30,6 +31,7 @@ _READERS: Final[tuple[tuple[str, Reader], ...]] = (
 )
 
 
+@lru_cache(maxsize=256)  # asked several times a call, and paths are few
 def reader_for(path: str) -> Reader | None:
     """The reader of what is posted to `path` (a query may follow it); None when no reader knows it.
 
