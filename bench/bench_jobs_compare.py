@@ -90,7 +90,11 @@ CONTENDERS = (
     Contender(ABL, "async-batch-llm", "run_async_batch_llm.py", {"at_once": 50}, settings=("sliced", "polite")),
     Contender(
         f"{ABL}, told 90 % of the RPM, bursts of 0.5 s", "async-batch-llm", "run_async_batch_llm.py",
-        {"at_once": 50, "burst_s": 0.5}, rpm_share=0.9,
+        {"at_once": 50, "burst_s": 0.5}, rpm_share=0.9, settings=("sliced", "silent", "polite"),
+    ),
+    Contender(
+        f"{ABL}, told the RPM", "async-batch-llm", "run_async_batch_llm.py", {"at_once": 50}, rpm_share=1.0,
+        settings=("full",),
     ),
     Contender(CURATOR, "curator", "run_curator.py", settings=("silent",)),
     Contender(f"{CURATOR}, told RPM and TPM", "curator", "run_curator.py", {"tpm": TPM}, rpm_share=1.0),
@@ -166,11 +170,13 @@ def table(title: str, sim: SimSettings, count: int, lines: list[tuple[str, dict[
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description="Jobs, side by side.")
-    parser.add_argument("settings", nargs="*", choices=[*SETTINGS, []], help="which settings; all")
+    parser.add_argument("settings", nargs="*", help=f"of {', '.join(SETTINGS)}; all unless told")
     parser.add_argument("--table", action="store_true", help="print the Markdown of docs/figures.md at the end")
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--only", default="", help="only contenders whose name has this in it")
     asked = parser.parse_args()
+    if unknown := set(asked.settings) - set(SETTINGS):
+        parser.error(f"no such setting: {', '.join(sorted(unknown))}")
     own_state()
     rows = banking77()[: asked.rows]
     tables = []

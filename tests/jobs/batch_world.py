@@ -59,6 +59,8 @@ class World:
         if result is None:
             self.returned.append(item)
         else:
+            result = result if item.took is None else item.took.added(result)
+            self.settled[item.row] = result
             self.results.append(result)
             if not result.error:
                 self.journal.rows[item.key] = result

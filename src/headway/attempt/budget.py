@@ -47,9 +47,11 @@ class Budget:
     async def __call__(self, call: Call) -> Reply:
         dollars, tokens = self._worst_case(call)
         if not await self._reserved(call, dollars, tokens):
+            stuck = self._cap.dollars_stuck
+            owed = f", and ${stuck:.6f} may be in batches of earlier runs" if stuck else ""
             raise BudgetExceeded(
                 f"this call may cost up to ${dollars:.6f} and {tokens} tokens, which does not fit under the cap: "
-                f"${self._cap.dollars_spent:.6f} and {self._cap.tokens_spent} tokens are spent; "
+                f"${self._cap.dollars_spent:.6f} and {self._cap.tokens_spent} tokens are spent{owed}; "
                 "raise budget_usd or budget_tokens to go on"
             )
 

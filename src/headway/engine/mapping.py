@@ -21,6 +21,7 @@ from headway.types import Reply, Result, Tags, TaskLike
 __all__ = ["MapSettings", "Sender", "map_rows"]
 
 Row = Mapping[str, Any]
+_Ready: TypeAlias = "asyncio.Queue[asyncio.Task[Result] | None]"
 Priority: TypeAlias = int | Literal["low", "normal", "high"]
 
 
@@ -78,7 +79,8 @@ async def map_rows(
     concurrency, order = how.concurrency, how.order
     fan = open_fan(settings, task, rows, concurrency)
     shared = _Shared(engine, task, how, open_bound(task, how.adapt, settings, how.priority), fan)
-    ready: asyncio.Queue[asyncio.Task[Result] | None] = asyncio.Queue()  # bounded by `slots`
+    loop = asyncio.get_running_loop()
+    ready: _Ready = asyncio.Queue()  # bounded by `slots`
     bound = shared.bound
     held = max(0, concurrency - ROWS_FIRST) if bound is not None and bound.learning else 0
     slots = asyncio.Semaphore(concurrency - held)
@@ -93,15 +95,13 @@ async def map_rows(
                     await slots.acquire()
                     if fan is not None:
                         await fan.admit(row)
-                    job = asyncio.create_task(_one(shared, fed, row))
+                    job = loop.create_task(_one(shared, fed, row, ready if order == "completed" else None))
                     if fan is not None:
                         fan.sent(job)
                     fed += 1
                     jobs.add(job)
                     if order == "input":
                         ready.put_nowait(job)
-                    else:
-                        job.add_done_callback(ready.put_nowait)
         finally:
             ready.put_nowait(None)
 
@@ -145,8 +145,16 @@ async def _each(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncGenerator[Row,
             yield row
 
 
-async def _one(shared: _Shared, index: int, row: Row) -> Result:
+async def _one(shared: _Shared, index: int, row: Row, ready: _Ready | None) -> Result:
     """Send the row, and what it asks next, until it is settled. Raises `ConfigError`: a mistake in the program."""
+    try:
+        return await _settled(shared, index, row)
+    finally:
+        if ready is not None:  # as the last thing it does: a callback of the task would cost a turn of the loop
+            ready.put_nowait(asyncio.current_task())
+
+
+async def _settled(shared: _Shared, index: int, row: Row) -> Result:
     loop = asyncio.get_running_loop()
     started_s = loop.time()
     engine, task, how, bound, fan = shared

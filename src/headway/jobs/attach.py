@@ -11,15 +11,17 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from headway.errors import HeadwayError
 from headway.jobs.index import Index
-from headway.jobs.lane_batch_calls import REFUSED_MAX, BatchCalls
-from headway.jobs.parcel import Parcel
-from headway.jobs.parcel_events import OpenPart, open_parts
+from headway.jobs.lane_batch_calls import BROKEN_MAX, REFUSED_MAX, BatchCalls
+from headway.jobs.parcel import Kept, Parcel
+from headway.jobs.parcel_events import OpenPart, open_parts, taken
 from headway.policy.parcels import patience_s, poll_delay_s
 from headway.wire.batch import BatchView, result_lines
 
-__all__ = ["Attached", "find_batch", "rows_open"]
+__all__ = ["Attached", "find_batch", "open_batches", "rows_open"]
 
 SKEW_S: Final = 900.0
 """How far a provider's clock may be behind ours: older batches than that are no part's."""
@@ -37,18 +39,27 @@ def rows_open(events: Iterable[bytes]) -> int:
     return sum(len(part.keys) for part in open_parts(events)[0])
 
 
+def open_batches(events: Iterable[bytes]) -> list[str]:
+    """The ids of the batches that earlier runs left at the provider, as far as they were written down."""
+    return [part.batch_id for part in open_parts(events)[0] if part.batch_id]
+
+
 class Attached:
     """The parts that earlier runs left open, and which of their rows is where.
 
     Args:
         events: The journal's.
         done: Whether the journal has that row's answer.
+        told: Whether it has any line of that row.
         folder: Where to spool.
     """
 
-    def __init__(self, events: Iterable[bytes], done: Callable[[str], bool], folder: Path | None) -> None:
+    def __init__(
+        self, events: Iterable[bytes], done: Callable[[str], bool], told: Callable[[str], bool], folder: Path | None
+    ) -> None:
         parts, self.following, known = open_parts(events)
         self.known = set(known)
+        self._took = {key: took for key, took in taken(events).items() if not told(key)}
         self.parcels: dict[int, Parcel] = {}
         self._rows = Index(self._same) if parts else None
         for part in parts:
@@ -62,6 +73,14 @@ class Attached:
         parcel, n = self.parcels[value >> 32], value & 0xFFFFFFFF
         return None if parcel.brought(n) else (parcel, n)
 
+    def took(self, kept: Kept, parcel: Parcel | None = None, n: int = 0) -> Kept:
+        """The row with what an earlier run paid for bad answers to it; `parcel`, `n`: where it is at the provider."""
+        took = self._took.pop(kept.key, None)
+        if parcel is not None and n in parcel.repairs:
+            kept = msgspec.structs.replace(kept, repairs=1 if took is None else took.repairs + 1)
+            took = None if took is None else msgspec.structs.replace(took, repairs=0)  # they are in that count
+        return kept if took is None else msgspec.structs.replace(kept, took=took)
+
     def age(self, now_s: float, now_wall_s: float) -> None:
         """Set when they were sent, on the loop's clock."""
         for parcel in self.parcels.values():
@@ -73,7 +92,7 @@ class Attached:
 
     def _open(self, part: OpenPart, done: Callable[[str], bool], folder: Path | None) -> None:
         parcel = Parcel(part.part, folder=folder, keys=part.keys)
-        parcel.repairs, parcel.at_wall_s = part.repairs, part.at_wall_s
+        parcel.repairs, parcel.at_wall_s, parcel.dollars = part.repairs, part.at_wall_s, part.dollars
         parcel.file_id, parcel.batch_id, parcel.refused = part.file_id, part.batch_id, part.refused
         self.parcels[part.part] = parcel
         for n in range(len(part.keys)):
@@ -119,12 +138,13 @@ def _is(calls: BatchCalls, parcel: Parcel, view: BatchView) -> bool:
 async def _since(calls: BatchCalls, since_wall_s: float) -> list[BatchView]:
     """The provider's batches that are no older and not known."""
     views: list[BatchView] = []
-    cursor, tries, pages = "", 0, 0
+    cursor, tries, broken, pages = "", 0, 0, 0
     while pages < _PAGES_MAX:
         got = await calls.call(calls.format.list(after=cursor))
         if not got.status or got.status >= 300:
             tries += 1
-            if not got.trouble and tries >= REFUSED_MAX:
+            broken = broken + 1 if got.status >= 500 else 0
+            if broken >= BROKEN_MAX or (not got.trouble and tries >= REFUSED_MAX):
                 raise HeadwayError(f"the provider's list of batches is refused: {got.said}; mend that, then run again")
             await asyncio.sleep(patience_s(tries))
             continue
@@ -141,7 +161,7 @@ async def _told_by_rows(calls: BatchCalls, parcel: Parcel, views: list[BatchView
     """Wait for each to end, whichever does first, and read whose it is."""
     started_s = asyncio.get_running_loop().time()
     left = {view.id: view for view in views}
-    while left and not calls.back.is_set():
+    while left:
         for id_ in list(left):
             whose = "" if id_ in calls.known else await _whose(calls, left, id_)  # a known one is another part's
             if whose is None:
@@ -149,10 +169,23 @@ async def _told_by_rows(calls: BatchCalls, parcel: Parcel, views: list[BatchView
             if whose.rpartition("-")[0] == calls.name(parcel.part):
                 return left[id_]
             del left[id_]
+        if calls.back.is_set():
+            return _only(calls, parcel, left)
         if left:
             parcel.state = "held until it is told"
             await calls.pause(poll_delay_s(asyncio.get_running_loop().time() - started_s))
     return None
+
+
+def _only(calls: BatchCalls, parcel: Parcel, left: dict[str, BatchView]) -> BatchView | None:
+    """The one that can be a part's, whose rows are wanted back before any has ended: it is cancelled and read.
+
+    Without exactly one that has as many rows nothing is touched, for it may be a stranger's.
+    """
+    maybe = [view for id_, view in left.items() if id_ not in calls.known and not view.ended]
+    parcel.may_run = bool(maybe)
+    alike = [view for view in maybe if sum(view.counts.values()) == len(parcel)]
+    return alike[0] if len(alike) == 1 else None
 
 
 async def _whose(calls: BatchCalls, left: dict[str, BatchView], id_: str) -> str | None:

@@ -52,7 +52,7 @@ if sys.platform == "win32":
         finally:
             os.lseek(fd, before, os.SEEK_SET)
 
-    def write_at(fd: int, data: memoryview, offset: int) -> int:
+    def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
         """As `os.pwrite`."""
         os.lseek(fd, offset, os.SEEK_SET)
         return os.write(fd, data)

@@ -118,7 +118,7 @@ class Dispatcher:
                 self._returned.append(item)
                 self.moved += 1
             else:
-                self._take(item, result)
+                self._take(item, result if item.took is None else item.took.added(result))
             if self._probes_back is not None and not self._out["online"]:
                 self._probes_back.set()
             if result is None or (not self._out[lane] and not self.out):

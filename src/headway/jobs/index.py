@@ -27,6 +27,8 @@ class Index:
 
     def get(self, key: str) -> int:
         """The key's number; -1 when it has none."""
+        if not self._shards:
+            return -1
         found, at, _, values = self._find(key)
         return values[at] if found else -1
 

@@ -59,6 +59,8 @@ class Journal:
         """The job's name, see `Header`."""
         self.events: list[bytes] = []
         """What earlier runs noted, in order, as JSON. Clear it when it has been read."""
+        self.forgotten: list[bytes] = []
+        """The same of runs that were forgotten just now, by `fresh`."""
 
     @classmethod
     def open(cls, path: Path, header: Header, *, fresh: bool = False) -> Journal:
@@ -81,6 +83,12 @@ class Journal:
         try:
             lock(fd, path)
             if fresh:
+                journal.forgotten = [
+                    bytes(msgspec.json.decode(raw, type=EventLine).event)
+                    for _, _, raw in journal._whole_lines()
+                    if raw.startswith(_EVENT)
+                ]
+                journal._end = 0
                 os.ftruncate(fd, 0)
             if not journal._recover(header):
                 sync_folder(path.parent)
@@ -94,6 +102,11 @@ class Journal:
         """A journal without a name, gone when it is closed: for results that go to a pipe."""
         with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()), "the temporary journal")
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it has a name, so that another run can go on with it."""
+        return os.fstat(self._fd).st_nlink > 0
 
     def append(self, key: str, record: Record, *, moved: bool = False) -> int:
         """Write one finished row; return its offset.
@@ -219,10 +232,10 @@ class Journal:
     def _write(self, line: bytes) -> int:
         if self._syncing is not None:
             self._check_synced()
-        offset, rest = self._end, memoryview(line)
+        offset, done = self._end, 0
         try:
-            while rest:
-                rest = rest[write_at(self._fd, rest, offset + len(line) - len(rest)) :]
+            while done < len(line):
+                done += write_at(self._fd, memoryview(line)[done:] if done else line, offset + done)
         except OSError as error:
             os.ftruncate(self._fd, offset)  # no half line in the middle, should there be room again
             raise _refused(self._name, error) from None

@@ -21,11 +21,13 @@ from headway.errors import HeadwayError
 from headway.jobs.attach import Attached
 from headway.jobs.lane_batch_calls import BatchCalls
 from headway.jobs.lane_batch_fill import Filling
+from headway.jobs.lane_batch_move import Moving
 from headway.jobs.lane_batch_results import Results
 from headway.jobs.lane_batch_run import Shipping
 from headway.jobs.lane_batch_types import BatchEngine, JournalLike
 from headway.jobs.lanes import BatchView, Item, LaneView, Settle
 from headway.jobs.parcel import Kept
+from headway.jobs.purse import Purse
 from headway.policy.parcels import ParcelBounds, Quota
 from headway.types import Tags, TaskLike
 from headway.wire.batch import BatchFormat
@@ -50,6 +52,8 @@ class BatchLaneSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether cached answers are used, and equal rows share one."""
     lost_again: bool = True
     """Whether rows whose answers were lost at the provider, and may be paid for, are sent again; else they fail."""
+    keep: bool = True
+    """Whether batches are left running when the lane is closed; else, for want of a journal that lasts, cancelled."""
 
 
 class BatchLane:
@@ -62,6 +66,8 @@ class BatchLane:
         settle: See `lanes.Settle`. What it was told must be in the journal when it returns.
         journal: Where batches are noted; what earlier runs left open in it is gone on with.
         done: Whether the journal holds that key's row.
+        told: Whether it holds any line of it, a failed one included; None: as `done`.
+        purse: Sets money aside for what is asked again; None: there is no budget.
         folder: Where rows are spooled; None: the system's place for temporary files.
         wall_s: Calendar time, Unix seconds.
         tags: For the call log.
@@ -79,6 +85,8 @@ class BatchLane:
         settle: Settle,
         journal: JournalLike,
         done: Callable[[str], bool] = lambda _: False,
+        told: Callable[[str], bool] | None = None,
+        purse: Purse | None = None,
         folder: Path | None = None,
         wall_s: Callable[[], float] = time.time,
         tags: Tags | None = None,
@@ -90,8 +98,9 @@ class BatchLane:
         self._settle = settle
         self._loop = asyncio.get_running_loop()
         self._calls = BatchCalls(engine, format_, journal, wall_s, tags)
-        self._results = Results(engine, task, self._calls, settle, tags)
-        self._attached = Attached(journal.events, done, folder)
+        self._purse = purse = purse or Purse(None, task, lambda _: None)
+        self._results = Results(engine, task, self._calls, settle, purse, tags)
+        self._attached = Attached(journal.events, done, told or done, folder)
         self._calls.known |= self._attached.known
         self._parcels = dict(self._attached.parcels)
         bounds = ParcelBounds(
@@ -108,6 +117,7 @@ class BatchLane:
             following=self._attached.following,
             folder=folder,
             reuse=settings.reuse,
+            worst=purse.worst_dollars,
         )
         self._shipping = Shipping(
             self._calls,
@@ -115,11 +125,11 @@ class BatchLane:
             self._filling,
             self._attached,
             self._parcels,
-            task=task,
+            moving=Moving(self._calls, self._results, self._filling, purse, lost_again=settings.lost_again),
+            purse=purse,
             quota=Quota(parcels_max=settings.batches_max),
             start=self._start,
             wall_s=wall_s,
-            lost_again=settings.lost_again,
         )
         self.closed: asyncio.Future[None] = self._loop.create_future()
         """Done when the lane is closed; failed when it broke: the job cannot go on, the batches stay where they are."""
@@ -155,26 +165,34 @@ class BatchLane:
         if len(self._filling.line) >= self._settings.waiting_max and not self.owes(item.key):
             await self._room()
         self._check()
-        kept = Kept(item.row, item.key, dict(item.data), self._loop.time())
+        kept = Kept(item.row, item.key, dict(item.data), self._loop.time(), took=item.took)
         shipping.put_at_s, shipping.flushed = kept.put_at_s, False
         found = self._attached.find(item.key)
         if found is not None:
             parcel, n = found
-            parcel.bring(n, kept)
+            parcel.bring(n, self._attached.took(kept, parcel, n))
             parcel.came.set()
             return
-        if self._calls.back.is_set() or shipping.refused:
-            self._settle(item, None)
+        kept = self._attached.took(kept)
+        if self._turned_away(kept):
             return
         ask = RowAsk(self._task, item.data)
         if not ask.settled and self._settings.reuse:
             reply = await self._engine.cached(self._task.path, ask.body, key_body=ask.key_body)
             if reply is not None and reply.trace is not None:
                 ask.answered(reply.status, await reply.read(), reply.trace)
+            self._check()
         if ask.settled:
-            self._settle(item, self._results.result(ask, kept))
-        else:
+            self._settle(kept.item, self._results.result(ask, kept))
+        elif not self._turned_away(kept):  # it may be by now
             self._place(kept, ask)
+
+    def _turned_away(self, kept: Kept) -> bool:
+        """Whether the row is given back at once."""
+        away = self._calls.back.is_set() or bool(self._shipping.refused)
+        if away:
+            self._settle(kept.item, None)
+        return away
 
     def flush(self) -> None:
         """See `Lane`."""
@@ -215,11 +233,16 @@ class BatchLane:
         )
 
     async def aclose(self) -> None:
-        """See `Lane`: batches stay at the provider; a run of the same journal goes on with them. Idempotent."""
+        """See `Lane`: batches stay at the provider; a run of the same journal goes on with them. Idempotent.
+
+        Without `BatchLaneSettings.keep` they are cancelled, as far as that can be said in a few seconds.
+        """
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if not self._settings.keep:
+            await self._calls.cancel_all([parcel.batch_id for parcel in self._parcels.values() if parcel.batch_id])
         for parcel in self._parcels.values():
             parcel.close()
         self._parcels.clear()
@@ -231,6 +254,7 @@ class BatchLane:
     def _place(self, kept: Kept, ask: RowAsk) -> None:
         joined = self._filling.join(kept)
         if joined is not None:
+            self._purse.release(kept.item)  # it costs nothing
             joined.came.set()
             return
         placed = self._filling.add(kept, ask, self._loop.time())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from headway.errors import ConnectFailed, DeadlineExceeded, HeadwayError, Overloaded, ProviderError
@@ -14,14 +15,18 @@ from headway.policy.parcels import cancel_delay_s, patience_s, poll_delay_s
 from headway.types import Reply, Tags
 from headway.wire.batch import BatchFormat, BatchRequest, BatchView
 
-__all__ = ["REFUSED_MAX", "BatchCalls"]
+__all__ = ["BROKEN_MAX", "REFUSED_MAX", "BatchCalls"]
 
 REFUSED_MAX: Final = 5
 """So many refusals in a row of a call that used to work: the key was revoked, say; the job has to stop."""
+BROKEN_MAX: Final = 10
+"""So many server errors in a row to the same upload or creation, half an hour of them: it does not work here."""
 UNREACHABLE_MAX: Final = 4
 """So many failures to connect, before anything else was heard (some 35 s of them): the address is wrong."""
 CANCEL_MAX_S: Final = 1_800.0
 """How long a batch that was cancelled is waited for. Source: OpenAI, "Batch API" (up to 10 minutes), three times."""
+CANCELS_S: Final = 5.0
+"""How long a run that ends waits until its batches are cancelled."""
 _AUTH: Final = frozenset((401, 403))
 _GONE: Final = frozenset((404, 410))
 _ABSENT: Final = frozenset((404, 405, 501))
@@ -55,13 +60,15 @@ class BatchCalls:
         self.back = asyncio.Event()
         """Set once rows are wanted back: from then on nothing is handed in, nor waited for that can be left."""
         self.deadline_at_s: float | None = None
+        self.unsure = ""
+        """What was heard when it was not clear whether a batch was made."""
         self.reason = ""
         """Why the last parcel was refused for good."""
         self.trouble = ""
         """What the last call met that is being waited out; "" while all is well."""
         self._unreachable: int | None = 0  # connections that failed, until one did not
         self.absent = False
-        """Whether there is no batch API at this address."""
+        """Whether there is no batch API at this address, or none that works."""
         self.known: set[str] = set()
         """Batches that are known to be a part's, or nobody's of ours."""
 
@@ -112,8 +119,9 @@ class BatchCalls:
         """
         if not parcel.at_wall_s:
             parcel.at_wall_s = self._wall_s()
-            keys, repairs = parcel.take_names(), tuple(parcel.asks)
-            self.note(Intent(part=parcel.part, at_wall_s=parcel.at_wall_s, keys=keys, repairs=repairs))
+            keys, repairs, dollars = parcel.take_names(), tuple(parcel.asks), parcel.dollars
+            at_wall_s = parcel.at_wall_s
+            self.note(Intent(part=parcel.part, at_wall_s=at_wall_s, keys=keys, repairs=repairs, dollars=dollars))
         lines: list[bytes] = parcel.lines() if parcel.has_lines and not parcel.file_id else []
         if not parcel.file_id:
             upload = self.format.upload(lines, name=self.name(parcel.part))
@@ -129,7 +137,7 @@ class BatchCalls:
         return f"{self._journal.run}-{part}"
 
     async def _upload(self, parcel: Parcel, upload: BatchRequest) -> Sent:
-        tries = 0
+        tries = broken = 0
         while not self.back.is_set():
             parcel.state = "uploading"
             got = await self.call(upload)
@@ -138,7 +146,8 @@ class BatchCalls:
                 if parcel.file_id:
                     self.note(Uploaded(part=parcel.part, file_id=parcel.file_id), durable=False)
                     return "out"
-            if not got.trouble and (got.status >= 300 or tries >= REFUSED_MAX):
+            broken = broken + 1 if got.status >= 500 else 0
+            if broken >= BROKEN_MAX or (not got.trouble and (got.status >= 300 or tries >= REFUSED_MAX)):
                 return self._refused(got)
             tries += 1
             await self.pause(patience_s(tries))
@@ -158,6 +167,7 @@ class BatchCalls:
             if self.format.over_queue(got.status, got.data):
                 return "full"
             if got.status >= 500 or (not got.status and got.sent):
+                self.unsure = got.said
                 return "unsure"  # it may have been made: to make it once more is to pay twice
             if not got.trouble:
                 return self._refused(got)
@@ -168,7 +178,7 @@ class BatchCalls:
     def created(self, parcel: Parcel, view: BatchView) -> None:
         """Its batch is at the provider."""
         self.known.add(view.id)
-        parcel.batch_id, parcel.state = view.id, view.state
+        parcel.batch_id, parcel.state, parcel.unsure = view.id, view.state, 0
         parcel.sent_at_s = self._loop.time()
         if view.created_wall_s is not None:
             parcel.sent_at_s -= max(0.0, self._wall_s() - view.created_wall_s)
@@ -179,7 +189,7 @@ class BatchCalls:
         self.reason = f"the batch API refused a batch: {got.said}"
         if got.status in _AUTH:
             raise HeadwayError(f"{self.reason}; check the API key, then run again")
-        self.absent = got.status in _ABSENT
+        self.absent = got.status in _ABSENT or got.status >= 500
         return "large" if got.status == 413 else "hopeless"
 
     async def watch(self, parcel: Parcel, alive: Callable[[], None]) -> BatchView | None:
@@ -229,6 +239,13 @@ class BatchCalls:
                 alive()
             if view.ended:
                 return view
+
+    async def cancel_all(self, batch_ids: list[str]) -> None:
+        """Cancel batches whose answers nobody can keep; at best, and within a few seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CANCELS_S):
+                cancels = [self.call(self.format.cancel(id_)) for id_ in batch_ids]
+                await asyncio.gather(*cancels, return_exceptions=True)
 
     async def forget(self, parcel: Parcel) -> None:
         """Delete the file that was uploaded; at best."""

@@ -37,6 +37,7 @@ class Filling:
         following: The number of the next parcel.
         folder: Where to spool.
         reuse: Whether equal rows share an answer.
+        worst: The most that a request may cost, dollars.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Filling:
         following: int,
         folder: Path | None,
         reuse: bool,
+        worst: Callable[[bytes], float],
     ) -> None:
         self.bounds = bounds
         self.line: deque[Parcel] = deque()
@@ -60,6 +62,7 @@ class Filling:
         self._parcels = parcels
         self._following = following
         self._folder = folder
+        self._worst = worst
         self._filled: dict[str, Parcel] = {}
         self._equals = Index(self._same) if reuse else None
         self._last_s = 0.0
@@ -115,7 +118,7 @@ class Filling:
                 self._close(next(iter(self._filled)))
             parcel = self._filled[model] = self._parcels[part] = Parcel(part, model, folder=self._folder)
             self._following += 1
-        parcel.add(kept, line, tokens)
+        parcel.add(kept, line, tokens, self._worst(body))
         if ask.repairs:
             parcel.asks[n] = ask
         self._know(kept.key, part, n)

@@ -15,8 +15,10 @@ from headway.engine.row import RowAsk
 from headway.errors import BadReply, Closed, ConfigError, HeadwayError, InputError
 from headway.jobs.lane_batch_calls import REFUSED_MAX, BatchCalls
 from headway.jobs.lane_batch_types import BatchEngine, Got
-from headway.jobs.lanes import Settle
+from headway.jobs.lanes import Settle, Took
 from headway.jobs.parcel import AGAIN, OWED, REPAIR, SETTLED, Kept, Parcel
+from headway.jobs.parcel_events import Bad
+from headway.jobs.purse import Purse
 from headway.policy.parcels import patience_s
 from headway.types import Reply, Result, Tags, TaskLike
 from headway.wire.batch import PRICE_RATIO, BatchRequest, BatchRow, BatchView, result_lines
@@ -37,16 +39,24 @@ class Results:
         task: What was asked, and what an answer has to be.
         calls: Fetches.
         settle: See `lanes.Settle`.
+        purse: Told of what is booked.
         tags: For the call log.
     """
 
     def __init__(
-        self, engine: BatchEngine, task: TaskLike, calls: BatchCalls, settle: Settle, tags: Tags | None
+        self,
+        engine: BatchEngine,
+        task: TaskLike,
+        calls: BatchCalls,
+        settle: Settle,
+        purse: Purse,
+        tags: Tags | None,
     ) -> None:
         self._engine = engine
         self._task = task
         self._calls = calls
         self._settle = settle
+        self._purse = purse
         self._tags = tags
         self._loop = asyncio.get_running_loop()
 
@@ -63,7 +73,39 @@ class Results:
         for request in self._calls.format.results(view):
             lost = not await self._fetched(parcel, view, request) or lost
         self._blame(parcel, view)
+        await self._note_bad(parcel)
         return lost
+
+    async def _note_bad(self, parcel: Parcel) -> None:
+        """Write down what rows took that are asked again: should this process end, a later one adds it to theirs."""
+        rows: dict[str, Took] = {}
+        for count, n in enumerate(parcel.places(REPAIR), 1):
+            kept = parcel.read(n)
+            rows[kept.key] = self._took(parcel, n, kept) or Took()
+            if not count % _ROWS_AT_ONCE:
+                await asyncio.sleep(0)
+        if rows:
+            self._calls.note(Bad(part=parcel.part, rows=rows), durable=False)
+
+    def _took(self, parcel: Parcel, n: int, kept: Kept) -> Took | None:
+        """What was paid for answers of no use to a row."""
+        ask = parcel.asks.get(n)
+        if ask is None:
+            return kept.took
+        result = self.result(ask, kept)
+        took = Took(result.dollars, result.attempts, max(0, ask.repairs - 1))  # the last one was not answered
+        return took if kept.took is None else took + kept.took
+
+    def ask(self, parcel: Parcel, n: int, kept: Kept) -> RowAsk:
+        """What the row asks, with what came of it so far in this process."""
+        return parcel.asks.get(n) or RowAsk(self._task, kept.data)
+
+    def broke(self, parcel: Parcel, n: int, error: str) -> None:
+        """There is no money to ask about the row again."""
+        kept = parcel.read(n)
+        result = self.result(self.ask(parcel, n, kept), kept)
+        result = msgspec.structs.replace(result, error=error, outcome="budget", error_code="budget")
+        self.finish(parcel, n, result, kept)
 
     def finish(self, parcel: Parcel, n: int, result: Result | None, kept: Kept | None = None) -> None:
         """Settle a row and those that wait for its answer; None: all of them have to go another way."""
@@ -72,7 +114,12 @@ class Results:
             result = msgspec.structs.replace(result, lane="batch")
             if kept.lost:
                 result = msgspec.structs.replace(result, dollars=None, attempts=result.attempts + kept.lost)
-        self._settle(kept.item, result)
+            self._settle(kept.item, result)
+        else:
+            took = self._took(parcel, n, kept)
+            if kept.lost:
+                took = (took or Took()) + Took(None, kept.lost)
+            self._settle(msgspec.structs.replace(kept.item, took=took), None)
         for other in parcel.waiting(n):
             self._settle(other.item, None if result is None else self._shared(result, other))
         parcel.settle(n)
@@ -80,7 +127,7 @@ class Results:
     def fail(self, parcel: Parcel, n: int, error: HeadwayError) -> None:
         """The row ends with that error."""
         kept = parcel.read(n)
-        ask = parcel.asks.get(n) or RowAsk(self._task, kept.data)
+        ask = self.ask(parcel, n, kept)
         ask.failed(error)
         self.finish(parcel, n, self.result(ask, kept), kept)
 
@@ -147,8 +194,10 @@ class Results:
 
     def _judge(self, parcel: Parcel, n: int, view: BatchView, row: BatchRow) -> None:
         kept = parcel.read(n)
-        ask = parcel.asks.get(n) or RowAsk(self._task, kept.data)
+        ask = self.ask(parcel, n, kept)
         if not ask.settled:
+            if n in parcel.repairs:
+                ask.repairs = max(1, kept.repairs)
             # A repair that an earlier run sent: what it answers is not what the row asks first, nor to be kept as that.
             key_body = b'{"repair":"%s"}' % row.custom_id.encode() if n in parcel.repairs else ask.key_body
             trace = self._engine.adopt(
@@ -161,7 +210,10 @@ class Results:
                 tags=self._tags,
                 started_wall_s=view.created_wall_s,
             )
+            if parcel.keys is not None:
+                self._purse.owe(parcel.part, self._purse.owed(parcel.part) - (trace.dollars or 0.0))
             if not ask.answered(row.status, row.body, trace):
+                self._purse.release(kept.item)  # what is asked next is another request
                 parcel.asks[n] = ask
                 parcel.marks[n] = REPAIR
                 return

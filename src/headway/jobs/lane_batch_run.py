@@ -9,24 +9,22 @@ from typing import Any, Final
 
 import msgspec
 
-from headway.engine.row import RowAsk
-from headway.errors import BadReply
 from headway.jobs.attach import Attached, find_batch
-from headway.jobs.lane_batch_calls import BatchCalls
+from headway.jobs.lane_batch_calls import BROKEN_MAX, BatchCalls
 from headway.jobs.lane_batch_fill import Filling
+from headway.jobs.lane_batch_move import Moving
 from headway.jobs.lane_batch_results import Results
-from headway.jobs.parcel import AGAIN, OWED, REPAIR, Kept, Parcel
+from headway.jobs.parcel import OWED, Parcel
 from headway.jobs.parcel_events import Ended, Refused
-from headway.policy.parcels import MORE_TRIES_MAX, Quota, close_after_s
-from headway.types import TaskLike
+from headway.jobs.purse import Purse
+from headway.policy.parcels import Quota, close_after_s, patience_s
 
 __all__ = ["Shipping"]
 
 _HOPELESS_MAX: Final = 3
 """So many parcels in a row that are refused for good: there is no batch API here."""
-_OPEN: Final = (OWED, AGAIN, REPAIR)
-_ROWS_AT_ONCE: Final = 64
-"""Rows moved before other tasks get their turn."""
+_STUCK_S: Final = 60.0
+"""Nobody has asked for rows of an ended batch of an earlier run for so long: perhaps nobody will."""
 _LOOK_S: Final = 1.0
 _SOON_S: Final = 1e-3
 
@@ -40,11 +38,11 @@ class Shipping:
         filling: Collects rows.
         attached: What earlier runs left open.
         parcels: All that are alive, by number.
-        task: What is asked.
+        moving: Moves rows.
+        purse: Knows what parcels of earlier runs may cost.
         quota: When the next one may go.
         start: Runs work beside this.
         wall_s: Calendar time.
-        lost_again: See `BatchLaneSettings`.
     """
 
     def __init__(
@@ -55,41 +53,43 @@ class Shipping:
         attached: Attached,
         parcels: dict[int, Parcel],
         *,
-        task: TaskLike,
+        moving: Moving,
+        purse: Purse,
         quota: Quota,
         start: Callable[[Coroutine[Any, Any, None]], None],
         wall_s: Callable[[], float],
-        lost_again: bool,
     ) -> None:
-        self.changed = asyncio.Event()
-        """Something happened that the next parcel may have waited for."""
+        self.changed = moving.changed
         self.moved = asyncio.Condition()
         """Told when parcels were sent, and rows settled."""
         self.flushed = False
         """Whether no more rows come for now."""
         self.put_at_s = asyncio.get_running_loop().time()
         """When the last row came, loop time."""
-        self.refused = ""
-        """Why nothing is put into batches any more, as a sentence; "" while it is."""
         self._calls = calls
         self._results = results
         self._filling = filling
         self._attached = attached
         self._parcels = parcels
-        self._task = task
+        self._moving = moving
+        self._purse = purse
         self._quota = quota
         self._start = start
         self._wall_s = wall_s
-        self._lost_again = lost_again
         self._loop = asyncio.get_running_loop()
         self._hopeless = 0
-        self._moving = 0
         self._given = filling.bounds
+
+    @property
+    def refused(self) -> str:
+        """Why nothing is put into batches any more, as a sentence; "" while it is."""
+        return self._moving.refused
 
     def resume(self) -> None:
         """Go on with what earlier runs left open."""
         self._attached.age(self._loop.time(), self._wall_s())
         for parcel in list(self._parcels.values()):
+            self._purse.owe(parcel.part, parcel.dollars)
             if parcel.done:
                 self._end(parcel)
             else:
@@ -101,7 +101,7 @@ class Shipping:
         while True:
             self.changed.clear()
             now_s = self._loop.time()
-            if not self._moving and (self.flushed or not filling.closes_in_s(now_s)):
+            if not self._moving.busy and (self.flushed or not filling.closes_in_s(now_s)):
                 filling.close(early=not self.flushed)
             wait_s = self._quota.wait_s(now_s) if filling.line else inf
             if filling.line and (self.refused or self._calls.back.is_set()):
@@ -110,7 +110,7 @@ class Shipping:
             if not wait_s:
                 await self._send(filling.line.popleft())
                 continue
-            wait_s = min(wait_s, filling.closes_in_s(now_s)) if not self._moving else wait_s
+            wait_s = min(wait_s, filling.closes_in_s(now_s)) if not self._moving.busy else wait_s
             try:
                 # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event.
                 async with asyncio.timeout(None if wait_s == inf else wait_s):
@@ -125,7 +125,7 @@ class Shipping:
 
     async def give_back(self, parcel: Parcel) -> None:
         """Its rows go elsewhere, and it is forgotten."""
-        await self._each(parcel, lambda n: self._results.finish(parcel, n, None))
+        await self._moving.back(parcel)
         await self._forget(parcel)
 
     # -- sending ---------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class Shipping:
         else:
             self._hopeless += sent != "stopped"
             if self._hopeless >= _HOPELESS_MAX or self._calls.absent:
-                self.refused = self._calls.reason
+                self._moving.refused = self._calls.reason
             await self.give_back(parcel)
         await self.tell()
 
@@ -162,7 +162,7 @@ class Shipping:
     async def _split(self, parcel: Parcel) -> None:
         """Its rows go into smaller ones."""
         self._bound()
-        await self._move_all(parcel)
+        await self._moving.all(parcel)
         self._filling.close(early=False)
         await self._forget(parcel)
 
@@ -202,8 +202,9 @@ class Shipping:
         while not parcel.done:
             await self._quiet(parcel, passes)
             passes += 1
+            owed = parcel.places(OWED)  # a row that comes while the file is read may have been passed over
             lost = view is None or await self._results.take(parcel, view)
-            await self._again(parcel, lost=lost)
+            await self._moving.again(parcel, owed, lost=lost)
             await self.tell()
         await self._forget(parcel)
 
@@ -216,74 +217,40 @@ class Shipping:
         """No batch was made of it."""
         if self._calls.back.is_set():
             await self.give_back(parcel)
-        elif parcel.keys is None and (parcel.has_lines or parcel.file_id):
+        elif parcel.keys is not None or not (parcel.has_lines or parcel.file_id):
+            await self._moving.all(parcel)
+            await self._forget(parcel)
+        elif parcel.unsure >= BROKEN_MAX - 1:
+            self._moving.refused = f"the batch API made no batch in {BROKEN_MAX} tries: {self._calls.unsure}"
+            await self.give_back(parcel)
+        else:
+            parcel.unsure += 1
+            await self._calls.pause(patience_s(parcel.unsure))
             self._filling.line.appendleft(parcel)
             parcel.state = "waiting"
             self.changed.set()
-        else:
-            await self._move_all(parcel)
-            await self._forget(parcel)
         await self.tell()
 
     async def _quiet(self, parcel: Parcel, passes: int) -> None:
         """Wait until the rows of an attached parcel are here: all of them, or as many as come for now."""
         while not parcel.whole:
             if not parcel.held:
-                parcel.came.clear()
-                await parcel.came.wait()
+                await self._comes(parcel)
             left_s = self.put_at_s + close_after_s(passes) - self._loop.time()
             if self.flushed or left_s <= _SOON_S:
                 return
             await asyncio.sleep(min(left_s, _LOOK_S))
 
-    # -- rows ------------------------------------------------------------------------------------------------------
-
-    async def _again(self, parcel: Parcel, *, lost: bool) -> None:
-        """What is not settled goes into another parcel, or elsewhere."""
-
-        def again(n: int) -> None:
-            kept = parcel.read(n)
-            was_lost = lost and parcel.marks[n] == OWED
-            kept = msgspec.structs.replace(kept, tries=kept.tries + 1, lost=kept.lost + was_lost)
-            if was_lost and not self._lost_again:
-                gone = "the provider has lost the answer to this row, which may have been paid for"
-                error = BadReply(f"{gone}; --retry-failed sends it again", maybe_billed=True)
-                self._results.fail(parcel, n, error)
-            elif kept.tries > MORE_TRIES_MAX:
-                self._results.finish(parcel, n, None)
-            else:
-                self._move(parcel, n, kept)
-
-        await self._each(parcel, again)
-
-    async def _move_all(self, parcel: Parcel) -> None:
-        await self._each(parcel, lambda n: self._move(parcel, n, parcel.read(n)))
-
-    def _move(self, parcel: Parcel, n: int, kept: Kept) -> None:
-        """A row goes into the parcel that is being filled; elsewhere where that is not to be."""
-        placed = None
-        if not (self._calls.back.is_set() or self.refused):
-            ask = parcel.asks.get(n) or RowAsk(self._task, kept.data)
-            placed = self._filling.add(kept, ask, self._loop.time())
-        if placed is None:
-            self._results.finish(parcel, n, None)
-            return
-        for other in parcel.waiting(n):
-            placed[0].join(placed[1], other)
-        parcel.settle(n)
-        self.changed.set()
-
-    async def _each(self, parcel: Parcel, act: Callable[[int], None]) -> None:
-        """Do that for every row that is open; nothing half filled is closed meanwhile."""
-        self._moving += 1
+    async def _comes(self, parcel: Parcel) -> None:
+        """Wait for a row of an attached parcel. What may be left in it is no money to wait for meanwhile."""
+        parcel.came.clear()
         try:
-            for count, n in enumerate(parcel.places(*_OPEN), 1):
-                act(n)
-                if not count % _ROWS_AT_ONCE:
-                    await asyncio.sleep(0)
-        finally:
-            self._moving -= 1
-        self.changed.set()
+            async with asyncio.timeout(_STUCK_S):
+                await parcel.came.wait()
+        except TimeoutError:
+            self._purse.owe(parcel.part, self._purse.owed(parcel.part), stuck=True)
+            await parcel.came.wait()
+            self._purse.owe(parcel.part, self._purse.owed(parcel.part))
 
     async def _forget(self, parcel: Parcel) -> None:
         """Nothing more is to be had from it."""
@@ -292,8 +259,9 @@ class Shipping:
         await self._calls.forget(parcel)
 
     def _end(self, parcel: Parcel) -> None:
-        if parcel.at_wall_s:
+        if parcel.at_wall_s and not parcel.may_run:
             self._calls.note(Ended(part=parcel.part))
         self._attached.drop(parcel)
+        self._purse.owe(parcel.part, 0.0)
         self._parcels.pop(parcel.part, None)
         parcel.close()

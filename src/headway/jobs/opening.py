@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from math import isinf
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from headway.jobs.lane_batch_types import BatchEngine
     from headway.jobs.runner import JobSettings
 
-__all__ = ["JobEngine", "open_lanes"]
+__all__ = ["JobEngine", "cancel_forgotten", "open_lanes"]
 
 
 class JobEngine(EngineLike, Protocol):
@@ -84,9 +85,11 @@ def open_lanes(
             settle=dispatcher.settled("batch"),
             journal=journal,
             done=lambda key: (found := journal.find(key)) is not None and found[1].ok,
+            told=lambda key: journal.find(key) is not None,
+            purse=purse,
             folder=_folder(settings.out),
             wall_s=getattr(loop, "wall_s", time.time),
-            settings=BatchLaneSettings(reuse=settings.reuse),
+            settings=BatchLaneSettings(reuse=settings.reuse, keep=journal.lasts),
         )
         lane.deadline_at_s = deadline_at_s
         return lane
@@ -102,12 +105,27 @@ def open_lanes(
     policy = LanePolicy(asked, frozenset(makers))
     prices = Prices()
     rates = lambda model: prices.rates(model, settings.origin)  # noqa: E731
-    purse = Purse(engine.budget, task, rates) if engine.budget is not None else None
+    purse = Purse(engine.budget, task, rates)
     dispatcher = Dispatcher(policy, take, purse=purse, rate=lambda: _rate(engine), rows_left=left)
     if journal.events and format_ is not None:
         lanes.get("batch")
         journal.events.clear()  # the lane has read them
     return dispatcher, lanes
+
+
+async def cancel_forgotten(engine: JobEngine, path: str, journal: Journal) -> None:
+    """Cancel batches of runs that `fresh` forgot: nobody would have their answers, nor stop them from being paid."""
+    from headway.jobs.attach import open_batches
+    from headway.jobs.lane_batch_calls import BatchCalls
+
+    batch_ids, format_ = open_batches(journal.forgotten), batch_format_for(path)
+    journal.forgotten.clear()
+    if batch_ids and format_ is not None:
+        whole: BatchEngine = engine  # type: ignore[assignment]
+        names = ", ".join(batch_ids[:3]) + ", ..." * (len(batch_ids) > 3)
+        log = logging.getLogger("headway.jobs")
+        log.warning("--fresh forgets batches that an earlier run left at the provider, which are cancelled: %s", names)
+        await BatchCalls(whole, format_, journal, time.time, None).cancel_all(batch_ids)
 
 
 def _rate(engine: JobEngine) -> float | None:

@@ -49,6 +49,8 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     """How many batches it was in before, without an answer of use."""
     lost: int = 0
     """How many answers to it were lost at the provider: what they cost is unknown."""
+    repairs: int = 0
+    """How often an earlier run has asked again, if what is at the provider is a repair."""
     took: Took | None = None
     """What an earlier run paid for bad answers to it."""
 
@@ -90,6 +92,8 @@ class Parcel:
         self.batch_id = ""
         self.refused: set[str] = set()
         """Batches of its that did not run."""
+        self.may_run = False
+        """Whether a batch that may be its was left running."""
         self.state = "waiting"
         self.at_wall_s = 0.0
         """When it was about to be sent: no batch of its is older."""
@@ -240,7 +244,7 @@ class Parcel:
 
 def _file(folder: Path | None) -> IO[bytes]:
     try:
-        return tempfile.TemporaryFile("w+b", dir=folder)  # noqa: SIM115 - closed with the parcel
+        return tempfile.TemporaryFile("w+b", dir=folder)
     except OSError as error:
         raise _full(error) from None
 

@@ -46,9 +46,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 def record_of(result: Result) -> Record:
     """The record of a result; microseconds are as fine as times are kept."""
-    usage = result.usage
+    usage, row = result.usage, result.row
     return Record(
-        input=dict(result.row),
+        input=row if type(row) is dict else dict(row),
         output=result.value if not result.error else None,
         error=result.error or None,
         outcome=result.outcome,

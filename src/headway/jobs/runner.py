@@ -17,7 +17,7 @@ from headway.jobs.index import Index
 from headway.jobs.job import Finished, JobSettings, Tally, check_columns, journal_path, open_journal
 from headway.jobs.journal import Journal, Line
 from headway.jobs.lanes import Item
-from headway.jobs.opening import JobEngine, open_lanes
+from headway.jobs.opening import JobEngine, cancel_forgotten, open_lanes
 from headway.jobs.record import record_of, result_of
 from headway.jobs.source import Source, SourceRow, open_source
 from headway.jobs.verdict import Verdict
@@ -63,6 +63,8 @@ async def run_job(
         check_columns(source, settings.task)
         journal = open_journal(settings, source) if journal is None else journal
         try:
+            if journal.forgotten:
+                await cancel_forgotten(engine, settings.task.path, journal)
             if engine.budget is not None:
                 engine.budget.cap.book(journal.spent())  # the budget is the job's, however often it is resumed
             run = _Run(settings, source, journal, on_result, on_line)
@@ -159,7 +161,7 @@ class _Run:
                     return
                 key = self._key(row)
                 self._offsets.append(-1)
-                if row.row.keys() - self._columns.keys() and len(self._columns) < _COLUMNS_MAX:
+                if not row.row.keys() <= self._columns.keys() and len(self._columns) < _COLUMNS_MAX:
                     self._columns.update(dict.fromkeys(row.row))
                 if self._resume(row, key):
                     continue

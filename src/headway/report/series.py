@@ -30,7 +30,8 @@ class Quantiles:
         """Count one value >= 0."""
         self.count += 1
         self._sum += value
-        self._max = max(self._max, value)
+        if value > self._max:
+            self._max = value
         if self._sketch is not None:
             self._sketch.add(value)
             return

@@ -116,7 +116,7 @@ return 1
 # changed starts from the share that was left under the old one. Of two capacities the smaller holds, for it was found
 # out, unless who told the smaller one takes it back. A level is a bound; a level with the mark of the request that was
 # answered corrects by a tenth of the difference: requests of several processes overtake one another, and each that was
-# overtaken shows the other's charge. What is more than half a second's refill is somebody else's use, and counts at once.
+# overtaken shows the other's charge. What is more than half a second's refill is another one's use: it counts at once.
 _PUBLISH = f"""{_REFILL}
 local function tell(name, cap_name, old, old_cap, had, level, per_min, cap)
   if per_min == '' then redis.call('HDEL', KEYS[1], name) return 0, 0 end
