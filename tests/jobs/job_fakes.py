@@ -22,7 +22,7 @@ class FakeEngine:
         self.stop_after = stop_after
         self.in_flight_max = 0
 
-    async def map(self, rows, task, *, order, concurrency, priority=0):
+    async def map(self, rows, task, *, order, concurrency, priority=0, tags=None):
         assert order == "completed"
         waiting, index, more = deque(), 0, True
         source = aiter(rows)

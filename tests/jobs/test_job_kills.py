@@ -46,6 +46,22 @@ def test_a_full_disk(provider, tmp_path):
     assert ledger(provider)["totals"]["attempts"] <= ROWS + IN_FLIGHT
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are a thing of Unix")
+def test_a_full_disk_under_batches(provider, tmp_path):
+    """Rows are spooled beside the output: one clear sentence, exit code 1; with room it goes on from there."""
+    ledger(provider, "DELETE")
+    texts = [f"My card number {row} was stolen under a batch" for row in range(ROWS)]
+    (tmp_path / "in.csv").write_text("text\n" + "\n".join(texts) + "\n")
+    assert start(provider, tmp_path, "batch", before=FULL, more=()).wait(RUN_S_MAX) == 1
+    said = (tmp_path / "err.txt").read_text()
+    assert "Traceback" not in said
+    assert "rows for a batch cannot be spooled beside the output: File too large" in said
+    assert start(provider, tmp_path, "batch", more=()).wait(RUN_S_MAX) == 0
+    out = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["input"]["text"] for line in out] == texts
+    assert not any(line["error"] for line in out)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("lane", ["online", "batch"])
 def test_two_hundred_kills(provider, tmp_path, lane):

@@ -163,6 +163,17 @@ def test_a_run_that_was_stopped_goes_on_with_its_batches_whatever_the_lane(world
     assert one.lanes == {"batch": 200}
 
 
+@pytest.mark.parametrize("more", [{"fresh": True}, {"out": None}], ids=["fresh", "no output"])
+def test_batches_that_nobody_will_have_are_cancelled(world, more):
+    """A job that is started over, or that keeps nothing, leaves none running: what they had answered is all it cost."""
+    one = world(60, batches=BatchSettings(duration_s=600.0))
+    one.run("batch", stop_after_s=100.0, **({} if "fresh" in more else more))
+    finished, _ = one.run("batch", **more)
+    assert finished.tally.done == 60
+    assert len(one.paid) == 60
+    assert sum(one.paid.values()) < 90
+
+
 def test_a_provider_without_batches_stops_the_batch_lane_and_not_auto(world):
     one = world(30)
     simulator = Simulator(SimSettings(seed=3))

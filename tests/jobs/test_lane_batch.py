@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -505,6 +506,82 @@ def test_a_provider_without_batches_gets_no_more_of_them():
         assert world.calls["POST /v1/files"] == 1
 
     play(scenario, 40, lane={"rows_max": 5}, wrap=wrap)
+
+
+@pytest.mark.parametrize("path", ["/files", "/batches"])
+def test_server_errors_for_ever_are_told(path):
+    """After half an hour of them nothing is put into batches any more, and the sentence says why."""
+
+    async def wrap(call, send):
+        if call.method == "POST" and call.path.endswith(path):
+            return Reply(500, (("content-type", "application/json"),), b'{"error":{"message":"oops"}}')
+        return await send(call)
+
+    async def scenario(world, batch):
+        assert len(world.returned) == 5
+        assert "500 oops" in batch.refused
+        assert world.calls[f"POST /v1{path}"] == 10
+        assert 900 < world.loop.time() < 7_200
+
+    play(scenario, 5, wrap=wrap)
+
+
+def test_a_row_that_is_looked_up_while_rows_are_called_back_is_given_back():
+    """Its turn has passed when the cache has answered."""
+
+    async def main():
+        world = World(batches=QUICK)
+        batch = world.lane(reuse=True)
+        (_, engine), cached = world.lanes[0], world.lanes[0][1].cached
+
+        async def slow(*args, **more):
+            await asyncio.sleep(0.05)
+            return await cached(*args, **more)
+
+        engine.cached = slow
+        putting = asyncio.ensure_future(world.put(batch, [0]))
+        await asyncio.sleep(0.01)
+        await batch.recall()
+        await putting
+        assert [item.row for item in world.returned] == [0]
+        assert not world.calls
+        await world.end()
+
+    virtual_run(main)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_batches_whose_answers_nobody_can_keep_are_cancelled(keep):
+    """A journal that goes with its process: so do the batches."""
+
+    async def main():
+        world = World(batches={"duration_s": 3_000.0})
+        batch = world.lane(rows_max=10, keep=keep)
+        await world.put(batch, range(30))
+        batch.flush()
+        await asyncio.sleep(30)
+        await world.end()
+        assert sum(world.calls[one] for one in world.calls if one.endswith("/cancel")) == (0 if keep else 3)
+
+    virtual_run(main)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+@pytest.mark.parametrize("rows", [5, 3_000])
+def test_a_full_disk_is_a_sentence(monkeypatch, rows):
+    """Whether it shows as rows are written, or only when what is in memory has to go out, or at the end."""
+
+    async def main():
+        world = World(batches=QUICK)
+        batch, full = world.lane(), Path("/dev/full")
+        monkeypatch.setattr("headway.jobs.parcel.tempfile.TemporaryFile", lambda *_, **__: full.open("w+b"))
+        with pytest.raises(HeadwayError, match="make room there"):
+            await world.put(batch, range(rows))
+            batch.flush()
+            await world.until(rows, lane=batch)
+        await world.end()
+
+    virtual_run(main)
 
 
 def test_a_refused_key_stops_the_job():

@@ -8,7 +8,8 @@ import pytest
 
 from headway.jobs.attach import rows_open
 from headway.testing import virtual_run
-from tests.jobs.batch_world import World
+from headway.types import Reply
+from tests.jobs.batch_world import World, lost_after
 
 APIS = ["responses", "messages"]
 QUICK = {"duration_s": 600.0}
@@ -196,6 +197,83 @@ def test_equal_rows_share_the_answer_of_an_attached_batch():
         assert len(await world.paid()) == 3
         assert sorted(one.cache for one in world.results) == ["joined", "off"]
         await world.end()
+
+    virtual_run(main)
+
+
+def test_rows_that_come_while_the_answers_are_read_are_not_sent_again():
+    """Their lines may have been passed over already: the next reading has them."""
+
+    async def main():
+        async def wrap(call, send):
+            reply = await send(call)
+            if not call.path.endswith("/content"):
+                return reply
+            data = await reply.read()
+
+            async def slow():
+                for line in data.splitlines(keepends=True):
+                    yield line
+                    await asyncio.sleep(0.5)
+
+            return Reply(200, reply.headers, chunks=slow())
+
+        world = World(batches=QUICK, wrap=wrap)
+        await first(world, 40)
+        await asyncio.sleep(700)
+        lane = world.lane()
+        for row in range(40):
+            await world.put(lane, [row])
+            await asyncio.sleep(2.5)
+        lane.flush()
+        await world.until(40, lane=lane)
+        assert set((await world.paid()).values()) == {1}
+        assert world.calls["POST /v1/batches"] == 1
+        await world.end()
+
+    virtual_run(main)
+
+
+def test_rows_wanted_back_while_it_is_not_told_which_batch_is_theirs():
+    """The only one that it can be is cancelled, and what it has answered is kept."""
+
+    async def main():
+        world = World(api="messages", batches={"duration_s": 3_600.0}, wrap=lost_after("POST", "/batches"))
+        lane = world.lane()
+        await world.put(lane, range(20))
+        lane.flush()
+        await asyncio.sleep(600)
+        await lane.recall()
+        assert sum(world.calls[one] for one in world.calls if one.endswith("/cancel")) == 1
+        await asyncio.sleep(7_200)
+        assert sum((await world.paid()).values()) == len(world.results) > 0
+        assert len(world.settled) == 20
+        await world.end()
+
+    virtual_run(main)
+
+
+def test_a_strangers_batch_is_not_cancelled_and_what_may_run_stays_in_the_journal():
+    """Two that it could be: neither is touched; a later run still looks for the answers."""
+
+    async def main():
+        world = World(api="messages", batches={"duration_s": 3_600.0}, wrap=lost_after("POST", "/batches"))
+        stranger = World(api="messages", batches=QUICK)
+        stranger.sim = world.sim
+        stranger.journal.run = "ffff0000"
+        lane = world.lane()
+        await world.put(lane, range(20))
+        lane.flush()
+        other = stranger.lane()
+        await stranger.put(other, range(100, 120))
+        other.flush()
+        await asyncio.sleep(600)
+        await lane.recall()
+        assert not [one for one in (*world.calls, *stranger.calls) if one.endswith("/cancel")]
+        assert len(world.returned) == 20
+        assert rows_open(world.journal.events) == 20
+        await world.end()
+        await stranger.end()
 
     virtual_run(main)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
+from headway.jobs.lanes import Took
 from headway.jobs.parcel_events import Bad
 from headway.policy.budget import SpendCap
 from headway.prompts import Task
 from headway.sim import BatchSettings
 from headway.sim.batch_settings import parse_batch_fault
+from headway.testing import virtual_run
+from headway.types import Result
+from tests.jobs.batch_world import World as BatchWorld
 from tests.jobs.test_job_lanes import World
 
 MODEL = "gpt-5.4-mini"
@@ -90,14 +95,30 @@ def test_what_bad_answers_took_is_told_after_a_kill(world, stop_after_s):
     assert sum(line["dollars"] for line in one.output) == pytest.approx(one.spent)
 
 
-def test_what_bad_answers_took_goes_with_a_row_to_the_online_lane(world):
-    """A repair that is called back for the deadline is asked for online, and its result tells both."""
-    one = world(100, batches=BatchSettings(duration_s=1_000.0))
-    finished, _ = one.run("batch", 2_200.0, task=asked(Late))
-    assert not finished.stopped
-    assert one.lanes["online"] > 50
-    assert sum(line["attempts"] for line in one.output) == len(ledger_rows(one)) == 200
-    assert sum(line["dollars"] for line in one.output) == pytest.approx(one.spent)
+def test_what_bad_answers_took_goes_with_a_row_that_is_called_back():
+    """Whoever settles it adds that to the row's result."""
+
+    async def main():
+        there = BatchWorld(batches={"duration_s": 1_000.0}, task=asked(Late))
+        lane = there.lane()
+        await there.put(lane, range(100))
+        lane.flush()
+        while there.calls["POST /v1/batches"] < 2:  # noqa: ASYNC110 - the provider's doing, on virtual time
+            await asyncio.sleep(10.0)
+        await asyncio.sleep(100.0)
+        await lane.recall()
+        assert len(there.returned) > 10
+        assert {(item.took.attempts, item.took.repairs) for item in there.returned} == {(1, 0)}
+        told = [item.took.dollars for item in there.returned] + [result.dollars for result in there.results]
+        await there.paid()
+        assert sum(told) == pytest.approx(sum(row.dollars or 0.0 for row in there.sim.ledger.rows))
+        await there.end()
+
+    virtual_run(main)
+    result = Result(index=0, row={}, dollars=2.0, attempts=1)
+    added = Took(1.0, 3, 2).added(result)
+    assert (added.dollars, added.attempts, added.repairs) == (3.0, 4, 2)
+    assert Took(None, 1).added(result).dollars is None
 
 
 def test_batches_of_an_earlier_run_are_under_the_budget_before_their_rows_come(world):
@@ -111,6 +132,16 @@ def test_batches_of_an_earlier_run_are_under_the_budget_before_their_rows_come(w
     finished, _ = one.run("batch", task=asked(), budget_usd=0.010)
     assert not finished.stopped
     assert one.spent <= 0.010
+
+
+def test_rows_that_share_an_answer_set_nothing_aside_for_themselves(world):
+    """Else a repair would wait for money that those hold who wait for it."""
+    one = world(100)
+    lines = [f"where is my parcel {row % 10}" for row in range(100)]
+    (one.settings.out.parent / "in.csv").write_text("text\n" + "\n".join(lines) + "\n")
+    finished, _ = one.run("batch", task=asked(Never, repairs_max=1), budget_usd=0.0015)
+    assert not finished.stopped
+    assert len(ledger_rows(one)) == 20
 
 
 def test_money_that_is_owed_keeps_others_out_and_only_what_is_stuck_for_good():

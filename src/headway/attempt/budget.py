@@ -52,7 +52,7 @@ class Budget:
             raise BudgetExceeded(
                 f"this call may cost up to ${dollars:.6f} and {tokens} tokens, which does not fit under the cap: "
                 f"${self._cap.dollars_spent:.6f} and {self._cap.tokens_spent} tokens are spent{owed}; "
-                "raise budget_usd or budget_tokens to go on"
+                "raise budget_usd or budget_tokens (for jobs: --budget) to go on"
             )
 
         def settle(trace: Trace) -> None:

@@ -67,6 +67,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
     tally: Tally
     stopped: str = ""
+    moved: int = 0
+    """Rows that no batch or no flex answered, and that went online at the full price."""
     offsets: array[int] = array("q")
     """Per row in input order, where its line is in the journal; -1 where the row was not done."""
 

@@ -48,7 +48,8 @@ class JobResult:
 
     def __repr__(self) -> str:
         failed = sum(self.summary.failed.values())
-        return f"<JobResult: {len(self):,} rows, {failed:,} failed{', stopped' if self.stopped else ''}>"
+        owed = f", {self.summary.owed:,} owed" if self.summary.owed else ""
+        return f"<JobResult: {len(self):,} rows, {failed:,} failed{owed}{', stopped' if self.stopped else ''}>"
 
     @property
     def results(self) -> list[Result]:

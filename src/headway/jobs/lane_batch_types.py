@@ -78,7 +78,7 @@ class Got(msgspec.Struct, frozen=True):
     def said(self) -> str:
         """Why it was refused."""
         message = read_error(self.status, self.data).message if self.status else self.problem
-        return f"{self.status} {message}".strip().rstrip(".")
+        return f"{self.status or ''} {message}".strip().rstrip(".")
 
 
 Sent: TypeAlias = Literal["out", "full", "unsure", "large", "hopeless", "stopped"]

@@ -11,7 +11,7 @@ import msgspec
 
 from headway.jobs.feed import Counted
 from headway.jobs.lanes import Item, LaneView, Settle
-from headway.types import Result, TaskLike
+from headway.types import Result, Tags, TaskLike
 
 __all__ = ["EngineLike", "OnlineLane"]
 
@@ -31,6 +31,7 @@ class EngineLike(Protocol):
         order: Literal["input", "completed"],
         concurrency: int,
         priority: int,
+        tags: Tags | None,
     ) -> AsyncGenerator[Result, None]:
         """See `Engine.map`."""
         ...
@@ -46,6 +47,7 @@ class OnlineLane:
         settle: See `lanes.Settle`.
         flex: Rows for which flex has no room, and all once flex is refused, are given back.
         priority: As in `Engine.send`; small rows below 0 may be grouped under load.
+        tags: For the call log.
         rows: How many there will be, where that is known.
     """
 
@@ -58,6 +60,7 @@ class OnlineLane:
         settle: Settle,
         flex: bool = False,
         priority: int = 0,
+        tags: Tags | None = None,
         rows: int | None = None,
     ) -> None:
         self.name = "flex" if flex else "online"
@@ -70,6 +73,7 @@ class OnlineLane:
         self._task = task
         self._concurrency = concurrency
         self._priority = priority
+        self._tags = tags
         self._settle = settle
         self._rows = rows
         self._room = asyncio.Semaphore(_AHEAD_MAX)
@@ -132,7 +136,14 @@ class OnlineLane:
         counted = rows if self._rows is None else Counted(rows, self._rows)
         concurrency = self._concurrency
         async with aclosing(
-            self._engine.map(counted, self._task, order="completed", concurrency=concurrency, priority=self._priority)
+            self._engine.map(
+                counted,
+                self._task,
+                order="completed",
+                concurrency=concurrency,
+                priority=self._priority,
+                tags=self._tags,
+            )
         ) as results:
             async for result in results:
                 item = self._in_flight.pop(result.index)

@@ -213,6 +213,7 @@ async def _run(given: Given, job: JobSettings, engine: Engine) -> JobResult:
             throttled=live["throttled"],
             allowed_rpm=live["allowed_rpm"],
             attempts=live["attempts"],
+            owed=max(0, (finished.tally.total or 0) - finished.tally.done),
         )
         reader = Journal(os.dup(kept) if kept is not None else _opened(journal_path(job.out or Path())), _NAME)
     finally:

@@ -18,7 +18,7 @@ from headway.jobs.lane_online import EngineLike, OnlineLane
 from headway.jobs.lanes import Item, Lane
 from headway.jobs.purse import Purse
 from headway.policy.lanes import LaneName, LanePolicy
-from headway.types import Result
+from headway.types import Result, Tags
 from headway.wire import batch_format_for
 from headway.wire.prices import Prices
 
@@ -57,7 +57,7 @@ def open_lanes(
     Raises:
         ConfigError: The lane that was asked for is not there for this task.
     """
-    task, asked = settings.task, settings.lanes
+    task, asked, tags = settings.task, settings.lanes, Tags(run=journal.run)
     loop = asyncio.get_running_loop()
     deadline_at_s = None if isinf(asked.deadline_s) else loop.time() + asked.deadline_s
     makers: dict[LaneName, Callable[[], Lane]] = {}
@@ -67,11 +67,13 @@ def open_lanes(
         rows = left() if asked.lane == "online" else None  # the first one has been read, which makes no difference
         settle = dispatcher.settled("online")
         priority = -1 if settings.group else 0
-        return OnlineLane(engine, task, concurrency=settings.concurrency, settle=settle, priority=priority, rows=rows)
+        return OnlineLane(
+            engine, task, concurrency=settings.concurrency, settle=settle, priority=priority, tags=tags, rows=rows
+        )
 
     def flex() -> Lane:
         settle = dispatcher.settled("flex")
-        return OnlineLane(engine, task.flex(), concurrency=settings.concurrency, settle=settle, flex=True)
+        return OnlineLane(engine, task.flex(), concurrency=settings.concurrency, settle=settle, flex=True, tags=tags)
 
     def batch() -> Lane:
         from headway.jobs.lane_batch import BatchLane, BatchLaneSettings
@@ -89,6 +91,7 @@ def open_lanes(
             purse=purse,
             folder=_folder(settings.out),
             wall_s=getattr(loop, "wall_s", time.time),
+            tags=tags,
             settings=BatchLaneSettings(reuse=settings.reuse, keep=journal.lasts),
         )
         lane.deadline_at_s = deadline_at_s

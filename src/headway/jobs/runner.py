@@ -141,7 +141,7 @@ class _Run:
             write_output(out, self._offsets, self._journal, columns, csv_safe=safe, source=self._source)
         if on_progress:
             on_progress(self.tally)
-        return Finished(tally=self.tally, stopped=stopped, offsets=self._offsets)
+        return Finished(tally=self.tally, stopped=stopped, moved=dispatcher.moved, offsets=self._offsets)
 
     def _left(self) -> int | None:
         """Rows that were not read yet."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isinf
 from pathlib import Path
 from typing import Any
@@ -138,13 +138,13 @@ class Session:
         """Say what is kept and how to go on."""
         tally, out = self._tally, self._job.out
         total = "" if tally.total is None else f" of {tally.total:,}"
-        if not tally.done:
+        batched = sum(lane.out for lane in tally.lanes if lane.name == "batch")
+        if not tally.done and not batched:
             _say("interrupted before a row was finished")
         elif out is None:
             _say(f"interrupted after {tally.done:,}{total} rows; with --out FILE a run can be resumed")
         else:
             kept = f"{tally.done:,}{total} rows are kept in {journal_path(out)}"
-            batched = sum(lane.out for lane in tally.lanes if lane.name == "batch")
             there = f", {batched:,} are in batches that go on at the provider" if batched else ""
             _say(f"interrupted: {kept}{there}; the same command goes on from there")
 
@@ -187,7 +187,8 @@ class Session:
             wall_s=wall_s,
             throttled=live["throttled"],
             allowed_rpm=live["allowed_rpm"],
-            attempts=live["attempts"],
+            attempts=_sent(live),
+            owed=max(0, (self._tally.total or 0) - self._tally.done),
         )
 
     def _tell(self, finished: Finished, summary: Summary, used: dict[str, Any], kept_in: Path | None = None) -> None:
@@ -206,6 +207,8 @@ class Session:
             from headway.report.terminal import print_summary
 
             print_summary(summary, Console(file=target), title=f"{self._job.input}  {self._job.task.model}")
+        if finished.moved:
+            _say(f"{finished.moved:,} rows that no batch and no flex answered went online, at the full price")
         if finished.stopped:
             kept = ""
             if out and tally.done:
@@ -224,6 +227,12 @@ def told(settings: Any) -> dict[str, Any]:
     """The engine's settings that are worth telling; never the key."""
     names = ("base_url", "cache", "prompt_cache", "limits", "requests_per_min", "tokens_per_min", "budget_usd")
     return {name: getattr(settings, name) for name in names if getattr(settings, name) not in (None, "")}
+
+
+def _sent(live: Mapping[str, Any]) -> int:
+    """Requests that were really sent: those of a group are one."""
+    grouping = live["grouping"] or {"members": 0, "groups": 0}
+    return int(live["attempts"]) - int(grouping["members"]) + int(grouping["groups"])
 
 
 def _say(sentence: str) -> None:

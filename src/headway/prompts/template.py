@@ -49,7 +49,7 @@ class Template:
         """The text for one row; `change` maps a column to what is done to its value first.
 
         Raises:
-            InputError: The row lacks a column.
+            InputError: The row lacks a column, or holds nothing in any of them.
         """
         parts = [self._first]
         try:
@@ -60,6 +60,8 @@ class Template:
                 parts.append(literal)
         except KeyError as error:
             raise InputError(f"the row has no column {error.args[0]!r}, which the prompt needs") from None
+        if self._rest and not any(map(str.strip, parts[1::2])):
+            raise InputError(f"the row is empty ({', '.join(self.columns)}), so there is nothing to ask about")
         return "".join(parts)
 
 

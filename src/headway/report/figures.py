@@ -110,6 +110,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     resumed: int
     """Rows that an earlier run had answered: counted in what came out, not in what this run took."""
     ok: int
+    owed: int
+    """Rows of the input that were not done."""
     failed: Mapping[str, int]
     """Outcome -> rows."""
     failures: tuple[Failure, ...]

@@ -101,6 +101,7 @@ class SummaryBuilder:
         throttled: int = 0,
         allowed_rpm: float | None = None,
         attempts: int | None = None,
+        owed: int = 0,
     ) -> Summary:
         """The figures.
 
@@ -109,6 +110,7 @@ class SummaryBuilder:
             throttled: 429s so far (`Engine.snapshot`).
             allowed_rpm: Requests a minute that are allowed, None when unknown.
             attempts: Requests sent so far, when better known than by adding up the rows'.
+            owed: Rows that were not done.
         """
         attempts = self._attempts if attempts is None else attempts
         used = attempts / (wall_s / 60) / allowed_rpm if allowed_rpm and wall_s > 0 and not self._batched else None
@@ -121,6 +123,7 @@ class SummaryBuilder:
             rows=self._rows,
             resumed=self._resumed,
             ok=self._ok,
+            owed=owed,
             failed=dict(self._failed.most_common()),
             failures=self._failure_groups(),
             runtime_s=wall_s,

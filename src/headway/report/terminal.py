@@ -79,8 +79,8 @@ def _lines(s: Summary) -> list[tuple[str, str, str]]:
     lines = [
         (
             "Rows",
-            f"{s.ok:,} of {s.rows:,} answered",
-            _join(_some(failed, "failed"), _some(s.resumed, "from an earlier run")),
+            f"{s.ok:,} of {s.rows + s.owed:,} answered",
+            _join(_some(failed, "failed"), _some(s.owed, "owed"), _some(s.resumed, "from an earlier run")),
         ),
         (
             "Total runtime",
