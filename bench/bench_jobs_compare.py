@@ -134,8 +134,11 @@ def run(contender: Contender, sim: SimSettings, rows: list[dict[str, str]]) -> d
         try:
             child.wait(CUT_S)
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            pass  # it has had its time
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
         took_s = time.perf_counter() - start_s
         book = ledger(url)
     answered = len({row["content"] for row in book["rows"] if row["status"] == 200})
@@ -153,9 +156,10 @@ def run(contender: Contender, sim: SimSettings, rows: list[dict[str, str]]) -> d
 
 def table(title: str, sim: SimSettings, count: int, lines: list[tuple[str, dict[str, Any]]]) -> str:
     """A setting's results as Markdown."""
-    minimum_s = (count - (sim.rpm or 0) * sim.capacity_s / 60) / (sim.rpm or 1) * 60
-    text = f"**{title}** (the limit lets {count:,} rows pass in {minimum_s:.0f} s)\n\n"
-    text += "| | seconds | rows lost | 429s | attempts | dollars |\n|---|---|---|---|---|---|\n"
+    rpm = sim.rpm or 0
+    minimum_s = max(0.0, (count - rpm * sim.capacity_s / 60) / rpm * 60)
+    text = f"**{title}**; the limit lets {count:,} rows pass in {minimum_s:.0f} s.\n\n"
+    text += "| who | seconds | rows lost | 429s | attempts | dollars |\n|---|---|---|---|---|---|\n"
     for name, found in lines:
         if "error" in found:
             text += f"| {name} | did not run | | | | |\n"

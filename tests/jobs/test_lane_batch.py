@@ -295,6 +295,24 @@ def test_equal_rows_wait_for_one_answer():
     assert set(paid.values()) == {3}
 
 
+def test_rows_that_are_equal_when_normalised_wait_for_one_answer():
+    """As online: what the task declares to make no difference makes none."""
+
+    async def main():
+        task = Task(model="gpt-4o-mini", prompt="Say a word about {text}.", normalize={"text": ["casefold"]})
+        world = World(batches=QUICK, task=task)
+        batch = world.lane(reuse=True)
+        for row, text in enumerate(["Thing", "thing", "other", "THING", "thing"]):
+            await batch.put(world.item(row, text=text, equal=int(row == 4)))
+        batch.flush()
+        await world.until(5, lane=batch)
+        assert sorted((await world.paid()).values()) == [1, 1]
+        assert sorted(result.cache for result in world.results) == ["joined", "joined", "joined", "off", "off"]
+        await world.end()
+
+    virtual_run(main)
+
+
 @pytest.mark.parametrize("faults", [(), ("row_missing:0.5",), ("row_expired:0.5",)])
 def test_joined_rows_follow_theirs_into_the_next_batch(faults):
     """A row that goes again takes those that wait for it along; handed back, they are, too."""

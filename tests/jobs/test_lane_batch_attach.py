@@ -248,6 +248,7 @@ def test_rows_wanted_back_while_it_is_not_told_which_batch_is_theirs():
         await asyncio.sleep(7_200)
         assert sum((await world.paid()).values()) == len(world.results) > 0
         assert len(world.settled) == 20
+        assert rows_open(world.journal.events) == 0
         await world.end()
 
     virtual_run(main)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
@@ -57,6 +58,7 @@ class Filling:
         self.line: deque[Parcel] = deque()
         """Closed, in the order they are to be sent."""
         self._reader = reader_for(task.path) if format_.one_model else None
+        self._task = task
         self._format = format_
         self._name = name
         self._parcels = parcels
@@ -67,10 +69,10 @@ class Filling:
         self._equals = Index(self._same) if reuse else None
         self._last_s = 0.0
         self._closed_early = 0
-        for part, parcel in parcels.items() if reuse else ():
+        for part, parcel in parcels.items():
             for n in range(len(parcel)):
-                if parcel.keys is not None and parcel.marks[n] != SETTLED:
-                    self._know(parcel.keys[n], part, n)
+                if self._equals is not None and parcel.keys is not None and parcel.marks[n] != SETTLED:
+                    self._equals.put(_base(parcel.keys[n]), part << _PLACE_BITS | n)
 
     @property
     def rows(self) -> int:
@@ -79,7 +81,9 @@ class Filling:
 
     def join(self, kept: Kept) -> Parcel | None:
         """Have a row wait for an equal one that is in the lane; None where there is none."""
-        value = -1 if self._equals is None else self._equals.get(_base(kept.key))
+        value = -1
+        if self._equals is not None:
+            value = next((found for base in self._bases(kept) if (found := self._equals.get(base)) >= 0), -1)
         if value < 0:
             return None
         parcel, n = self._parcels[value >> _PLACE_BITS], value & ((1 << _PLACE_BITS) - 1)
@@ -121,7 +125,9 @@ class Filling:
         parcel.add(kept, line, tokens, self._worst(body))
         if ask.repairs:
             parcel.asks[n] = ask
-        self._know(kept.key, part, n)
+        if self._equals is not None:
+            for base in self._bases(kept):
+                self._equals.put(base, part << _PLACE_BITS | n)
         self._last_s = now_s
         return parcel, n
 
@@ -149,9 +155,11 @@ class Filling:
     def _close(self, model: str) -> None:
         self.line.append(self._filled.pop(model))
 
-    def _know(self, key: str, part: int, n: int) -> None:
-        if self._equals is not None:
-            self._equals.put(_base(key), part << _PLACE_BITS | n)
+    def _bases(self, kept: Kept) -> list[str]:
+        """What rows are equal by: the request, and what is left of it when declared columns are normalised."""
+        body = self._task.key_body(kept.data)
+        normal = [] if body is None else [f"={blake2b(body, digest_size=16).hexdigest()}"]
+        return [_base(kept.key), *normal]
 
     def _same(self, value: int, base: str) -> bool:
         """Whether the row there is alive and of that request."""
@@ -160,7 +168,7 @@ class Filling:
             return False
         if parcel.keys is not None:
             return _base(parcel.keys[n]) == base
-        return _base(parcel.read(n).key) == base
+        return base in self._bases(parcel.read(n))
 
 
 def _base(key: str) -> str:

@@ -183,6 +183,7 @@ class Results:
         n = self._calls.place(parcel, row.custom_id)
         if n < 0 or not parcel.brought(n) or parcel.marks[n] in (SETTLED, REPAIR):
             return
+        parcel.may_run = False  # this is its batch
         if row.retryable:
             parcel.marks[n] = AGAIN
             return

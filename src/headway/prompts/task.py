@@ -150,9 +150,12 @@ class Task:
         """The request's JSON body.
 
         Raises:
-            InputError: The row lacks a column, or holds text that is no Unicode.
+            InputError: The row lacks a column, holds nothing in any of them, or text that is no Unicode.
         """
-        return self._with_prompt(self._template.fill(row))
+        prompt = self._template.fill(row)
+        if self._template.is_empty(row):
+            raise InputError(f"the row is empty ({', '.join(self.columns)}), so there is nothing to ask about")
+        return self._with_prompt(prompt)
 
     def bounded_body(self, row: Mapping[str, Any], *, tokens_max: int | None, stop: bool) -> bytes:
         """The request with another bound than the task's own, and with `stops`: the same question, keyed by `body`.

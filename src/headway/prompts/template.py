@@ -45,11 +45,19 @@ class Template:
         self.columns: tuple[str, ...] = tuple(dict.fromkeys(names))
         """The columns it needs, in order of first use."""
 
+    def is_empty(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row holds nothing but white space in all of the columns."""
+        for name in self.columns:
+            value = row.get(name)
+            if (value if type(value) is str else as_text(value)).strip():
+                return False
+        return True
+
     def fill(self, row: Mapping[str, Any], change: Mapping[str, Callable[[str], str]] | None = None) -> str:
         """The text for one row; `change` maps a column to what is done to its value first.
 
         Raises:
-            InputError: The row lacks a column, or holds nothing in any of them.
+            InputError: The row lacks a column.
         """
         parts = [self._first]
         try:
@@ -60,8 +68,6 @@ class Template:
                 parts.append(literal)
         except KeyError as error:
             raise InputError(f"the row has no column {error.args[0]!r}, which the prompt needs") from None
-        if self._rest and not any(map(str.strip, parts[1::2])):
-            raise InputError(f"the row is empty ({', '.join(self.columns)}), so there is nothing to ask about")
         return "".join(parts)
 
 
