@@ -103,7 +103,7 @@ class _Stopping(FakeEngine):
         super().__init__(answer)
         self.left = stop
 
-    async def map(self, rows, task, *, order, concurrency, priority=0):
+    async def map(self, rows, task, *, order, concurrency, priority=0, tags=None):
         inner = super().map(rows, task, order=order, concurrency=concurrency, priority=priority)
         try:
             while self.left > 0:

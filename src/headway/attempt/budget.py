@@ -81,8 +81,9 @@ class Budget:
         self._settle(dollars, tokens, dollars_actual=dollars_actual, tokens_actual=tokens_actual)
 
     def owe(self, dollars: float, *, stuck: float) -> None:
-        """Set what requests of earlier runs may still cost, and the part of it that is not known to become less."""
-        self._cap.dollars_owed, self._cap.dollars_stuck = dollars, stuck
+        """Add to what requests of earlier runs may still cost, and to the part that is not known to become less."""
+        cap = self._cap
+        cap.dollars_owed, cap.dollars_stuck = max(0.0, cap.dollars_owed + dollars), max(0.0, cap.dollars_stuck + stuck)
         self._admit()
 
     def _worst_case(self, call: Call) -> tuple[float, int]:

@@ -37,6 +37,7 @@ class Purse:
         self._reader = reader_for(task.path)
         self._reserved: dict[int, tuple[float, int]] = {}
         self._parts: dict[int, tuple[float, bool]] = {}
+        self._owed = 0.0, 0.0  # what the budget was told
 
     @property
     def dollars_left(self) -> float:
@@ -129,9 +130,11 @@ class Purse:
             self._parts[part] = dollars, stuck
         elif self._parts.pop(part, None) is None:
             return
-        if self._budget is not None:
+        if self._budget is not None:  # which may be other jobs' as well
+            owed = sum(each for each, _ in self._parts.values())
             stuck_dollars = sum(each for each, is_stuck in self._parts.values() if is_stuck)
-            self._budget.owe(sum(each for each, _ in self._parts.values()), stuck=stuck_dollars)
+            self._budget.owe(owed - self._owed[0], stuck=stuck_dollars - self._owed[1])
+            self._owed = owed, stuck_dollars
 
     def owed(self, part: int) -> float:
         """What a batch of an earlier run may still cost."""
