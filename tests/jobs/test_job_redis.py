@@ -31,7 +31,14 @@ def test_a_redis_that_vanishes_mid_job_loses_nothing(tmp_path, redis_server, end
 
     async def main():
         simulator = Simulator(SimSettings(seed=1, latency_scale=0.01, rpm=60_000))
-        settings = {"cache": "redis", "redis_url": redis_server.url, "log": "off", "log_level": "off", "seed": 1, "api_key": "sim"}
+        settings = {
+            "cache": "redis",
+            "redis_url": redis_server.url,
+            "log": "off",
+            "log_level": "off",
+            "seed": 1,
+            "api_key": "sim",
+        }
         async with Engine(handler=simulator.handler, redis_timeout_s=0.05, **settings) as engine:
             return await run_job(job, engine, on_result=on_result)
 

@@ -213,7 +213,7 @@ class _Planning:
         task: Task = self._job.task
         if not task.columns:
             return 0  # rows are whole requests: nothing is known to be fixed
-        return estimate_tokens(len(task.body(dict.fromkeys(task.columns, ""))))
+        return estimate_tokens(len(task.body(dict.fromkeys(task.columns, "."))))
 
     def _prefix_saves(self, work: Work) -> float | None:
         if self._rates is None or not work.prefix_tokens:
