@@ -26,6 +26,7 @@ __all__ = [
     "BatchRequest",
     "BatchRow",
     "BatchView",
+    "Batches",
     "compact",
     "identifier",
     "result_lines",
@@ -178,6 +179,32 @@ class BatchFormat(Protocol):
         False where it is money that is wanting (`wire.provider_errors`), which no wait mends.
         """
         ...
+
+
+class Batches:
+    """The calls about batches that the formats share, for implementations of `BatchFormat` to build on.
+
+    Args:
+        batches: Their path, e.g. ``/v1/batches``.
+        cursor: What the list's query calls the last batch that is known.
+    """
+
+    def __init__(self, batches: str, cursor: str) -> None:
+        self._batches = batches
+        self._cursor = cursor
+
+    def status(self, batch_id: str) -> BatchRequest:
+        """See `BatchFormat.status`."""
+        return BatchRequest("GET", f"{self._batches}/{batch_id}")
+
+    def cancel(self, batch_id: str) -> BatchRequest:
+        """See `BatchFormat.cancel`."""
+        return BatchRequest("POST", f"{self._batches}/{batch_id}/cancel")
+
+    def list(self, *, after: str = "", limit: int = 100) -> BatchRequest:
+        """See `BatchFormat.list`."""
+        more = f"&{self._cursor}={after}" if after else ""
+        return BatchRequest("GET", f"{self._batches}?limit={limit}{more}")
 
 
 def compact(body: bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from headway.wire.batch import BatchRequest, BatchRow, BatchView, compact, identifier
+from headway.wire.batch import Batches, BatchRequest, BatchRow, BatchView, compact, identifier
 from headway.wire.decoding import UNREADABLE
 from headway.wire.provider_errors import read_error
 from headway.wire.rate_headers import rfc3339_s
@@ -77,7 +77,7 @@ _decode_line: Final = msgspec.json.Decoder(_Line).decode
 _decode_error: Final = msgspec.json.Decoder(_Error).decode
 
 
-class AnthropicBatch:
+class AnthropicBatch(Batches):
     """Implements `wire.batch.BatchFormat`.
 
     Args:
@@ -91,7 +91,7 @@ class AnthropicBatch:
     has_metadata = False
 
     def __init__(self, path: str) -> None:
-        self._path = f"{path}/batches"
+        super().__init__(f"{path}/batches", "after_id")
 
     def line(self, custom_id: str, body: bytes) -> bytes:
         """See `BatchFormat.line`."""
@@ -110,24 +110,11 @@ class AnthropicBatch:
         """See `BatchFormat.create`. Metadata is left out: there is no place for it."""
         pieces = [piece for line in lines for piece in (b",", line)]  # joined once, for they may be large
         pieces[:1] = [_OPEN]
-        return BatchRequest("POST", self._path, b"".join((*pieces, _CLOSE)), repeatable=False)
-
-    def status(self, batch_id: str) -> BatchRequest:
-        """See `BatchFormat.status`."""
-        return BatchRequest("GET", f"{self._path}/{batch_id}")
-
-    def cancel(self, batch_id: str) -> BatchRequest:
-        """See `BatchFormat.cancel`."""
-        return BatchRequest("POST", f"{self._path}/{batch_id}/cancel")
-
-    def list(self, *, after: str = "", limit: int = 100) -> BatchRequest:
-        """See `BatchFormat.list`."""
-        more = f"&after_id={after}" if after else ""
-        return BatchRequest("GET", f"{self._path}?limit={limit}{more}")
+        return BatchRequest("POST", self._batches, b"".join((*pieces, _CLOSE)), repeatable=False)
 
     def results(self, view: BatchView) -> tuple[BatchRequest, ...]:
         """See `BatchFormat.results`. Of our own making, not `results_url`: a key goes to its own origin alone."""
-        return tuple(BatchRequest("GET", f"{self._path}/{one}/results") for one in view.result_ids)
+        return tuple(BatchRequest("GET", f"{self._batches}/{one}/results") for one in view.result_ids)
 
     def delete_file(self, file_id: str) -> None:
         """None: there are no files."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from headway.wire.batch import BatchError, BatchRequest, BatchRow, BatchView, compact, identifier
+from headway.wire.batch import BatchError, Batches, BatchRequest, BatchRow, BatchView, compact, identifier
 from headway.wire.decoding import UNREADABLE
 from headway.wire.provider_errors import error_of, read_error
 
@@ -68,7 +68,7 @@ _decode_line: Final = msgspec.json.Decoder(_Line).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class OpenAIBatch:
+class OpenAIBatch(Batches):
     """Implements `wire.batch.BatchFormat`.
 
     Args:
@@ -83,6 +83,7 @@ class OpenAIBatch:
     has_metadata = True
 
     def __init__(self, endpoint: str, prefix: str) -> None:
+        super().__init__(f"{prefix}/batches", "after")
         self._prefix = prefix
         self._endpoint = endpoint
         self._before = b'","method":"POST","url":' + _encode(endpoint) + b',"body":'
@@ -121,20 +122,7 @@ class OpenAIBatch:
         }
         if metadata:
             fields["metadata"] = dict(metadata)
-        return BatchRequest("POST", f"{self._prefix}/batches", _encode(fields), repeatable=False)
-
-    def status(self, batch_id: str) -> BatchRequest:
-        """See `BatchFormat.status`."""
-        return BatchRequest("GET", f"{self._prefix}/batches/{batch_id}")
-
-    def cancel(self, batch_id: str) -> BatchRequest:
-        """See `BatchFormat.cancel`."""
-        return BatchRequest("POST", f"{self._prefix}/batches/{batch_id}/cancel")
-
-    def list(self, *, after: str = "", limit: int = 100) -> BatchRequest:
-        """See `BatchFormat.list`."""
-        more = f"&after={after}" if after else ""
-        return BatchRequest("GET", f"{self._prefix}/batches?limit={limit}{more}")
+        return BatchRequest("POST", self._batches, _encode(fields), repeatable=False)
 
     def results(self, view: BatchView) -> tuple[BatchRequest, ...]:
         """See `BatchFormat.results`: the output file and the error file, those of them that there are."""
