@@ -82,7 +82,7 @@ def test_a_messages_error_has_its_own_shape(status, kind, word):
     async def main():
         async with _anthropic(FakeProvider([Step(status=status, text="no")])) as client:
             with pytest.raises(kind) as caught:
-                await client.messages.create(**ASK)
+                await client.messages.create(**ASK, extra_headers={"headway-deadline": "1"})  # refusals are waited out
         return caught.value.body
 
     body = asyncio.run(main())
