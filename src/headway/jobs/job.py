@@ -58,8 +58,6 @@ class Tally(msgspec.Struct, kw_only=True):
     sent: int = 0
     lanes: tuple[LaneView, ...] = ()
     """The lanes that are open, as they were at the last tick."""
-    lane_done: dict[str, int] = msgspec.field(default_factory=dict)
-    """Rows done in this run, by the lane that did them."""
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):

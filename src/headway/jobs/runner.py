@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from array import array
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import msgspec
 
@@ -110,7 +110,12 @@ class _Run:
             await asyncio.sleep(SPENT_S)
             if cap.dollars_spent != noted:
                 noted = cap.dollars_spent
-                self._journal.note_spent(noted)
+                self._note_spent(noted)
+
+    def _note_spent(self, dollars: float) -> None:
+        """A disk that is full is told by the next row; it must not hide what ended the run."""
+        with suppress(HeadwayError):
+            self._journal.note_spent(dollars)
 
     async def go(self, engine: JobEngine, on_progress: Callable[[Tally], None] | None) -> Finished:
         """Send what is owed, write down what comes back, and put the output together."""
@@ -130,7 +135,7 @@ class _Run:
         finally:
             await lanes.aclose()
             if engine.budget is not None:
-                self._journal.note_spent(engine.budget.cap.dollars_spent)
+                self._note_spent(engine.budget.cap.dollars_spent)
             for task in (ticking, booking):
                 if task:
                     task.cancel()
@@ -223,8 +228,6 @@ class _Run:
         self._offsets[row] = offset
         self.tally.done += 1
         self.tally.failed += bool(result.error)
-        if not resumed:
-            self.tally.lane_done[result.lane] = self.tally.lane_done.get(result.lane, 0) + 1
         if self._on_result:
             self._on_result(result, resumed)
         while self._on_line and self._written < len(self._offsets) and self._offsets[self._written] >= 0:
