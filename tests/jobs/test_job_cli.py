@@ -3,8 +3,12 @@
 import json
 import subprocess
 import sys
+import urllib.request
 
 import pytest
+
+from headway.sim import SimSettings
+from headway.sim.server import serving
 
 PROGRAM = "from headway.cli import main; main()"
 NOWHERE = "http://127.0.0.1:9/v1"
@@ -91,3 +95,18 @@ def test_rows_that_cannot_be_read_need_no_provider(folder):
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["error"].split(" is ")[0] for row in rows] == ["line 1", "line 2"]
     assert err == "headway run: 2 of 2 rows failed, each with its error in the output\n"
+
+
+def test_group_asks_about_several_rows_at_once(tmp_path, monkeypatch):
+    """Under load --group reaches the engine: fewer requests than rows, and every row has its answer."""
+    monkeypatch.setenv("HEADWAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OPENAI_API_KEY", "sim")
+    (tmp_path / "in.csv").write_text("text\n" + "".join(f"where is my parcel {n}\n" for n in range(150)))
+    with serving(SimSettings(seed=1, rpm=600, capacity_s=1, latency_scale=0.1)) as url:
+        arguments = ["in.csv", "--prompt", "{text}", "--labels", "shipping,billing", "--out", "out.jsonl", "--group"]
+        code, _, said = headway_run(*arguments, "--base-url", url, "--quiet", cwd=tmp_path)
+        with urllib.request.urlopen(url.removesuffix("/v1") + "/sim/ledger") as answer:
+            answered = json.loads(answer.read())["totals"]["ok"]
+    assert (code, said) == (0, "")
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 150
+    assert answered < 150

@@ -20,6 +20,7 @@ __all__ = [
     "Deadline",
     "EngineName",
     "Fresh",
+    "Group",
     "Input",
     "Json",
     "Kind",
@@ -38,7 +39,7 @@ __all__ = [
     "TaskFile",
     "Workers",
     "engine_settings",
-]  # fmt: skip
+]
 
 MODEL = "gpt-5.4-mini"
 """The model of jobs that name none."""
