@@ -29,6 +29,7 @@ __all__ = [
     "Batches",
     "compact",
     "identifier",
+    "page_of",
     "result_lines",
 ]
 
@@ -216,6 +217,13 @@ def compact(body: bytes) -> bytes:
 def identifier(value: Any) -> str:
     """An id that may stand in a path as it is; "" for anything else, which must not get into one."""
     return value if type(value) is str and _ID.fullmatch(value) else ""
+
+
+def page_of(found: Sequence[BatchView | None], last_id: Any, more: Any) -> tuple[tuple[BatchView, ...], str]:
+    """What `BatchFormat.read_list` gives: those of a page that could be read, and the cursor to the next one."""
+    views = tuple(view for view in found if view is not None)
+    last = identifier(last_id) or (views[-1].id if views else "")
+    return views, last if more is True else ""
 
 
 def result_lines(rest: bytes, chunk: bytes) -> tuple[list[bytes], bytes]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from headway.wire.batch import BatchError, Batches, BatchRequest, BatchRow, BatchView, compact, identifier
+from headway.wire.batch import BatchError, Batches, BatchRequest, BatchRow, BatchView, compact, identifier, page_of
 from headway.wire.decoding import UNREADABLE
 from headway.wire.provider_errors import error_of, read_error
 
@@ -145,9 +145,7 @@ class OpenAIBatch(Batches):
             page = _decode_list(data)
         except UNREADABLE:
             return (), ""
-        views = tuple(view for batch in page.data if (view := _view(batch)) is not None)
-        last = identifier(page.last_id) or (views[-1].id if views else "")
-        return views, last if page.has_more is True else ""
+        return page_of([_view(batch) for batch in page.data], page.last_id, page.has_more)
 
     def read_line(self, line: bytes) -> BatchRow | None:
         """See `BatchFormat.read_line`."""
