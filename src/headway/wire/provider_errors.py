@@ -41,8 +41,9 @@ _THROTTLED: Final = frozenset(
     {"ramp_limit_exceeded", "rate_limit_error", "rate_limit_exceeded", "slow_down", "too_many_requests"}
 )
 _OVERLOADED: Final = frozenset(
-    {"NoCapacity", "engine_overloaded", "overloaded", "overloaded_error", "server_is_overloaded"}
+    "NoCapacity engine_overloaded overloaded overloaded_error resource_unavailable server_is_overloaded".split()
 )
+"""No room, whatever the status; `resource_unavailable` is the flex tier's (FACTS section 2: unbilled)."""
 _AUTH: Final = frozenset({"authentication_error", "invalid_api_key", "permission_error"})
 _SERVER: Final = frozenset(
     {
