@@ -9,7 +9,7 @@ demo: $(STAMP)
 	@$(BIN)/headway demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -m "not soak and not live"
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not soak and not live"
 
 # The official SDKs, each in an environment of its own under .venvs/; part of `make test`, too, where they can be had.
 integration: $(STAMP)
