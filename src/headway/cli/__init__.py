@@ -12,8 +12,12 @@ from typing import Annotated
 import typer
 
 from headway.cli.ask import ask
+from headway.cli.bench import bench
 from headway.cli.cache import cache
+from headway.cli.compare import compare
+from headway.cli.compress import compress
 from headway.cli.demo import demo
+from headway.cli.lint import lint
 from headway.cli.log import log
 from headway.cli.regions import regions
 from headway.cli.run import run
@@ -33,6 +37,10 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(ask)
+app.command()(compare)
+app.command()(compress)
+app.command()(bench)
+app.command()(lint)
 app.command()(demo)
 app.command()(log)
 app.command()(regions)

@@ -26,7 +26,9 @@ from headway.jobs.session import Session, SessionSettings
 from headway.jobs.source import Source
 from headway.policy.lanes import LaneSettings
 from headway.prompts.output import Api
+from headway.prompts.runtable import Tables
 from headway.prompts.task import Task
+from headway.prompts.taskfile import load_tables
 
 __all__ = ["run"]
 
@@ -72,7 +74,7 @@ def run(
     deadline: opt.Deadline = None,
     budget: opt.Budget = None,
     plan: opt.Plan = False,
-    concurrency: opt.Concurrency = 512,
+    concurrency: opt.Concurrency = None,
     engine: opt.EngineName = "local",
     workers: opt.Workers = None,
     group: opt.Group = False,
@@ -87,14 +89,16 @@ def run(
     file: RequestsFile | None = None
     try:
         file = _requests(requests, task or prompt or labels or model, input_, format_, limit, api)
-        budget_usd = None if budget is None else dollars_of(budget, "--budget")
+        tables = load_tables(task) if task is not None else Tables()  # what the command line says wins over them
+        budget_usd = tables.settings.get("budget_usd") if budget is None else dollars_of(budget, "--budget")
+        reuse = not no_cache and tables.settings.get("cache") not in ("off", False)
         job = JobSettings(
             input=input_,
             task=file.task if file else _task(task, prompt, labels, model, api),
             out=None if out in (None, "-") else out_path(out),
             kind=format_,
             rows_max=limit,
-            concurrency=concurrency,
+            concurrency=concurrency or tables.run.width or 512,
             retry_failed=retry_failed,
             fresh=fresh,
             csv_safe=csv_safe,
@@ -104,13 +108,13 @@ def run(
             ),
             budget_usd=budget_usd,
             group=group,
-            reuse=not no_cache,
+            reuse=reuse,
         )
         settings = SessionSettings(
             job=job,
-            engine=engine_settings(base_url, budget_usd, group=group),
+            engine=engine_settings(base_url, budget_usd, group=group, file=tables.settings),
             config=config,
-            reuse=not no_cache,
+            reuse=reuse,
             json=json,
             report=report,
             quiet=quiet,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -50,10 +51,12 @@ _GO_ON = "Going on"
 _TELL = "What to tell"
 
 
-def engine_settings(base_url: str | None, budget_usd: float | None, *, group: bool) -> dict[str, Any]:
-    """What the options say of the engine; None is left to files, environment and defaults."""
-    grouping = "load" if group else None
-    return {"base_url": base_url, "budget_usd": budget_usd, "prompt_grouping": grouping}
+def engine_settings(
+    base_url: str | None, budget_usd: float | None, *, group: bool, file: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the options say of the engine, over a task file's [settings]; the rest is for files and environment."""
+    told = {"base_url": base_url, "budget_usd": budget_usd, "prompt_grouping": "load" if group else None}
+    return {**file, **{name: value for name, value in told.items() if value is not None}}
 
 
 Input: TypeAlias = Annotated[
@@ -118,7 +121,8 @@ Plan: TypeAlias = Annotated[
     bool, typer.Option("--plan", help="Only say what it would cost and take; send nothing.", rich_help_panel=_MONEY)
 ]
 Concurrency: TypeAlias = Annotated[
-    int, typer.Option(min=1, max=100_000, help="Rows in flight at once.", rich_help_panel=_MONEY)
+    int | None,
+    typer.Option(min=1, max=100_000, help="Rows in flight at once; the task file's, else 512.", rich_help_panel=_MONEY),
 ]
 EngineName: TypeAlias = Annotated[
     Literal["local", "ray"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 from headway.engine.bounds import BoundedTask
 from headway.engine.sentences import CUT, FAULTS, cut, failure, fault
@@ -12,7 +12,21 @@ from headway.policy.output_bound import OutputBound
 from headway.types import Result, TaskLike, Trace, Usage
 from headway.wire import reader_for
 
-__all__ = ["RowAsk"]
+__all__ = ["OpenedRow", "RowAsk", "add_usage"]
+
+
+class OpenedRow(TaskLike, Protocol):
+    """What a task with an `opened()` gives for each row: itself, with a memory of the parts that came already."""
+
+    @property
+    def value(self) -> Any:
+        """The parts that are good; None while there is none. A row that fails has them, too."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """The same, as text."""
+        ...
 
 
 class RowAsk:
@@ -33,6 +47,7 @@ class RowAsk:
         "_dollars",
         "_error",
         "_error_code",
+        "_opened",
         "_outcome",
         "_row",
         "_saved",
@@ -52,7 +67,9 @@ class RowAsk:
     )
 
     def __init__(self, task: TaskLike, row: Mapping[str, Any], bound: OutputBound | None = None) -> None:
-        self._task = task
+        opened = getattr(task, "opened", None)
+        self._opened: OpenedRow | None = None if opened is None else opened()
+        self._task = task if self._opened is None else self._opened
         self._bound = bound
         self._asked: int | None = None  # the bound in `body` that is ours, not the task's
         self._stop = False  # whether `body` has stop texts that are ours
@@ -211,15 +228,18 @@ class RowAsk:
         if trace.saved_dollars is not None:
             self._saved = (self._saved or 0.0) + trace.saved_dollars
         if trace.usage is not None:
-            self._usage = trace.usage if self._usage is None else _sum(self._usage, trace.usage)
+            self._usage = trace.usage if self._usage is None else add_usage(self._usage, trace.usage)
 
     def result(self, index: int, *, latency_s: float, started_at_s: float) -> Result:
         """What became of the row."""
+        value, text, opened = self._value, self._text, self._opened
+        if opened is not None:  # the last answer may have held a part only
+            value, text = opened.value, opened.text if self.repairs else text
         return Result(
             index=index,
             row=self._row,
-            value=self._value,
-            text=self._text,
+            value=value,
+            text=text,
             error=self._error,
             outcome=self._outcome,
             status=self._status,
@@ -252,7 +272,8 @@ class RowAsk:
         self._outcome, self._error, self._error_code = outcome, error, error_code
 
 
-def _sum(a: Usage, b: Usage) -> Usage:
+def add_usage(a: Usage, b: Usage) -> Usage:
+    """Both together."""
     return Usage(
         input_tokens=a.input_tokens + b.input_tokens,
         cached_tokens=a.cached_tokens + b.cached_tokens,

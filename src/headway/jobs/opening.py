@@ -25,6 +25,8 @@ from headway.wire.prices import Prices
 if TYPE_CHECKING:
     from headway.jobs.lane_batch_types import BatchEngine
     from headway.jobs.runner import JobSettings
+    from headway.prompts.task import Task
+    from headway.wire.batch import BatchFormat
 
 __all__ = ["JobEngine", "cancel_forgotten", "open_lanes"]
 
@@ -100,7 +102,7 @@ def open_lanes(
     makers["online"] = online
     if task.api != "messages":
         makers["flex"] = flex
-    format_ = batch_format_for(task.path)
+    format_ = _batch_format(task, asked.lane)
     if format_ is not None:
         makers["batch"] = batch
     if asked.lane != "auto" and asked.lane not in makers:
@@ -129,6 +131,15 @@ async def cancel_forgotten(engine: JobEngine, path: str, journal: Journal) -> No
         log = logging.getLogger("headway.jobs")
         log.warning("--fresh forgets batches that an earlier run left at the provider, which are cancelled: %s", names)
         await BatchCalls(whole, format_, journal, time.time, None).cancel_all(batch_ids)
+
+
+def _batch_format(task: Task, lane: str) -> BatchFormat | None:
+    """The format of the task's batches; None where there are none, or where rows would have to wait for a summary."""
+    if getattr(task, "first", None) is None:
+        return batch_format_for(task.path)
+    if lane == "batch":
+        raise ConfigError(f'{task.where}: how = "summarise" asks twice about a row, so --lane batch is not offered')
+    return None
 
 
 def _rate(engine: JobEngine) -> float | None:

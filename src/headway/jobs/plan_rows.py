@@ -87,6 +87,8 @@ class RowsRead:
         """Requests that set no bound to their answer."""
         self.prefix = b""
         """What all requests begin with."""
+        self.cut_rows = self.cut_tokens = 0
+        """Rows whose columns the task's [context] cuts, and the tokens that it leaves out."""
         self.volatile: Volatile | None = None
         """Something that changes in it, seen to change at least three times."""
         self.counted_share: float | None = None
@@ -224,6 +226,9 @@ async def read_rows(
                 read.unreadable += 1
                 continue
             key, body, key_body = asked
+            if left_out := task.left_out_tokens(row.row):
+                read.cut_rows += 1
+                read.cut_tokens += left_out
             nth = equals.count(key) if finished is not None else 0
             if finished is not None and (known := finished.get(f"{key}#{nth}")) > _OWED:
                 read.finished += known == _FINISHED

@@ -64,6 +64,9 @@ def warnings_of(one: Checked) -> Iterator[str]:
     if read.unreadable:
         rows = f"{read.unreadable:,} row{'s' * (read.unreadable > 1)}"
         yield f"{rows} cannot be read and will stand in the output with their error; the run says which"
+    if read.cut_rows:
+        rows = f"{read.cut_rows:,} row{'s are' if read.cut_rows > 1 else ' is'}"
+        yield f"{rows} cut to [context] of {task.where}: {read.cut_tokens:,} tokens are left out, and not in this plan"
     if output.bound is None:
         if task.columns or read.unbounded:
             yield (

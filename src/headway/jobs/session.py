@@ -58,6 +58,7 @@ class Session:
         self._tally = Tally()
         self._panel: Panel | None = None
         self._counts: PanelCounts | None = None
+        self._cut_rows = self._cut_tokens = 0
         task = settings.job.task
         self._builder = SummaryBuilder(
             model=task.model, expected_column=task.expected, categories=not isinstance(task.output, Text)
@@ -171,6 +172,9 @@ class Session:
 
     def _count(self, result: Result, resumed: bool) -> None:
         self._builder.add(result, resumed=resumed)
+        left_out = self._job.task.left_out_tokens(result.row)
+        self._cut_rows += left_out > 0
+        self._cut_tokens += left_out
         if self._counts is not None:
             self._counts.add(result, resumed)
 
@@ -207,6 +211,8 @@ class Session:
             from headway.report.terminal import print_summary
 
             print_summary(summary, Console(file=target), title=f"{self._job.input}  {self._job.task.model}")
+        if self._cut_rows:
+            _say(f"{self._cut_rows:,} rows were cut to their [context]: {self._cut_tokens:,} tokens left out")
         if finished.moved:
             _say(f"{finished.moved:,} rows that no batch and no flex answered went online, at the full price")
         if finished.stopped:

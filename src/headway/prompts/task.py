@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +11,14 @@ from typing import Any, Final
 import msgspec
 
 from headway.errors import ConfigError, InputError
+from headway.prompts.context.declared import Budgets
+from headway.prompts.context.filling import template_of
+from headway.prompts.encoding import digest, encoded
 from headway.prompts.labels import Labels, one_line
 from headway.prompts.normalizing import NORMALIZERS, normalizers
 from headway.prompts.output import TOKENS_MIN, Api, Json, Output, Text
-from headway.prompts.template import Template, as_text
+from headway.prompts.outputs import Outputs
+from headway.prompts.template import as_text
 from headway.wire.stop import takes_stop
 
 __all__ = ["NORMALIZERS", "Task"]
@@ -56,6 +59,7 @@ class Task:
         normalize: Column -> steps out of `NORMALIZERS`, for the cache key alone: near-identical rows share an
             answer.
         expected: The column with the right answer, for accuracy; "" when there is none.
+        context: Bounds for columns that may be too long for the prompt; see `prompts.context`.
         repairs_max: How often a malformed answer is asked for again, 0 to 5.
         where: What error messages call this task.
 
@@ -79,6 +83,7 @@ class Task:
         reasoning_effort: str = "",
         normalize: Mapping[str, Sequence[str]] | None = None,
         expected: str = "",
+        context: Budgets | None = None,
         repairs_max: int = 1,
         where: str = "task",
     ) -> None:
@@ -95,14 +100,14 @@ class Task:
             max_output_tokens = self.output.tokens_max() or (MESSAGES_TOKENS if api == "messages" else None)
         self.max_output_tokens = max_output_tokens
         self._check(model, temperature, stop, reasoning_effort)
-        self._template = Template(prompt, f"{where}: prompt")
+        self._wish = self.output.instruction()
+        if isinstance(self.output, Json | Outputs) and api == "messages":
+            self._wish = self.output.spelled_out()
+        self._system = "\n\n".join(part for part in (system, self._wish if instruct else "") if part)
+        self._template = template_of(prompt, f"{where}: prompt", context, model=model, api=api, system=self._system)
         if not self._template.columns:
             raise ConfigError(f"{where}: prompt names no column, so every row would ask the same; write e.g. {{text}}")
         self._normalize = normalizers(normalize or {}, self._template.columns, where)
-        self._wish = self.output.instruction()
-        if isinstance(self.output, Json) and api == "messages":
-            self._wish = self.output.spelled_out()
-        self._system = "\n\n".join(part for part in (system, self._wish if instruct else "") if part)
         self._parts = self._fixed_part(temperature, list(stop), reasoning_effort)
         self._head = self._keyed = self._head_with(max_output_tokens, ())
         derived = instruct and not stop and one_line(self.output)
@@ -136,15 +141,24 @@ class Task:
         return self._template.columns
 
     @property
+    def first(self) -> Callable[[Mapping[str, Any]], Any] | None:
+        """What is asked about a row before it can be asked about (`engine.first`); None: nothing."""
+        return self._template.first
+
+    def left_out_tokens(self, row: Mapping[str, Any]) -> int:
+        """Tokens of the row's columns that `context` keeps out of its prompt; 0 where they fit."""
+        return self._template.left_out_tokens(row)
+
+    @property
     def fingerprint(self) -> str:
         """32 hex digits that change when any request or verdict could."""
-        prompt = self._template.fill({name: f"{{{name}}}" for name in self.columns})
-        return _digest(self.path.encode(), self._keyed, prompt.encode(), self._output_digest)
+        prompt = self._template.fill({name: f"{{{name}}}" for name in self.columns}) + self._template.declared
+        return digest(self.path.encode(), self._keyed, prompt.encode(), self._output_digest)
 
     def row_key(self, row: Mapping[str, Any]) -> str:
         """32 hex digits of the row's request and constraint: rows with one key are owed the same answer."""
-        body = self._with_prompt(self._template.fill(row), self._keyed)
-        return _digest(self.path.encode(), body, self._output_digest)
+        body = self._with_prompt(self._template.identity(row), self._keyed)
+        return digest(self.path.encode(), body, self._output_digest)
 
     def body(self, row: Mapping[str, Any]) -> bytes:
         """The request's JSON body.
@@ -245,10 +259,10 @@ class Task:
             fields |= {"stop": stop or None, "reasoning_effort": effort or None}
             bound, last = "max_completion_tokens", '"messages":['
         fields |= self.output.response_format(self.api)
-        rest = _encode({name: value for name, value in fields.items() if value is not None}, self._where)[1:-1]
+        rest = encoded({name: value for name, value in fields.items() if value is not None}, self._where)[1:-1]
         if self.api == "chat" and self._system:
-            last += _encode({"role": "system", "content": self._system}, self._where).decode() + ","
-        return _encode(first, self._where)[:-1], bound, b"," + (rest + b"," if rest else b"") + last.encode()
+            last += encoded({"role": "system", "content": self._system}, self._where).decode() + ","
+        return encoded(first, self._where)[:-1], bound, b"," + (rest + b"," if rest else b"") + last.encode()
 
     def _head_with(self, tokens_max: int | None, stops: tuple[str, ...]) -> bytes:
         """Everything before the row's text."""
@@ -276,19 +290,3 @@ class Task:
     @cached_property
     def _output_digest(self) -> bytes:
         return repr(self.output).encode()
-
-
-def _digest(*parts: bytes) -> str:
-    """32 hex digits; lengths are in it, so that parts cannot run into each other."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def _encode(value: Any, where: str) -> bytes:
-    try:
-        return msgspec.json.encode(value)
-    except (TypeError, UnicodeEncodeError) as error:
-        raise ConfigError(f"{where}: cannot be written as JSON: {error}") from None

@@ -45,6 +45,24 @@ class Template:
         self.columns: tuple[str, ...] = tuple(dict.fromkeys(names))
         """The columns it needs, in order of first use."""
 
+    @property
+    def declared(self) -> str:
+        """What else decides which text a row gets: nothing here; see `context.FittedTemplate`."""
+        return ""
+
+    def identity(self, row: Mapping[str, Any]) -> str:
+        """What tells a row's question from others': its text. Raises `InputError` as `fill` does."""
+        return self.fill(row)
+
+    @property
+    def first(self) -> Callable[[Mapping[str, Any]], Any] | None:
+        """What has to be asked before a row's text is known: nothing here; see `context.FittedTemplate`."""
+        return None
+
+    def left_out_tokens(self, row: Mapping[str, Any]) -> int:
+        """Tokens of the row that are not in its text: none here; see `context.FittedTemplate`."""
+        return 0
+
     def is_empty(self, row: Mapping[str, Any]) -> bool:
         """Whether a row holds nothing but white space in all of the columns."""
         for name in self.columns:

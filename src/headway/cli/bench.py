@@ -1,0 +1,283 @@
+"""`headway bench`: is it slow, and where does the time go? Models and loads side by side, with intervals."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from headway.cli import bench_options as opt
+from headway.cli.run_options import MODEL
+from headway.errors import ConfigError, HeadwayError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headway.config import Settings
+    from headway.engine import Engine
+    from headway.measure.bench.questions import Question
+    from headway.measure.bench.run_types import Load, Progress, Target
+    from headway.measure.bench.schema import Bench
+    from headway.measure.bench.schema import Settings as Judging
+    from headway.measure.bench.session import Done, Limits
+
+__all__ = ["bench"]
+
+_REDRAW_S = 0.1
+_HELP = """
+Measure models under load: time to the first token, total, tokens a second,
+cost, and where the time goes. Several models are asked at the same moments.
+
+Latency counts from when a request was due; failures are never left out. By
+default cache, further tries, hedging, routing and log are off, so that what
+is measured is the provider. What it may cost is told beforehand.
+
+Examples:
+
+  headway bench --model gpt-5.4-mini,gpt-4o-mini --runs 30 --use-case chat
+
+  headway bench --concurrency 1,4,16 --slo ttft=1s,e2e=8s --report b.html
+
+  headway bench --rate 20 --duration 30s --task t.toml --input rows.csv
+
+Exit codes: 0 measured, 1 a model gave no answer at all, 2 the call is wrong
+(a setting, the key, a model), 130 interrupted.
+"""
+
+
+def bench(
+    model: opt.Models = None,
+    prompt: opt.PromptText = None,
+    task: opt.TaskFile = None,
+    input_: opt.Input = None,
+    api: opt.ApiName = None,
+    max_output_tokens: opt.MaxTokens = None,
+    no_stream: opt.NoStream = False,
+    base_url: opt.BaseUrl = None,
+    config: opt.Config = None,
+    as_configured: opt.AsConfigured = False,
+    concurrency: opt.Concurrency = "1",
+    rate: opt.Rate = None,
+    arrivals: opt.Arrivals = "poisson",
+    runs: opt.Runs = None,
+    duration: opt.Duration = None,
+    warmup: opt.Warmup = None,
+    find_max: opt.FindMax = False,
+    seed: opt.Seed = 0,
+    slo: opt.SloText = None,
+    use_case: opt.UseCaseName = None,
+    max_usd: opt.MaxUsd = 1.0,
+    check: opt.Check = True,
+    definitions: opt.Definitions = "headway",
+    report: opt.Report = None,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Measure models under load."""
+    try:
+        from headway.config import load_settings
+        from headway.measure.bench.questions import question_of
+        from headway.measure.bench.schema import Settings as Judging
+
+        settings = load_settings({"base_url": base_url}, file=config)
+        question = question_of(prompt, task, input_, api, max_output_tokens, stream=not no_stream)
+        judging = Judging(
+            slo=opt.slo_of(slo),
+            use_case=use_case,
+            definitions=None if definitions == "headway" else definitions,
+            tls=settings.base_url.startswith("https"),
+        )
+        if find_max and judging.slo is None:
+            raise ConfigError("--find-max needs limits to keep: give --slo, e.g. --slo ttft=1s,e2e=8s")
+        code = _Command(
+            settings=settings,
+            config=config,
+            question=question,
+            models=opt.models_of(model, _model_of(task)),
+            loads=opt.loads_of(concurrency, rate, arrivals, runs, duration, warmup, seed),
+            judging=judging,
+            find_max=find_max,
+            as_configured=as_configured,
+            usd_max=max_usd,
+            check=check,
+            report=report,
+            json=json,
+            quiet=quiet,
+        ).start()
+    except HeadwayError as error:
+        typer.echo(f"headway bench: {error}", err=True)
+        code = 2 if isinstance(error, ConfigError | InputError) else 1
+    raise typer.Exit(code)
+
+
+bench.__doc__ = _HELP
+
+
+def _model_of(task: Path | None) -> str:
+    from headway.prompts.task import Task
+
+    return MODEL if task is None else Task.load(task).model
+
+
+class _Command:
+    """One call, from its plan to what is printed."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        config: Path | None,
+        question: Question,
+        models: list[str],
+        loads: list[Load],
+        judging: Judging,
+        find_max: bool,
+        as_configured: bool,
+        usd_max: float,
+        check: bool,
+        report: Path | None,
+        json: bool,
+        quiet: bool,
+    ) -> None:
+        self.settings, self.config, self.question, self.models, self.loads = settings, config, question, models, loads
+        self.judging, self.find_max, self.as_configured, self.usd_max = judging, find_max, as_configured, usd_max
+        self.check, self.report, self.json, self.quiet = check, report, json, quiet
+        self.drawn_s = 0.0
+
+    def start(self) -> int:
+        from headway.measure.bench.clock import precise_loop
+        from headway.measure.bench.questions import targets_of, worst_case_usd
+        from headway.measure.bench.session import Limits, most_usd
+
+        targets = targets_of(self.question, self.models)
+        each = tuple(worst_case_usd(targets, self.settings, rows=len(self.question.rows)))
+        limits = Limits(
+            usd_max=self.usd_max,
+            request_usd=each,
+            check=self.check and not self.find_max,
+            streamed=self.question.stream,
+        )
+        most = None if self.find_max else most_usd(self.loads, limits)
+        if not self.quiet:
+            typer.echo(self._plan(targets, each, most), err=True)
+        if most is not None and most > self.usd_max:
+            raise ConfigError(
+                f"this may cost ${most:.4f}, more than --max-usd {self.usd_max:g}; raise it, or lower --runs or "
+                "--max-output-tokens"
+            )
+        limits = _watching(limits, watch=most is None)
+        with asyncio.Runner(loop_factory=precise_loop) as runner:
+            done = runner.run(self._measured(targets, limits))
+        return self._tell(done)
+
+    def _plan(self, targets: list[Target], each: Sequence[float | None], most: float | None) -> str:
+        from headway.measure.bench.questions import requests_of
+
+        models = f"{len(targets)} model{'s' if len(targets) > 1 else ''}"
+        if most is not None:
+            count = sum(requests_of(load) or 0 for load in self.loads) + 1
+            return f"{models}, {count:,} requests each, warm-up included: ${most:.4f} at most."
+        if None in each:
+            return (
+                f"{models}: what it may cost cannot be told, for a price or a bound (--max-output-tokens) is unknown; "
+                f"it ends when ${self.usd_max:g} are known to be spent."
+            )
+        return f"{models}: it ends before ${self.usd_max:g} are spent."
+
+    async def _measured(self, targets: list[Target], limits: Limits) -> Done:
+        from headway.measure.bench.session import Measuring
+
+        live = not self.quiet and sys.stderr.isatty()
+        async with self._engine() as engine:
+            measuring = Measuring(engine, targets, limits, progress=self._progress if live else None)
+            try:
+                await measuring.ahead()
+                if self.find_max and self.judging.slo is not None:
+                    first = self.loads[0]
+                    await measuring.find(
+                        self.judging.slo, start_per_s=first.rate_per_s or 1.0, trial_s=first.duration_s or 20.0
+                    )
+                else:
+                    await measuring.measure(self.loads)
+            except asyncio.CancelledError:
+                if not measuring.done.loads:
+                    raise
+            return measuring.done
+
+    def _engine(self) -> Engine:
+        from headway.engine import Engine
+        from headway.measure.bench.configured import ConfiguredEngine
+        from headway.measure.bench.self_check import RAW
+
+        if self.as_configured:
+            return ConfiguredEngine(config=self.config, base_url=self.settings.base_url, log_level="off")
+        return Engine(config=self.config, base_url=self.settings.base_url, **RAW)
+
+    def _progress(self, what: str) -> Progress:
+        def tell(done: int, total: int | None) -> None:
+            now_s = time.monotonic()
+            if done and done != total and now_s - self.drawn_s < _REDRAW_S:
+                return
+            self.drawn_s = now_s
+            of = "" if total is None else f" of {total:,}"
+            sys.stderr.write(f"\r\x1b[K{what}: {done:,}{of}" if done else f"\r\x1b[K{what}")
+            sys.stderr.flush()
+
+        return tell
+
+    def _tell(self, done: Done) -> int:
+        from headway.measure.bench.schema import bench_of, to_json
+
+        if not self.quiet and sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+        found = bench_of(done.loads, self.judging, asked=self._asked(), found=done.found, notes=done.notes)
+        if self.report is not None:
+            self._write(found, done)
+        if self.json:
+            sys.stdout.write(to_json(found).decode() + "\n")
+        elif not self.quiet:
+            self._print(found)
+        if done.interrupted:
+            return 130
+        return 0 if all(one.ok for one in found.rows) and all(one.rate_per_s for one in found.highest) else 1
+
+    def _asked(self) -> dict[str, str]:
+        from headway import __version__
+
+        question = self.question
+        rows = f"{len(question.rows):,} rows, in turn" if question.rows else question.prompt[:200]
+        off = "as configured" if self.as_configured else "cache, further tries, hedging, routing and log off"
+        return {
+            "models": ", ".join(self.models),
+            "where": self.settings.base_url,
+            "asked": rows,
+            "stream": "yes" if question.stream else "no",
+            "loads": ", ".join(load.label for load in self.loads) if not self.find_max else "the highest that holds",
+            "engine": off,
+            "headway": __version__,
+        }
+
+    def _print(self, found: Bench) -> None:
+        from rich.console import Console
+
+        from headway.measure.bench.table import print_bench
+
+        print_bench(Console(highlight=False, stderr=True), found)
+
+    def _write(self, found: Bench, done: Done) -> None:
+        from headway.measure.bench.page import bench_page, write_page
+
+        assert self.report is not None
+        command = shlex.join(["headway", *sys.argv[1:]])
+        write_page(self.report, bench_page(found, done.loads, command=command))
+
+
+def _watching(limits: Limits, *, watch: bool) -> Limits:
+    from msgspec.structs import replace
+
+    return replace(limits, watch=watch)

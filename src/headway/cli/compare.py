@@ -1,0 +1,196 @@
+"""`headway compare`: two task files on the same rows; which is better, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from headway.errors import ConfigError, HeadwayError, InputError
+
+if TYPE_CHECKING:
+    from headway.measure.compare.comparison import Comparison
+    from headway.measure.compare.run import Comparing
+    from headway.measure.compare.settings import CompareSettings
+    from headway.measure.compare.variant import Variant
+
+__all__ = ["compare"]
+
+INPUT_ROWS_MAX = 100_000
+"""Of an input that is longer, the rows to compare on are drawn from its first so many."""
+
+_HELP = """
+Compare two ways to ask, on the same rows: prompts, models, regions, settings.
+
+A and B are task files. Beside the prompt they may hold the tables [settings]
+(any setting) and [run] (name, stream, concurrency, order). Each row is asked
+both ways, one after the other, in an order that is drawn; before that, A runs
+against itself, to know the noise. It stops when the question is decided, at
+--rows, or before --max-usd would be exceeded. Caches are off unless
+[settings] says otherwise.
+
+Answers are checked against the tasks' 'expected' column, or by --check:
+exact:COLUMN, schema, schema:FILE, regex:RE, python:MODULE:FUNCTION, or
+judge:FILE, a task file whose prompt names {answer}.
+
+Examples:
+
+  headway compare verbose.toml concise.toml --input tickets.csv
+
+  headway compare a.toml b.toml --input rows.csv --margin 3 --report ab.html
+
+  headway compare old.toml new.toml --input rows.csv --expect not-worse
+
+Exit codes: 0 B is better, or the same, or as --expect says; 1 B is worse, or
+better in one thing and worse in another, or not as --expect says, or nothing
+was answered; 3 inconclusive; 2 the call or the input is wrong; 130
+interrupted (what is known by then is shown).
+"""
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Task file: what there is.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Task file: what may be better.")],
+    input_: Annotated[str, typer.Option("--input", metavar="ROWS", help="CSV, JSONL, text or Parquet file.")],
+    margin: Annotated[float, typer.Option(min=0.01, max=99, help="Points of quality B may lose.")] = 2.0,
+    rows: Annotated[int | None, typer.Option(min=1, max=INPUT_ROWS_MAX, help="Rows at most; all, up to 400.")] = None,
+    max_usd: Annotated[str, typer.Option("--max-usd", metavar="MONEY", help='Spend at most; or "none".')] = "1",
+    check: Annotated[str | None, typer.Option(metavar="CHECK", help="What makes an answer right.")] = None,
+    expect: Annotated[
+        Literal["better", "not-worse", "faster", "cheaper"] | None, typer.Option(help="What B has to be, for CI.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the order of rows and sides.")] = 0,
+    no_aa: Annotated[bool, typer.Option("--no-aa", help="Leave out the runs of A against itself.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
+    show_texts: Annotated[bool, typer.Option("--show-texts", help="Put rows and answers into the page.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    base_url: Annotated[str | None, typer.Option(help="The provider of both, e.g. http://127.0.0.1:8181/v1.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings of both; headway.toml if it is there.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False,
+) -> None:
+    """Compare two ways to ask, on the same rows."""
+    try:
+        from headway.measure.compare.variant import load_variant
+
+        variants = load_variant(a), load_variant(b)
+        base = {"base_url": base_url} if base_url else {}
+        settings = _settings(variants, margin, rows, max_usd, check, seed, config, base, aa=not no_aa)
+        found = _rows(input_, variants)
+        if report is not None:
+            _writable(report)
+        done, interrupted = _run(variants, found, settings, quiet=quiet)
+        code = 130 if interrupted else done.code(expect)
+        _tell(done, json=json, quiet=quiet, report=report, show_texts=show_texts)
+    except HeadwayError as error:
+        typer.echo(f"headway compare: {error}", err=True)
+        code = 2 if isinstance(error, ConfigError | InputError) else 1
+    except KeyboardInterrupt:
+        code = 130
+    raise typer.Exit(code)
+
+
+compare.__doc__ = _HELP
+
+
+def _settings(
+    variants: tuple[Variant, Variant],
+    margin: float,
+    rows: int | None,
+    max_usd: str,
+    check: str | None,
+    seed: int,
+    config: Path | None,
+    base: dict[str, Any],
+    *,
+    aa: bool,
+) -> CompareSettings:
+    from headway.cli.amounts import dollars_of
+    from headway.measure.compare.checkers import checker_of
+    from headway.measure.compare.settings import CompareSettings
+
+    column = variants[0].task.expected or variants[1].task.expected
+    return CompareSettings(
+        margin=margin / 100,
+        rows_max=rows,
+        usd_max=None if max_usd.strip().lower() == "none" else dollars_of(max_usd, "--max-usd"),
+        seed=seed,
+        aa=aa,
+        checker=checker_of(check, column) if check else None,
+        base=base,
+        config=config,
+    )
+
+
+def _rows(name: str, variants: tuple[Variant, Variant]) -> list[dict[str, Any]]:
+    """The rows that can be read; what cannot is told and left out."""
+    from headway.jobs.job import check_columns
+    from headway.jobs.source import open_source
+
+    source = open_source(name, rows_max=INPUT_ROWS_MAX)
+    try:
+        for variant in variants:
+            check_columns(source, variant.task)
+        rows = list(source.rows)
+    finally:
+        source.close()
+    broken = [row for row in rows if row.problem]
+    if broken:
+        typer.echo(f"{len(broken):,} of {len(rows):,} rows are left out; the first: {broken[0].problem}", err=True)
+    return [row.row for row in rows if not row.problem]
+
+
+def _run(
+    variants: tuple[Variant, Variant], rows: list[dict[str, Any]], settings: CompareSettings, *, quiet: bool
+) -> tuple[Comparison, bool]:
+    """The comparison, and whether it was interrupted."""
+    from headway.measure.compare.run import Comparing
+
+    live = not quiet and sys.stderr.isatty()
+
+    def progress(stage: str, done: int, of: int, dollars: float) -> None:
+        if live:
+            what = "A against itself" if stage == "noise" else f"{done:,} of at most {of:,} rows"
+            sys.stderr.write(f"\r\x1b[K{what}, ${dollars:.4f}")
+            sys.stderr.flush()
+
+    comparing: Comparing = Comparing(*variants, rows, settings=settings, progress=progress)
+    interrupted = False
+    try:
+        asyncio.run(comparing.run())
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        if live:
+            sys.stderr.write("\r\x1b[K")
+    return comparing.comparison(), interrupted
+
+
+def _tell(done: Comparison, *, json: bool, quiet: bool, report: Path | None, show_texts: bool) -> None:
+    if report is not None:
+        from headway.measure.compare.page import write_page
+
+        write_page(report, done, command=shlex.join(["headway", *sys.argv[1:]]), show_texts=show_texts)
+    if json:
+        import msgspec
+
+        sys.stdout.write(msgspec.json.encode(done.to_dict()).decode() + "\n")
+    elif quiet:
+        typer.echo(done.sentence)
+    else:
+        from rich.console import Console
+
+        from headway.measure.compare.table import print_comparison
+
+        print_comparison(done, Console(highlight=False))
+        if report is not None:
+            typer.echo(f"Report: {report}")
+
+
+def _writable(path: Path) -> None:
+    """A page that could not be written is found before anything is spent."""
+    if not path.parent.is_dir() or path.is_dir():
+        raise ConfigError(f"--report: {path} cannot be written; name a file in a folder that exists")

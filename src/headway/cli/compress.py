@@ -1,0 +1,164 @@
+"""`headway compress`: the shortest version of a prompt that is not inferior on your rows."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from headway.errors import ConfigError, HeadwayError, InputError
+
+if TYPE_CHECKING:
+    from headway.measure.rewrite.compressing import Compressed
+    from headway.measure.rewrite.taskedit import TaskText
+
+__all__ = ["compress"]
+
+_HELP = """
+Find the shortest version of a prompt that is not inferior on your rows.
+
+Rules (and with --writer a model) propose shorter versions of the fixed text:
+system text and template. A guard, which is free, refuses those that lose a
+label, a number, a negation, a rule, quoted text or code. The others are tried
+on a third of the rows, the shortest first; one that looks no worse is compared
+again on the rows that were held out, and kept if it is not worse by more than
+--margin points.
+
+PROMPT is a task file, or a text file with --model and --expected. Nothing is
+changed in place without --write.
+
+Examples:
+
+  headway compress verbose.toml --verify tickets.csv --out shorter.toml
+
+  headway compress verbose.toml --verify tickets.csv --writer gpt-5.4 --write
+
+  headway compress prompt.txt --model gpt-5.4-mini --verify rows.csv
+  --expected label --out shorter.txt
+
+Exit codes: 0 a shorter one holds, 1 none does, or nothing was answered, 3 none
+does but more rows or money may show one, 2 the call or the input is wrong, 130
+interrupted.
+"""
+
+
+def compress(
+    prompt: Annotated[Path, typer.Argument(metavar="PROMPT", help="Task file (.toml), or a prompt as text.")],
+    verify: Annotated[str, typer.Option("--verify", metavar="ROWS", help="Rows with right answers.")],
+    margin: Annotated[float, typer.Option(min=0.01, max=99, help="Points of quality it may lose.")] = 2.0,
+    max_usd: Annotated[str, typer.Option("--max-usd", metavar="MONEY", help='Spend at most; or "none".')] = "1",
+    writer: Annotated[
+        str | None, typer.Option(metavar="MODEL", help='Also ask a model to rewrite; "same": the task\'s own.')
+    ] = None,
+    drafts: Annotated[int, typer.Option(min=1, max=6, help="Drafts that the writer makes.")] = 4,
+    check: Annotated[str | None, typer.Option(metavar="CHECK", help="What makes an answer right; see compare.")] = None,
+    model: Annotated[str, typer.Option(help="For a text file: the model.")] = "",
+    column: Annotated[str, typer.Option(help="For a text file without {columns}: the column it is about.")] = "text",
+    expected: Annotated[str, typer.Option(help="For a text file: the column with right answers.")] = "",
+    api: Annotated[Literal["", "responses", "chat", "messages"], typer.Option(help="For a text file: the API.")] = "",
+    write: Annotated[bool, typer.Option("--write", help="Change PROMPT in place.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the shorter version there.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
+    seed: Annotated[int, typer.Option(help="Of how rows are divided and drawn.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+    base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings; headway.toml if it is there.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="The result in one sentence.")] = False,
+) -> None:
+    """Find the shortest version of a prompt that is not inferior on your rows."""
+    from headway.cli.trying import checker, rows_of, teller, try_settings, writable
+
+    try:
+        from headway.measure.rewrite.compressing import compress as shorten
+        from headway.measure.rewrite.writing import Writer
+
+        writable(out, "--out")
+        writable(report, "--report")
+        text = _text(prompt, verify, model, column, expected, api)
+        task = text.variant().task
+        found = rows_of(verify, task)
+        settings = try_settings(
+            margin=margin,
+            max_usd=max_usd,
+            seed=seed,
+            check=checker(check, task.expected),
+            base_url=base_url,
+            config=config,
+        )
+        scribe = Writer(model="" if writer == "same" else writer, drafts_max=drafts) if writer else None
+        done = asyncio.run(shorten(text, found, settings, writer=scribe, told=teller(quiet=quiet or json)))
+        _write(done, write=write, out=out)
+        _tell(done, json=json, quiet=quiet, report=report, written=write or out is not None)
+        code = 0 if done.after is not None else 3 if done.open else 1
+    except HeadwayError as error:
+        typer.echo(f"headway compress: {error}", err=True)
+        code = 2 if isinstance(error, ConfigError | InputError) else 1
+    except KeyboardInterrupt:
+        code = 130
+    raise typer.Exit(code)
+
+
+compress.__doc__ = _HELP
+
+
+def _text(prompt: Path, verify: str, model: str, column: str, expected: str, api: str) -> TaskText:
+    """The task file, or a task made of a text file and what the command line says."""
+    from headway.cli.trying import rows_of
+    from headway.measure.rewrite.pieces import has_term
+    from headway.measure.rewrite.taskedit import TaskText, task_of_prompt
+
+    if prompt.suffix == ".toml":
+        if model or expected or api:
+            raise ConfigError("--model, --expected and --api are for text files; a task file says them itself")
+        return TaskText.read(prompt)
+    if not model:
+        raise ConfigError(f"{prompt} is no task file (.toml), so it does not say which model is asked; give --model")
+    labels: list[str] = []
+    if expected:
+        values = dict.fromkeys(str(row.get(expected) or "").strip() for row in rows_of(verify, None))
+        said = prompt.read_text(encoding="utf-8-sig", errors="replace") if prompt.is_file() else ""
+        names = [value for value in values if value]
+        labels = names if 1 < len(names) <= _LABELS_MAX and all(has_term(name, said) for name in names) else []
+    return task_of_prompt(prompt, model=model, column=column, expected=expected, labels=labels, api=api)
+
+
+_LABELS_MAX = 200
+"""Different right answers, all named in the prompt, up to which they are taken for its labels."""
+
+
+def _write(done: Compressed, *, write: bool, out: Path | None) -> None:
+    from headway.measure.rewrite.compressing import output_of
+
+    if done.after is None:
+        return
+    ending = "\n" if not output_of(done.after).endswith("\n") else ""
+    for path in ([done.before.path] if write else []) + ([out] if out is not None else []):
+        try:
+            path.write_text(output_of(done.after) + ending, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _tell(done: Compressed, *, json: bool, quiet: bool, report: Path | None, written: bool) -> None:
+    if report is not None:
+        from headway.measure.rewrite.page import write_compressed
+
+        write_compressed(report, done, command=shlex.join(["headway", *sys.argv[1:]]))
+    if json:
+        import msgspec
+
+        sys.stdout.write(msgspec.json.encode(done.to_dict()).decode() + "\n")
+    elif quiet:
+        typer.echo(done.sentence)
+    else:
+        from rich.console import Console
+
+        from headway.measure.rewrite.told import print_compressed
+
+        print_compressed(done, Console(highlight=False), written=written)
+        if report is not None:
+            typer.echo(f"Report: {report}")

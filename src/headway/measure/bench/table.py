@@ -1,0 +1,176 @@
+"""The figures in a terminal of 80 columns: latencies, then load and money, then where the time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from headway.measure.bench.equation import RESIDUAL_MAX
+from headway.measure.bench.figures import Figures
+from headway.measure.bench.schema import Bench, InTerms
+from headway.measure.stats.intervals import Interval
+from headway.report import format as fmt
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+__all__ = ["PART_SHOWN", "between", "number", "print_bench", "sentences_of"]
+
+PART_SHOWN = 0.001
+"""Of the total: parts below it in every row get no column."""
+
+
+def print_bench(console: Console, bench: Bench) -> None:
+    """Everything a reader needs, tables first, then what they mean."""
+    for table in _tables(bench):
+        console.print(table)
+        console.print()
+    for sentence in sentences_of(bench):
+        console.print(fmt.printable(sentence), markup=False, soft_wrap=False)
+
+
+def sentences_of(bench: Bench) -> list[str]:
+    """Verdicts, budgets, checks, failures and notes; where there are several rows, with the row's name in front."""
+    told: list[str] = [verdict.sentence for verdict in bench.verdicts]
+    told += [f"{one.target}: {one.sentence}" if len(bench.highest) > 1 else one.sentence for one in bench.highest]
+    several = len(bench.rows) > 1
+    shared = _shared([one.notes for one in bench.rows]) if several else ()
+    for one in bench.rows:
+        own = [one.budget.sentence] if one.budget is not None else []
+        own += [one.equation.check] if one.equation.check and not (several and _holds(one)) else []
+        own += [_failed(one)] if one.failures else []
+        own += [note for note in one.notes if note not in shared]
+        told += [f"{one.target}, {one.load}: {sentence}" if several else sentence for sentence in own]
+    if several and any(_holds(one) for one in bench.rows):
+        worst = max(abs(one.equation.residual or 0.0) for one in bench.rows if _holds(one))
+        told.append(f"TTFT + (tokens - 1) x TPOT gives the time to the last token to {fmt.percent(worst)}.")
+    told += [*shared, *bench.notes]
+    return told
+
+
+def _holds(one: Figures) -> bool:
+    """Whether the equation describes the row."""
+    return one.equation.residual is not None and abs(one.equation.residual) <= RESIDUAL_MAX
+
+
+def _shared(notes: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Notes that every row has: said once."""
+    return tuple(note for note in notes[0] if all(note in other for other in notes[1:]))
+
+
+def _failed(one: Figures) -> str:
+    kinds = "; ".join(
+        f"{failure.count:,} x {f'{failure.outcome} {failure.code}'.strip()} ({failure.message})"
+        for failure in one.failures
+    )
+    return f"{one.failed:,} of {one.due:,} requests failed: {kinds}."
+
+
+def _tables(bench: Bench) -> Iterator[RenderableType]:
+    if bench.rows:
+        yield _latencies(bench.rows)
+        yield _loads(bench.rows, goodput=bench.slo is not None)
+        if any(one.equation.answers for one in bench.rows):
+            yield _equations(bench.rows)
+    for terms in bench.in_terms:
+        yield _terms(terms)
+    if bench.in_terms:
+        yield "\n".join(bench.in_terms[0].differs)
+
+
+def _table(*names: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    for i, name in enumerate(names):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    return table
+
+
+def _latencies(rows: Sequence[Figures]) -> RenderableType:
+    table = _table("", "ok", "TTFT p50", "p95", "p99", "total p50", "p95", "p99")
+    for one in rows:
+        ttft, e2e = one.ttft, one.e2e
+        table.add_row(
+            _named(one.target, one.load),
+            f"{one.ok:,}/{one.due:,}",
+            _with(ttft.p50, ttft.p50_interval),
+            _with(ttft.p95, ttft.p95_interval),
+            fmt.seconds(ttft.p99),
+            _with(e2e.p50, e2e.p50_interval),
+            _with(e2e.p95, e2e.p95_interval),
+            fmt.seconds(e2e.p99),
+        )
+    return table
+
+
+def _loads(rows: Sequence[Figures], *, goodput: bool) -> RenderableType:
+    names = ["", "ITL", "TPOT", "tok/s", "all", "req/s", "tokens", "per 1,000"]
+    table = _table(*names, *(["in SLO"] if goodput else []))
+    for one in rows:
+        good = [f"{fmt.percent(one.good)}\n{number(one.goodput_per_s)}/s"] if goodput else []
+        per_1000 = None if one.dollars_per_success is None else one.dollars_per_success * 1000
+        table.add_row(
+            _named(one.target, one.load),
+            fmt.seconds(one.itl.mean),
+            fmt.seconds(one.tpot.p50),
+            number(one.tokens_per_s.p50),
+            number(one.output_tokens_per_s),
+            number(one.requests_per_s),
+            f"{fmt.count(one.input_tokens)} in\n{fmt.count(one.output_tokens)} out",
+            "-" if per_1000 is None else fmt.dollars(per_1000),
+            *good,
+        )
+    return table
+
+
+def _equations(rows: Sequence[Figures]) -> RenderableType:
+    shown = [
+        (i, part.label)
+        for i, part in enumerate(next(one.equation.parts for one in rows if one.equation.parts))
+        if any(one.equation.parts and one.equation.parts[i].share >= PART_SHOWN for one in rows)
+    ]
+    table = _table("where the time goes", *(label for _, label in shown), "= mean total")
+    for one in rows:
+        parts = one.equation.parts
+        cells = [f"{fmt.seconds(parts[i].mean_s)}\n{fmt.percent(parts[i].share)}" if parts else "-" for i, _ in shown]
+        table.add_row(_named(one.target, one.load), *cells, fmt.seconds(one.equation.total_mean_s))
+    return table
+
+
+def _terms(terms: InTerms) -> RenderableType:
+    names = list(dict.fromkeys(name for term in terms.terms for name in term.values if name))
+    table = _table(f"{terms.tool}: {fmt.printable(terms.target)}, {terms.load}", *names, "unit")
+    for term in terms.terms:
+        if "" in term.values:
+            cells = [number(term.values[""]), *("" for _ in names[1:])]
+        else:
+            cells = [number(term.values[name]) if name in term.values else "" for name in names]
+        table.add_row(term.name, *cells, term.unit)
+    return table
+
+
+def _named(target: str, load: str) -> str:
+    """A row's name: the load stands under the target, where intervals stand beside it."""
+    return f"{fmt.printable(target)}\n{load}"
+
+
+def _with(value_s: float | None, interval: Interval | None) -> str:
+    """A time, and under it its 95 % interval."""
+    told = "" if interval is None or value_s is None else f"\n{between(interval)}"
+    return fmt.seconds(value_s) + told
+
+
+def between(interval: Interval) -> str:
+    """An interval of seconds, in the unit of its estimate: "1.18-1.26", "265-297"."""
+    scale = 1.0 if interval.estimate >= 0.9995 else 1e3
+    digits = 2 if scale == 1.0 or interval.estimate < 0.01 else 1 if interval.estimate < 0.1 else 0
+    return f"{interval.low * scale:.{digits}f}-{interval.high * scale:.{digits}f}"
+
+
+def number(value: float | None) -> str:
+    """A figure to three digits; None is "-"."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 99.95 or value == 0 else f"{value:.3g}"

@@ -1,0 +1,199 @@
+"""Choosing among candidates on some rows, and confirming the choice on others.
+
+Trying twelve rewrites on the same rows and keeping the best keeps the luckiest. So the rows are divided: on one part a
+candidate only has to look no worse; what gets through is compared again, against the original, on rows that nobody has
+looked at, with an alpha that is shared by all that are confirmed: the first gets half of it, the next half of the rest,
+the last one what is left. A worse rewrite is kept with at most that chance, however many were tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import Literal
+
+import msgspec
+
+from headway.measure.compare.comparison import Comparison
+from headway.measure.compare.run import compare
+from headway.measure.compare.variant import Variant
+from headway.measure.rewrite.candidates import Candidate
+from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings
+from headway.measure.rewrite.taskedit import TaskText
+
+__all__ = ["Choice", "Tried", "choose", "looks_worse", "why_not"]
+
+Stage = Literal["guard", "choose", "confirm", "kept", "untried"]
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate, how far it came, and why no further."""
+
+    candidate: Candidate
+    stage: Stage
+    why: str
+    """One sentence."""
+    chosen: Comparison | None = None
+    """On the rows to choose with."""
+    confirmed: Comparison | None = None
+    """On the rows that were held out."""
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of all candidates."""
+
+    tried: tuple[Tried, ...]
+    dollars: float
+    stopped: Literal["found", "exhausted", "money", "looks"]
+
+    @property
+    def kept(self) -> Tried | None:
+        """The one that holds."""
+        return next((one for one in self.tried if one.stage == "kept"), None)
+
+    @property
+    def open(self) -> bool:
+        """Whether more rows or money might have kept one."""
+        return self.stopped in ("money", "looks") or any(
+            one.confirmed is not None and one.confirmed.findings.quality.not_inferior is None for one in self.tried
+        )
+
+
+async def choose(
+    text: TaskText,
+    candidates: Sequence[Candidate],
+    rows: tuple[Sequence[Row], Sequence[Row]],
+    settings: TrySettings,
+    *,
+    spent_usd: float = 0.0,
+    engines: Engines | None = None,
+    told: Told | None = None,
+) -> Choice:
+    """Try candidates in their order until one is confirmed.
+
+    Args:
+        text: The task as it is.
+        candidates: Those the guard let pass, the one that is wanted most first.
+        rows: To choose with, and to confirm with; see `divided`.
+        settings: How.
+        spent_usd: What of the money is gone.
+        engines: As in `compare`.
+        told: Is told of every step.
+    """
+    chooser = _Chooser(text, rows, settings, spent_usd, engines, told)
+    tried: list[Tried] = []
+    for place, candidate in enumerate(candidates):
+        stopped = chooser.stopped(place)
+        if stopped:
+            why = "not tried: " + ("the money was used up" if stopped == "money" else "enough were tried before it")
+            tried += [Tried(candidate=one, stage="untried", why=why) for one in candidates[place:]]
+            return Choice(tried=tuple(tried), dollars=chooser.spent_usd, stopped=stopped)
+        tried.append(await chooser.attempt(candidate))
+        if tried[-1].stage == "kept":
+            why = "not tried: a shorter one holds"
+            tried += [Tried(candidate=one, stage="untried", why=why) for one in candidates[place + 1 :]]
+            return Choice(tried=tuple(tried), dollars=chooser.spent_usd, stopped="found")
+    return Choice(tried=tuple(tried), dollars=chooser.spent_usd, stopped="exhausted")
+
+
+class _Chooser:
+    def __init__(
+        self,
+        text: TaskText,
+        rows: tuple[Sequence[Row], Sequence[Row]],
+        settings: TrySettings,
+        spent_usd: float,
+        engines: Engines | None,
+        told: Told | None,
+    ) -> None:
+        self._text, self._settings, self._engines, self._told = text, settings, engines, told
+        self._original = text.variant("original")
+        self._choose, self._confirm = rows
+        self._confirms = 0
+        self._alpha_left = settings.alpha
+        self._broke = False
+        self.spent_usd = spent_usd
+
+    def stopped(self, place: int) -> Literal["money", "looks", ""]:
+        """Why no more can be tried; "" if it can."""
+        if self._broke:
+            return "money"
+        return "looks" if self._confirms >= self._settings.confirmed_max or place >= self._settings.tried_max else ""
+
+    async def attempt(self, candidate: Candidate) -> Tried:
+        """Choose, then confirm."""
+        variant = self._text.changed(candidate.values).variant(candidate.name)
+        chosen: Comparison | None = None
+        if self._choose:
+            chosen = await self._compare(variant, self._choose, self._settings.alpha)
+            if chosen.stopped == "money":
+                return Tried(
+                    candidate=candidate, stage="untried", why="not tried: the money was used up", chosen=chosen
+                )
+            if why := looks_worse(chosen, self._settings.margin):
+                self._say(f"{candidate.name}: {why}")
+                return Tried(candidate=candidate, stage="choose", why=why, chosen=chosen)
+        self._confirms += 1
+        last = self._confirms == self._settings.confirmed_max
+        alpha = self._alpha_left if last else self._alpha_left / 2
+        self._alpha_left -= alpha
+        confirmed = await self._compare(variant, self._confirm, alpha, aa=self._confirms == 1)
+        if confirmed.not_inferior:
+            self._say(f"{candidate.name}: holds")
+            return Tried(candidate=candidate, stage="kept", why=confirmed.sentence, chosen=chosen, confirmed=confirmed)
+        why = why_not(confirmed, self._settings.margin)
+        self._say(f"{candidate.name}: {why}")
+        return Tried(candidate=candidate, stage="confirm", why=why, chosen=chosen, confirmed=confirmed)
+
+    async def _compare(self, variant: Variant, rows: Sequence[Row], alpha: float, *, aa: bool = False) -> Comparison:
+        cap = self._settings.usd_max
+        left = None if cap is None else cap - self.spent_usd
+        how = self._settings.compare(left_usd=left, rows=len(rows), alpha=alpha, aa=aa)
+        found = await compare(self._original, variant, rows, settings=how, engines=self._engines)
+        self.spent_usd += found.dollars
+        self._broke = found.stopped == "money"
+        return found
+
+    def _say(self, line: str) -> None:
+        if self._told is not None:
+            self._told(line, self.spent_usd)
+
+
+def looks_worse(found: Comparison, margin: float) -> str:
+    """Why a candidate is not worth confirming; "" when it is: a look at few rows, and no proof of anything.
+
+    Worse by the margin and one standard error more: of those that are as good as the original, one in six at most is
+    turned away here.
+    """
+    quality = found.findings.quality
+    failures = found.findings.metric("failures")
+    if quality.rows == 0 or quality.a is None or quality.b is None:
+        return "quality could not be judged on any row"
+    if failures is not None and failures.verdict == "worse":
+        return "it fails more often"
+    drop = quality.a - quality.b
+    error = sqrt(quality.only_a + quality.only_b) / quality.rows
+    if quality.not_inferior is False or drop > margin + error:
+        return f"{_points(drop)} points worse on {quality.rows} rows"
+    return ""
+
+
+def why_not(found: Comparison, margin: float) -> str:
+    """Why a confirmation did not confirm."""
+    quality = found.findings.quality
+    if found.stopped == "money":
+        return "open: the money ran out while it was compared"
+    if quality.not_inferior is False:
+        return f"worse by more than {_points(margin)} points on {quality.rows} rows that were held out"
+    failures = found.findings.metric("failures")
+    if failures is not None and failures.verdict == "worse":
+        return "it fails more often on the rows that were held out"
+    low = quality.difference.low if quality.difference is not None else None
+    seen = "" if low is None else f"; it may be {_points(-low)} points worse"
+    more = found.findings.rows_more
+    need = f", and about {more:,} more rows would tell" if more else ""
+    return f"open on {quality.rows} rows that were held out{seen}{need}"
+
+
+def _points(share: float) -> str:
+    return f"{share * 100:.1f}".removesuffix(".0")

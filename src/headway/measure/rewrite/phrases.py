@@ -1,0 +1,117 @@
+"""Phrases that can be said shorter, or not at all: outside quotes, code and columns."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["tightened"]
+
+_KEPT: Final = re.compile(r"```.*?```|`[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|\{[^{}\n]*\}|https?://\S+", re.DOTALL)
+_TABLE: Final = (
+    # -- asking
+    (r"(?:so |and )?(?:please )?(?:make sure|be sure|make certain|ensure|see to it) that you (?:always )?", ""),
+    (r"(?:so |and )?(?:please )?(?:make sure|be sure|make certain) to (?:always )?", ""),
+    (r"please (?:remember|note|keep in mind|be aware|bear in mind) that you should (?:always )?", ""),
+    (r"(?:please )?(?:remember|note|keep in mind|be aware|bear in mind) that ", ""),
+    (r"please (?:always )?remember to ", ""),
+    (r"(?:we|i)(?: would|'d)? (?:really )?(?:like|want|need|ask|expect) you to (?:please )?", ""),
+    (r"what (?:we|i)(?: would|'d) like you to do is (?:to )?", ""),
+    (r"if you (?:think|believe|feel|find|see|notice) that ", "if "),
+    (r"your (?:task|job|goal|role|assignment)(?: here)? is (?:going to be )?to ", ""),
+    (r"you (?:are asked|are required|are expected|are supposed|will need|will have|need|have) to ", ""),
+    (r"it is (?:\w+ )?(?:important|essential|crucial|vital|necessary|imperative) that you ", ""),
+    (r"it is (?:\w+ )?(?:important|essential|crucial|vital|necessary|imperative) to ", ""),
+    (r"you should (?=always |never |not )", ""),
+    (r"(?:could|would|can|will) you (?:please |kindly )?(?=classify|summari[sz]e|extract|write|return|label|read)", ""),
+    (r"\b(?:please|kindly) ", ""),
+    (r"(?:,)? please(?=[.!,])", ""),
+    # -- saying
+    (r"(?:here|below|the following) are (?:a few|some|several|a couple of|more)? ?examples?[^:.\n]*:", "Examples:"),
+    (r"the following are ", ""),
+    (r"anything (?:at all )?that (?:has (?:something )?to do with|is related to|is about|concerns|relates to) ", ""),
+    (r"everything (?:at all )?that (?:has to do with|is related to|is about|concerns) ", ""),
+    (r"any(?:thing)? (?:kind|sort|type) of ", "any "),
+    (r"in order to ", "to "),
+    (r"so as to ", "to "),
+    (r"due to the fact that ", "because "),
+    (r"in spite of the fact that ", "although "),
+    (r"in the event that ", "if "),
+    (r"in case (?=the |a |an |it |there )", "if "),
+    (r"at this point in time", "now"),
+    (r"for the purpose of ", "for "),
+    (r"with (?:regard|respect) to ", "about "),
+    (r"in (?:regard|relation) to ", "about "),
+    (r"a (?:large |great )?number of ", "many "),
+    (r"the (?:vast )?majority of ", "most "),
+    (r"(?:is|are) able to ", "can "),
+    (r"has the ability to ", "can "),
+    (r"that (?:we|i)(?: have)? (?:gave|given|provided|give|are going to give|will give|will provide|listed)(?: to)? you"
+     r"(?: above| below| here)?", ""),
+    (r"(?:as|like) (?:already |previously )?(?:mentioned|stated|described|said|noted)(?: above| before"
+        r"| earlier)?,? ", ""),
+    (r"once again(?:, )? ", ""),
+    (r",? and so (?:on|forth)\b", ""),
+    (r",? et cetera\b|,? etc\.?(?=[,;)])", ""),
+    (r"(?<=, )such as for example ", "such as "),
+    (r"\b(?:very|really|extremely|highly|absolutely|truly|quite|totally|incredibly|actually|basically"
+        r"|simply) (?=[a-z])", ""),
+    (r"it should be noted that ", ""),
+    (r"as (?:accurate|precise|careful|good|short|concise)(?:ly)? as (?:it (?:can )?"
+        r"|you (?:can )?)?possibl[ey](?: be)?", ""),
+    (r"first and foremost,? ", "first "),
+    (r"each and every ", "each "),
+    (r"(?:exact )?same exact ", "same "),
+    (r"whether or not ", "whether "),
+    (r"the fact that ", "that "),
+    (r"of any kind(?: whatsoever)?\b|\bwhatsoever\b", ""),
+    (r"to the best of your (?:ability|abilities|knowledge),? ?", ""),
+    (r"in a (?:\w+ and )?(\w+) (?:manner|way|fashion)\b", r"\1"),
+    (r"(?:from (?:the )?beginning to (?:the )?end)", ""),
+    (r"if at all possible,? ?", "if possible "),
+    (r"think about it (?:once )?again(?: carefully)? and ", ""),
+    (r"carefully and thoroughly |thoroughly and carefully ", ""),
+)  # fmt: skip
+_ASKING: Final = 14
+"""So many of the table's first entries are taken out at the start of a clause only."""
+_CLAUSE: Final = r"(?:^[ \t]*|(?<=[.!?:;,]\s)|(?<=\band\s)|(?<=\bso\s)|(?<=\bSo\s))"
+_PHRASES: Final = tuple(
+    (
+        re.compile(
+            (_CLAUSE if n < _ASKING else "" if p.startswith(",") else r"(?<![\w-])") + p, re.IGNORECASE | re.MULTILINE
+        ),
+        short,
+    )
+    for n, (p, short) in enumerate(_TABLE)
+)
+_RAISE: Final = "\0"
+
+
+def tightened(text: str) -> str:
+    """The text with those phrases said shorter; sentences begin with a capital as they did."""
+    out: list[str] = []
+    at = 0
+    for kept in _KEPT.finditer(text):
+        out += [_outside(text[at : kept.start()]), kept[0]]
+        at = kept.end()
+    return _raised("".join([*out, _outside(text[at:])]))
+
+
+def _outside(text: str) -> str:
+    for pattern, short in _PHRASES:
+        text = pattern.sub(lambda found, short=short: _cased(found, short), text)  # type: ignore[misc]
+    text = re.sub(r"(?<=\S)[ \t]{2,}(?=\S)", " ", text)
+    return re.sub(r"(?<=[\w)]) +(?=[,.;!?](?:\s|$))", "", text)
+
+
+def _cased(found: re.Match[str], short: str) -> str:
+    """The short form; what follows a phrase that is gone begins as the phrase did (a mark, for `_raised`)."""
+    said = found.expand(short) if "\\" in short else short
+    if found[0][:1].isupper():
+        return said[:1].upper() + said[1:] if said.strip() else _RAISE
+    return said
+
+
+def _raised(text: str) -> str:
+    """Capitals where a phrase with one went away."""
+    return re.sub("\0+\\s*(\\w?)", lambda found: found[1].upper(), text)

@@ -1,0 +1,231 @@
+"""`headway lint --verify`: which of the suggested changes hold on rows.
+
+All suggestions together are tried first, on some of the rows; only where that looks worse are they halved, and halves
+halved, to find those that do it. What is left is compared with the original on the rows that were held out: one
+comparison decides about all that is kept, so no chance piles up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from headway.errors import ConfigError
+from headway.measure.compare.comparison import Comparison
+from headway.measure.compare.run import compare
+from headway.measure.rewrite.choosing import looks_worse, why_not
+from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings, divided
+from headway.measure.rewrite.taskedit import TaskText
+from headway.prompts.lint.findings import Finding
+from headway.prompts.lint.run import edited
+from headway.prompts.lint.source import Source
+
+__all__ = ["Verdict", "Verified", "suggested", "verify", "verify_command"]
+
+SUGGESTIONS_MAX: Final = 40
+"""Tried at once; the rest is left for the next time."""
+COMPARES_MAX: Final = 24
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one suggestion."""
+
+    finding: Finding
+    kept: bool
+    why: str
+    """One sentence; "" when it was kept."""
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of all of them."""
+
+    before: TaskText
+    after: TaskText | None
+    """With all that holds; None: nothing does."""
+    verdicts: tuple[Verdict, ...]
+    comparison: Comparison | None
+    """Original against `after` (or what might have been), on rows that were held out."""
+    dollars: float
+    rows_choose: int
+    rows_confirm: int
+    open: bool = False
+    """More rows or money may tell."""
+
+    @property
+    def sentence(self) -> str:
+        """The result in a sentence."""
+        if not self.verdicts:
+            return "There is nothing to verify: no suggestion comes with a change."
+        kept = sum(one.kept for one in self.verdicts)
+        said = f"{kept} of {len(self.verdicts)} suggestions hold"
+        return f"{said}. {self.comparison.sentence}" if kept and self.comparison is not None else f"{said}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "schema": 1,
+            "file": str(self.before.path),
+            "sentence": self.sentence,
+            "suggestions": [
+                {"rule": one.finding.rule, "name": one.finding.name, "kept": one.kept, "why": one.why}
+                for one in self.verdicts
+            ],
+            "dollars": self.dollars,
+            "rows_choose": self.rows_choose,
+            "rows_confirm": self.rows_confirm,
+            "open": self.open,
+            "comparison": self.comparison.to_dict() if self.comparison is not None else None,
+            "text": self.after.text if self.after is not None else None,
+        }
+
+
+def suggested(findings: Sequence[Finding]) -> list[Finding]:
+    """Those that can be tried: of the suggest tier, with a change in the text or among the settings."""
+    able = [one for one in findings if one.tier == "suggest" and (one.fix is not None or one.change is not None)]
+    return able[:SUGGESTIONS_MAX]
+
+
+def with_findings(source: Source, findings: Sequence[Finding]) -> TaskText:
+    """The task file with these made. A fix that the guard of lint refuses is left out."""
+    after, _ = edited(source, [one.fix for one in findings if one.fix is not None])
+    text = TaskText(path=Path(source.file), text=after.raw.removeprefix("\ufeff").replace("\r\n", "\n"))
+    changes = {one.change.key: one.change.value for one in findings if one.change is not None}
+    return text.changed(changes) if changes else text
+
+
+async def verify(
+    source: Source,
+    findings: Sequence[Finding],
+    rows: Sequence[Row],
+    settings: TrySettings,
+    *,
+    engines: Engines | None = None,
+    told: Told | None = None,
+) -> Verified:
+    """Find out which suggestions hold.
+
+    Args:
+        source: A task, as it was linted.
+        findings: What lint found in it; those that cannot be tried are passed over.
+        rows: Rows with right answers.
+        settings: How, and for how much.
+        engines: As in `compare`.
+        told: Is told of every step.
+
+    Raises:
+        ConfigError: It is no task, or nothing says what a right answer is.
+        InputError: There are too few rows.
+    """
+    if source.kind != "task":
+        raise ConfigError(f"{source.file}: only a task file can be verified, for a prompt alone cannot be asked")
+    able = suggested(findings)
+    before = with_findings(source, [])
+    task = before.variant().task
+    if not task.expected and settings.checker is None:
+        raise ConfigError(
+            f"{source.file}: nothing says what a right answer is; name its 'expected' column or a --check"
+        )
+    parts = divided(rows, seed=settings.seed, needed=task.columns)
+    verifier = _Verifier(source, before, settings, parts, engines, told)
+    good = await verifier.good(able) if able else []
+    comparison = await verifier.confirm(good) if good else None
+    holds = comparison is not None and comparison.not_inferior
+    last = "" if comparison is None or holds else why_not(comparison, settings.margin)
+    verdicts = tuple(
+        Verdict(finding=one, kept=holds and one in good, why="" if holds and one in good else verifier.why(one) or last)
+        for one in able
+    )
+    return Verified(
+        before=before,
+        after=with_findings(source, good) if holds else None,
+        verdicts=verdicts,
+        comparison=comparison,
+        dollars=verifier.spent_usd,
+        rows_choose=len(parts[0]),
+        rows_confirm=len(parts[1]),
+        open=verifier.broke or (comparison is not None and comparison.findings.quality.not_inferior is None),
+    )
+
+
+def verify_command(
+    source: Source,
+    findings: Sequence[Finding],
+    rows: Sequence[Row],
+    settings: TrySettings,
+    *,
+    told: Told | None = None,
+) -> Verified:
+    """`verify` for a command line, in a loop of its own."""
+    return asyncio.run(verify(source, findings, rows, settings, told=told))
+
+
+class _Verifier:
+    def __init__(
+        self,
+        source: Source,
+        before: TaskText,
+        settings: TrySettings,
+        parts: tuple[Sequence[Row], Sequence[Row]],
+        engines: Engines | None,
+        told: Told | None,
+    ) -> None:
+        self._source, self._settings, self._engines, self._told = source, settings, engines, told
+        self._original = before.variant("original")
+        self._parts = parts
+        self._why: list[tuple[Finding, str]] = []
+        self._compares = 0
+        self.spent_usd = 0.0
+        self.broke = False
+
+    def why(self, finding: Finding) -> str:
+        """Why a suggestion is not among the good ones; "" when it is."""
+        return next((why for one, why in self._why if one is finding), "")
+
+    async def good(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Those that do not look worse on the rows to choose with."""
+        return await self._with([], list(findings))
+
+    async def _with(self, kept: list[Finding], more: list[Finding]) -> list[Finding]:
+        """As many of `more` as go together with `kept`."""
+        if self.broke or self._compares >= COMPARES_MAX:
+            self._why += [(one, "not tried: the money or the tries were used up") for one in more]
+            return kept
+        why = await self._looks_worse([*kept, *more])
+        if not why:
+            return [*kept, *more]
+        if len(more) == 1:
+            self._why.append((more[0], why))
+            return kept
+        half = len(more) // 2
+        return await self._with(await self._with(kept, more[:half]), more[half:])
+
+    async def _looks_worse(self, findings: Sequence[Finding]) -> str:
+        found = await self._compare(findings, self._parts[0], aa=False)
+        if found.stopped == "money":
+            return "not tried: the money was used up"
+        why = looks_worse(found, self._settings.margin)
+        self._say(f"{len(findings)} suggestions together: {why or 'no worse'}")
+        return why
+
+    async def confirm(self, findings: Sequence[Finding]) -> Comparison:
+        """On the rows that were held out."""
+        return await self._compare(findings, self._parts[1], aa=True)
+
+    async def _compare(self, findings: Sequence[Finding], rows: Sequence[Row], *, aa: bool) -> Comparison:
+        self._compares += 1
+        cap = self._settings.usd_max
+        left = None if cap is None else cap - self.spent_usd
+        variant = with_findings(self._source, findings).variant("with suggestions")
+        how = self._settings.compare(left_usd=left, rows=len(rows), aa=aa)
+        found = await compare(self._original, variant, rows, settings=how, engines=self._engines)
+        self.spent_usd += found.dollars
+        self.broke = found.stopped == "money"
+        return found
+
+    def _say(self, line: str) -> None:
+        if self._told is not None:
+            self._told(line, self.spent_usd)

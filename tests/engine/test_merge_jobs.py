@@ -1,0 +1,82 @@
+"""Tasks with several outputs as jobs: online, flex and batch lanes, and what stands in the output."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from headway import run_async
+from headway.prompts.labels import Labels
+from headway.prompts.merge import MergedTask
+from headway.prompts.output import Sentence
+from headway.prompts.outputs import Ask
+from headway.sim import SimSettings, Simulator
+from headway.testing import FakeProvider, Step, virtual_run
+from tests.jobs.batch_world import MODELS, World
+
+ASKS = {
+    "queue": Ask("Which queue?", Labels(labels=("billing", "shipping"))),
+    "summary": Ask("Summarise it.", Sentence()),
+    "refund": Ask("Is money asked back?", Labels(labels=("yes", "no"))),
+}
+ROWS = [{"text": f"Ticket: I was charged twice for order {n}. Please refund me."} for n in range(6)]
+
+
+def task(api="responses", **more) -> MergedTask:
+    return MergedTask(model=MODELS[api], prompt="{text}", outputs=ASKS, api=api, **more)
+
+
+@pytest.mark.parametrize("api", ["responses", "messages"])
+def test_a_batch_is_asked_merged_whatever_the_mode(api):
+    """One request a row; what is left (in "messages", where no schema holds the model) is asked alone by a batch."""
+
+    async def main():
+        world = World(api=api, batches={"duration_s": 60.0}, task=task(api, mode="separate"))
+        lane = world.lane()
+        try:
+            await world.put(lane, range(10))
+            lane.flush()
+            await world.until(10, lane=lane)
+            return world.results, await world.paid()
+        finally:
+            await world.end()
+
+    results, paid = virtual_run(main)
+    assert all(result.outcome == "ok" and list(result.value) == list(ASKS) for result in results)
+    assert sum(paid.values()) == 10 + sum(result.repairs for result in results)
+    assert all(result.repairs <= 1 for result in results)
+    if api == "messages":
+        assert any(result.repairs for result in results)
+
+
+@pytest.mark.parametrize("mode", ["auto", "separate"])
+def test_a_job_gives_a_record_for_each_row(tmp_path, monkeypatch, mode):
+    """The dict is the row's output, the costs are those of all its calls, and the journal knows the row again."""
+    monkeypatch.setenv("HEADWAY_HOME", str(tmp_path))
+    simulator = Simulator(SimSettings(seed=1))
+    out = tmp_path / "out.jsonl"
+
+    async def main():
+        await run_async(ROWS, task(mode=mode), out=out, cache="off", api_key="sk", handler=simulator.handler)
+        calls = simulator.ledger.totals.attempts
+        await run_async(ROWS, task(mode=mode), out=out, cache="off", api_key="sk", handler=simulator.handler)
+        return calls, simulator.ledger.totals.attempts
+
+    calls, after = virtual_run(main)
+    records = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [list(record["output"]) for record in records] == [list(ASKS)] * 6
+    assert calls == after == (6 if mode == "auto" else 18)
+    assert [record["attempts"] for record in records] == [calls // 6] * 6
+    assert sum(record["dollars"] for record in records) == pytest.approx(simulator.ledger.totals.dollars)
+
+
+def test_the_flex_tier_is_asked_for_parts_as_well(tmp_path, monkeypatch):
+    """Every separate request carries the tier."""
+    monkeypatch.setenv("HEADWAY_HOME", str(tmp_path))
+    provider = FakeProvider([Step(text="billing")])
+    asking = MergedTask(
+        model="gpt-5.4-mini", prompt="{text}", outputs={"a": ASKS["queue"], "b": ASKS["queue"]}, mode="separate"
+    )
+    virtual_run(lambda: run_async(ROWS[:1], asking, lane="flex", cache="off", api_key="sk", handler=provider))
+    assert [json.loads(call.body)["service_tier"] for call in provider.seen] == ["flex", "flex"]

@@ -1,0 +1,290 @@
+"""Comparisons on virtual time: verdicts, order, money, and what cannot be compared."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from headway import ConfigError, Engine, InputError, ProviderError
+from headway.measure.compare.comparison import Noise
+from headway.measure.compare.run import Comparing, CompareSettings, compare
+from headway.measure.compare.told import concluded
+from headway.measure.compare.variant import differences
+from headway.sim import SimSettings, Simulator
+from headway.testing import virtual_run
+
+from .compare_world import MODELS, Plays, World, compared, engines, rows, variant
+
+A, B = variant("a"), variant("b")
+
+
+def wrong_at(share: int):
+    """The right answer, but for every `share`-th row."""
+
+    def answer(prompt: str) -> str:
+        number, right = int(prompt.split()[1].rstrip(":")), prompt.rpartition(" ")[2]
+        return {"yes": "no", "no": "yes"}[right] if number % share == 0 else right
+
+    return answer
+
+
+def test_a_faster_variant_is_better_and_stops_early():
+    """20 % faster, cheaper, no worse: "better", before all rows were asked, and the sentence names both."""
+    done = compared(World(b=Plays(latency_s=0.8)), A, B, rows(400))
+    assert (done.verdict, done.stopped, done.not_inferior, done.code()) == ("better", "decided", True, 0)
+    assert done.rows < 400
+    assert done.sentence.startswith("b ")
+    assert "faster" in done.sentence
+    latency = done.findings.metric("latency")
+    assert latency.verdict == "better"
+    assert latency.ratio.low < 0.8 < latency.ratio.high
+
+
+def test_a_slower_variant_is_worse():
+    """The same the other way round; as it is cheaper all the same it is a trade."""
+    done = compared(World(a=Plays(latency_s=0.8)), A, B, rows(200))
+    assert done.findings.metric("latency").verdict == "worse"
+    assert done.verdict == "mixed"
+    assert (done.code(), done.code("faster"), done.code("cheaper")) == (1, 1, 0)
+
+
+def test_few_rows_say_nothing():
+    """Seven rows are not enough for any claim, and the sentence says so."""
+    done = compared(World(a=Plays(latency_s=0.5)), A, B, rows(7))
+    assert (done.verdict, done.stopped, done.code()) == ("inconclusive", "rows", 3)
+    assert done.sentence.startswith("inconclusive")
+
+
+def test_inferior_quality_is_caught_whatever_it_saves():
+    """Every fourth answer wrong: worse, although it is twice as fast."""
+    done = compared(World(b=Plays(latency_s=0.5, answer=wrong_at(4))), A, B, rows(200))
+    assert (done.verdict, done.not_inferior) == ("worse", False)
+    assert done.findings.quality.only_a > 5
+    assert [done.code(expect) for expect in ("better", "not-worse", "faster", "cheaper")] == [1, 1, 1, 1]
+
+
+def test_equal_variants_are_said_to_be_the_same():
+    """Nothing differs: no A/A before it, a note in the sentence, and no claim."""
+    world = World()
+    done = compared(world, A, variant("a"), rows(60))
+    assert done.differences == ()
+    assert done.sentence.startswith("The two variants are the same: this measures noise only.")
+    assert (done.a, done.b) == ("a (A)", "a (B)")
+    assert done.noise is None
+    assert done.verdict in ("same", "inconclusive")
+    assert len(world.seen) == 2 + 2 * 60
+
+
+def test_differences_are_named():
+    """The model alone, the prompt alone, a setting, the way rows are run."""
+    assert differences(A, B) == ("model",)
+    assert differences(A, variant("a", task={"system": "Be brief."})) == ("prompt",)
+    assert differences(A, variant("a", settings={"cache": "memory"}, order="sequential")) == ("cache", "order")
+    assert differences(A, variant("a", task={"repairs_max": 0}, stream=True)) == ("repairs_max", "stream")
+
+
+def test_noise_is_measured_on_a_alone():
+    """Ten rows twice through A before anything of B counts; the figures are no claim."""
+    world = World()
+    done = compared(world, A, B, rows(60), rows_max=20)
+    models = [model for model, _ in world.seen]
+    assert models[:2] == [MODELS["a"], MODELS["b"]]  # a request each that does not count
+    assert models[2:22] == [MODELS["a"]] * 20
+    assert (done.noise.rows, done.noise.answers_differ, done.noise.alarming) == (10, 0, False)
+    assert 0 < done.noise.row_ratio < 0.5
+    assert world.calls == {MODELS["a"]: 1 + 20 + 20, MODELS["b"]: 1 + 20}
+    compared_rows = {prompt for model, prompt in world.seen[22:]}
+    assert not compared_rows & {prompt for _, prompt in world.seen[2:22]}  # there were rows enough for others
+    assert compared(World(), A, B, rows(30), rows_max=20, aa=False).noise is None
+
+
+def test_what_the_second_call_of_a_row_gains_favours_nobody():
+    """A provider that is three times as slow for a prompt it has seen: the order is drawn, so that A is not told apart
+    from itself, and the noise shows how much calls differ."""
+
+    class Second(World):
+        async def __call__(self, call):
+            known = any(prompt.encode() in call.body for _, prompt in self.seen)
+            self.plays[MODELS["a"]] = Plays(latency_s=3.0 if known else 1.0)
+            return await super().__call__(call)
+
+    done = compared(Second(), A, B, rows(60), rows_max=20)
+    assert not done.noise.alarming
+    assert done.noise.row_ratio > 1.5
+
+
+def test_noise_that_looks_like_a_difference_is_a_loud_warning():
+    """Where A is told apart from itself, the first note says that small differences are not to be trusted."""
+    done = compared(World(), A, B, rows(30), aa=False)
+    loud = concluded(replace(done, noise=Noise(rows=10, verdict="better")), A, B, checked=True)
+    assert loud.notes[0].startswith("WARNING: two runs of a were told apart (better)")
+    assert not any(note.startswith("WARNING") for note in done.notes)
+
+
+def test_both_sides_are_asked_at_the_same_times_and_in_drawn_order():
+    """Half of the rows A first, never more in flight than asked for; the same seed gives the same run."""
+    world, again, other = World(), World(), World()
+    done = compared(world, A, B, rows(40), early=False)
+    compared(again, A, B, rows(40), early=False)
+    compared(other, A, B, rows(40), early=False, seed=5)
+    assert world.most == 4
+    assert sum(one.a_first for one in done.asked) == 20
+    assert world.seen == again.seen != other.seen
+    assert sorted(one.row for one in done.asked) == list(range(40))
+    assert [one.row for one in done.asked] != list(range(40))
+
+
+def test_the_cap_is_never_exceeded():
+    """By the engines' own books, for caps from nothing to plenty; where it stops, it says so."""
+    for usd_max in (0.0, 0.0002, 0.0005, 0.002):
+        world = World(a=Plays(output_tokens=16), b=Plays(output_tokens=16))
+        done = compared(world, A, B, rows(100), usd_max=usd_max, engine={"budget_usd": usd_max}, early=False)
+        usage_usd = sum(50 * p[0] + 16 * p[1] for model, _ in world.seen for p in [_PRICES[model]]) / 1e6
+        assert done.dollars == pytest.approx(usage_usd)
+        assert done.dollars <= usd_max
+        assert done.stopped == ("money" if done.rows < 100 else "rows")
+        assert all(one.a.result.outcome == one.b.result.outcome == "ok" for one in done.asked)
+        assert "money cap" in " ".join(done.notes)
+
+
+_PRICES = {MODELS["a"]: (0.4, 1.6), MODELS["b"]: (0.1, 0.4)}
+"""Dollars a million tokens, in and out."""
+
+
+def test_a_model_without_a_price_cannot_be_capped():
+    """Said before the first row; without a cap it runs, and the dollars are unknown."""
+    world = World(b=Plays())
+    world.plays["mine"] = Plays()
+    world._counts["mine"] = 0
+    mine = variant("b", task={"model": "mine"})
+    with pytest.raises(ConfigError, match="price of model 'mine' is unknown, so a cap of \\$1 cannot be kept"):
+        compared(world, A, mine, rows(30))
+    assert world.seen == []
+    done = compared(world, A, mine, rows(30), usd_max=None)
+    assert done.findings.metric("dollars") is None
+    assert any("cost of" in note for note in done.notes)
+
+
+def test_failures_on_one_side_count_against_it():
+    """A third of B's answers are errors: failures are worse, and those rows have no say in latency or quality."""
+    done = compared(World(b=Plays(status=lambda n: 500 if n % 3 == 0 else 200)), A, B, rows(150), early=False)
+    assert done.findings.metric("failures").verdict == "worse"
+    assert done.to_dict()["failures"] == {"a": {}, "b": {"server_error": 50}}
+    assert done.findings.metric("latency").rows == 100
+    assert not done.not_inferior
+    assert done.code("not-worse") == 1
+
+
+def test_two_sides_that_never_answer_are_an_error():
+    """It names what came."""
+    down = Plays(status=lambda n: 500)
+    with pytest.raises(ProviderError, match=r"neither a nor b gave an answer; the first: .* answered 500"):
+        compared(World(a=down, b=down), A, B, rows(50))
+
+
+def test_a_wrong_key_or_model_is_found_with_the_first_request():
+    """One request is made, and no more."""
+    world = World(b=Plays(status=lambda n: 404))
+    with pytest.raises(ConfigError, match="b cannot be asked: .*404"):
+        compared(world, A, B, rows(50))
+    assert len(world.seen) == 2
+
+
+def test_rows_have_to_have_the_columns():
+    """None at all, and none that fits."""
+    with pytest.raises(InputError, match="there are no rows"):
+        compared(World(), A, B, [])
+    with pytest.raises(InputError, match="no row has column 'n', which a prompt needs; there is text"):
+        compared(World(), A, B, [{"text": "x"}])
+
+
+def test_sets_of_rows_show_what_parallel_calls_are_worth():
+    """One after the other against eight at once: the time for a set, and nothing said of quality."""
+    world = World(a=Plays(noise=0.05))
+    one_by_one = variant("a", order="sequential", name="one by one")
+    at_once = variant("a", concurrency=8)
+    done = compared(world, one_by_one, at_once, rows(80))
+    assert (done.verdict, done.sets.rows_each, done.sets.finding.verdict) == ("better", 16, "better")
+    assert 6 < done.sets.speedup.low < 8 < done.sets.speedup.high + 1
+    assert done.sets.finding.a == pytest.approx(16.0, rel=0.05)
+    assert "times as many rows in the same time" in done.sentence
+    assert world.most == 8
+    assert done.code("faster") == 0
+    assert compared(World(), at_once, one_by_one, rows(80)).verdict == "worse"
+
+
+def test_answers_from_a_cache_are_told():
+    """Equal rows with a memory cache on one side: their latency is the cache's, and a note says so."""
+    same = [{"n": "1", "text": "it is yes", "right": "yes"}] * 40
+    done = compared(World(), A, variant("a", settings={"cache": "memory"}), same)
+    assert any("answers of a (B) came from a cache" in note for note in done.notes)
+    assert done.noise.rows == 10
+    assert done.noise.row_ratio < 0.5  # the cache had no say in it
+
+
+def test_streams_are_watched():
+    """Time to the first token is before the end, and what the length did is apart from what the speed did."""
+    sim = Simulator(SimSettings(seed=1))
+    task = {"model": "gpt-4o", "prompt": "Write {n} words about {text}.", "labels": (), "expected": ""}
+    short = variant("a", task=task | {"system": "Be brief.", "prompt": "Write 10 words about {text} {n}."}, stream=True)
+    given = [{"n": str(i % 20 + 40), "text": f"rain {i}"} for i in range(60)]
+    done = compared(sim.handler, variant("a", task=task, stream=True), short, given, aa=False)
+    first, latency = done.findings.metric("ttft"), done.findings.metric("latency")
+    assert first.a < 0.8 * latency.a
+    assert all(one.a.streamed and one.b.streamed for one in done.asked)
+    length, speed = done.findings.metric("length_part").ratio, done.findings.metric("speed_part").ratio
+    assert length.high < 0.8
+    assert 0.8 < speed.estimate < 1.25
+
+
+def test_a_server_that_ignores_the_wish_for_a_stream_is_told():
+    """The answers count, as whole ones."""
+    done = compared(World(), variant("a", stream=True), variant("b", stream=True), rows(30))
+    assert not any(one.a.streamed for one in done.asked)
+    assert any("came whole: the server ignored the wish" in note for note in done.notes)
+    assert done.findings.metric("ttft").a == done.findings.metric("latency").a
+
+
+def test_a_cancelled_comparison_tells_what_it_knows():
+    """Ctrl-C: the rows that are in, and that it was interrupted."""
+
+    async def main():
+        comparing = Comparing(A, B, rows(400), settings=CompareSettings(early=False), engines=engines(World()))
+        task = asyncio.create_task(comparing.run())
+        await asyncio.sleep(40)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return comparing.comparison()
+
+    done = virtual_run(main)
+    assert 20 <= done.rows < 400
+    assert done.stopped == "interrupted"
+
+
+def test_engines_are_closed_and_progress_is_told():
+    """Both, whatever happened; progress ends at the rows that were asked."""
+    made: list[Engine] = []
+    told: list[tuple[str, int, int]] = []
+
+    def make(one):
+        made.append(engines(World())(one))
+        return made[-1]
+
+    def progress(stage, done, of, dollars):
+        told.append((stage, done, of))
+
+    done = virtual_run(lambda: compare(A, B, rows(30), engines=make, progress=progress))
+    assert len(made) == 2
+    assert all(engine._closed for engine in made)
+    assert told[0] == ("noise", 0, 10)
+    assert told[-1] == ("rows", done.rows, 30)
+
+
+def test_settings_are_checked():
+    """Out of range is an error that names the setting."""
+    for wrong in ({"margin": 0.0}, {"alpha": 0.5}, {"usd_max": -1.0}, {"concurrency": 0}, {"rows_max": 0}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            CompareSettings(**wrong)
