@@ -2,10 +2,10 @@
 
     python bench/bench_context.py
 
-Twenty questions of our own about William Morris, "News from Nowhere" (a public-domain text of 105,700 tokens by the
-estimate), each with words that stand in the passage that answers it, and nowhere else. For each the book is brought
-to 1,500 tokens. A passage counts as kept when those words are there; the share kept is that of the sentences around
-them (300 characters to either side).
+Twenty questions of our own (and ten more, on which nothing was chosen) about William Morris, "News from Nowhere", a
+public-domain text of 105,700 tokens by the estimate, each with words that stand in the passage that answers it, and
+nowhere else. For each the book is brought to 1,500 tokens. A passage counts as kept when those words are there; the
+share kept is that of the sentences around them (300 characters to either side).
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from __future__ import annotations
 import re
 import time
 
-from common import emit, shared, spread
-
 import headway
+from common import emit, shared, spread
 
 TOKENS_MAX = 1_500
 AROUND_CHARS = 300
@@ -41,6 +40,22 @@ QUESTIONS = (
     ("What is in the hall at Wallingford that old Henry Morsom shows?", "last days of the machine period"),
     ("What do the northern parts of America suffer from?", "the last days of civilisation"),
 )
+HELD_OUT = (
+    ("Why were government factories established?", "the establishment of government factories"),
+    ("What is the trade of the friend from Yorkshire?", "He is a weaver from Yorkshire"),
+    ("Where did the guest leave his cash?", "to show to the pretty Annie"),
+    ("What is it like when the waters are out at Runnymede?", "all Runnymede is flooded"),
+    ("What did the eye-witness see wheeled out in front of the soldiers?", "three little machines being wheeled out"),
+    ("How has Wallingford changed?", "all signs of squalor and poverty had disappeared"),
+    ("What is the disease of not liking to work called?", "it may well be called Mulleygrubs"),
+    ("Were bakers' shops robbed of their bread?", "several bakers' shops and other provision stores"),
+    ("How does the river look about Maidenhead?", "once sorely be-cockneyed reaches"),
+    (
+        "What did the gardens up the water to Windsor look like in the old days?",
+        "garden joined garden right up to Windsor",
+    ),
+)
+"""Nothing was chosen on these."""
 
 
 def flat(text: str) -> str:
@@ -56,34 +71,41 @@ def share_kept(book: str, words: str, cut: str) -> float:
     return sum(sentence in cut for sentence in sentences) / len(sentences)
 
 
-def main() -> None:
-    """Bring the book under the bound for every question, in three ways."""
-    text = shared("news_from_nowhere.txt").read_text("utf-8")
+def measure(text: str, questions: tuple[tuple[str, str], ...], how: str, asked: float | None, what: str) -> None:
+    """Bring the book under the bound for each question, and emit what became of the passages."""
     book = flat(text)
-    for _, words in QUESTIONS:
+    kept, shares, times_s, tokens, before = 0, [], [], [], 0
+    for question, words in questions:
         assert book.count(words) == 1, words
-    for how, asked in (("truncate", None), ("sections", None), ("top_k", 0.75)):
-        kept, shares, times_s, tokens = 0, [], [], []
-        for question, words in QUESTIONS:
-            began_s = time.perf_counter()
-            fitted = headway.fit(text, tokens_max=TOKENS_MAX, how=how, query=question)
-            times_s.append(time.perf_counter() - began_s)
-            cut = flat(fitted.text)
-            kept += words in cut
-            shares.append(share_kept(book, words, cut))
-            tokens.append(fitted.tokens)
-            assert fitted.tokens <= TOKENS_MAX
-        emit(
-            f"context: {how} to {TOKENS_MAX:,} tokens keeps the passage that answers",
-            "at least 3 of 4 questions" if asked else "for comparison",
-            kept / len(QUESTIONS),
-            reached=None if asked is None else kept / len(QUESTIONS) >= asked,
-            questions=len(QUESTIONS),
-            share_of_passage=round(sum(shares) / len(shares), 3),
-            tokens_before=fitted.tokens_before,
-            tokens_saved=round(1 - sum(tokens) / len(tokens) / fitted.tokens_before, 4),
-            ms=spread([1_000 * one for one in times_s]),
-        )
+        began_s = time.perf_counter()
+        fitted = headway.fit(text, tokens_max=TOKENS_MAX, how=how, query=question)
+        times_s.append(time.perf_counter() - began_s)
+        cut = flat(fitted.text)
+        kept += words in cut
+        shares.append(share_kept(book, words, cut))
+        tokens.append(fitted.tokens)
+        before = fitted.tokens_before
+        assert fitted.tokens <= TOKENS_MAX
+    emit(
+        f"context: {how} to {TOKENS_MAX:,} tokens keeps the passage that answers, {what}",
+        f"at least {asked}" if asked else "for comparison",
+        kept / len(questions),
+        reached=None if asked is None else kept / len(questions) >= asked,
+        questions=len(questions),
+        share_of_passage=round(sum(shares) / len(shares), 3),
+        tokens_before=before,
+        tokens_saved=round(1 - sum(tokens) / len(tokens) / before, 4),
+        ms=spread([1_000 * one for one in times_s]),
+    )
+
+
+def main() -> None:
+    """Three ways on the twenty questions, and two on the ten that nothing was chosen on."""
+    text = shared("news_from_nowhere.txt").read_text("utf-8")
+    for how, asked in (("truncate", None), ("sections", 0.75), ("top_k", 0.75)):
+        measure(text, QUESTIONS, how, asked, "twenty questions")
+    for how in ("sections", "top_k"):
+        measure(text, HELD_OUT, how, 0.75, "ten held out")
 
 
 if __name__ == "__main__":

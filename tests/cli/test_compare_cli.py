@@ -66,13 +66,19 @@ def test_the_sentence_comes_first_and_then_the_table(url, files):
     (files / "b.toml").write_text((files / "b.toml").read_text().replace("gpt-4o", "gpt-4-turbo"))
     done = invoke(url, files)
     assert done.exit_code == 1, done.output
-    first = done.stdout.splitlines()[0]
-    assert first.startswith("b is")
-    assert "worse" in done.stdout or "slower" in done.stdout
-    for part in ("Latency of a row", "$ per 1,000 rows", "Failed rows", "Quality", "Noise", "Spent", "it was decided"):
+    assert re.match(r"b costs [\d.-]+ times as much", done.stdout)  # how slow it was is the machine's business
+    for part in (
+        "Latency of a row",
+        "$ per 1,000 rows",
+        "Failed rows",
+        "Quality",
+        "Noise",
+        "Spent",
+        "each asked both ways",
+    ):
         assert part in done.stdout
-    assert re.search(r"Latency of a row +[\d.]+ ms +[\d.]+ ms +\+\d+ % \(\+\d+ to \+\d+\) +worse", done.stdout)
-    assert re.search(r"Differ in +model", done.stdout)
+    assert re.search(r"\$ per 1,000 rows +\$0\.\d+ +\$\d\.\d+ +3\.\d+x \([\d.]+ to [\d.]+\) +worse", done.stdout)
+    assert re.search(r"Changed +model", done.stdout)
 
 
 def test_json_has_the_documented_fields_and_no_texts(url, files):
@@ -83,7 +89,7 @@ def test_json_has_the_documented_fields_and_no_texts(url, files):
     assert (told["schema"], told["seed"], told["differences"]) == (1, 7, [])
     assert told["rows"] <= 40
     assert "refund" not in done.stdout
-    assert done.exit_code == {"same": 0, "inconclusive": 3}[told["verdict"]]
+    assert done.exit_code == {"better": 0, "same": 0, "inconclusive": 3}.get(told["verdict"], 1)
 
 
 def test_the_page_is_small_and_holds_texts_only_when_told(url, files):
@@ -97,7 +103,7 @@ def test_the_page_is_small_and_holds_texts_only_when_told(url, files):
     html, shown = page.read_text("utf-8"), open_page.read_text("utf-8")
     assert len(shown) < 500_000
     assert html.count("<svg") == 2
-    assert "http" not in re.sub(r"--base-url http\S+|http://www.w3.org/\S+", "", html)
+    assert not re.search(r"(src|href)=|url\(|@import", html)
     assert "Rows that came out differently" in html
     assert "charged twice" not in html
     assert "charged twice" in shown

@@ -56,7 +56,7 @@ def test_what_could_not_be_started_is_skipped_and_says_why():
     load = Load(rate_per_s=10, arrivals="constant", duration_s=1.0, concurrency_max=1)
     [run] = loaded(FakeProvider([Step(delay_s=0.3)]), load)
     assert (len(run.probes), run.skipped_count, run.due) == (4, 6, 10)
-    assert "its turn did not come" in run.skipped[0].reason
+    assert "their turn did not come" in run.skipped[0].reason
     assert any("6 of 10" in note for note in run.notes)
 
 
@@ -215,6 +215,42 @@ def test_a_run_that_is_stopped_returns():
     assert len(run.probes) == len(ended) == 3
 
 
+def test_the_cap_on_spending_ends_a_run():
+    """What the engine refuses to pay for is no failure of the server; nothing after it is tried."""
+
+    async def main() -> tuple[Run, bool]:
+        async with Engine(
+            handler=FakeProvider(), base_url="http://x/v1", attempts_max=1, log="off", log_level="off",
+            budget_tokens=20_000,
+        ) as opened:  # fmt: skip
+            driver = LoadRun(opened, [target()], Load(count=100_000))
+            await driver.run()
+            return driver.runs()[0], driver.spent
+
+    run, spent = virtual_run(main)
+    assert spent
+    assert 0 < len(run.probes) < 10_000
+    assert all(probe.ok for probe in run.probes)
+    assert [one.reason for one in run.skipped if "cap on spending" in one.reason]
+
+
+def test_a_target_may_keep_its_cache():
+    """By default it is passed by; told otherwise, the second answer costs nothing."""
+    provider = FakeProvider()
+
+    async def main() -> list[str]:
+        async with Engine(
+            handler=provider, base_url="http://x/v1", log="off", log_level="off", cache="memory"
+        ) as opened:
+            same = target(body=lambda index: body(0))
+            await run_load(opened, [same], Load(count=2))
+            [run] = await run_load(opened, [msgspec.structs.replace(same, cache=None)], Load(count=2))
+            return [probe.cache for probe in run.probes]
+
+    assert virtual_run(main) == ["miss", "memory"]
+    assert provider.calls == 3
+
+
 def test_progress_is_told():
     """After every request, with the number there will be; None where the clock decides."""
     told: list[tuple[int, int | None]] = []
@@ -241,6 +277,7 @@ def test_notes_say_what_is_missing():
         {"count": 1, "rate_per_s": float("nan")},
         {"duration_s": -1.0},
         {"count": 1, "arrivals": "trace"},
+        {"count": 1, "arrivals": "bursts"},
         {"count": 1, "arrivals": "trace", "offsets_s": (1.0, 0.5)},
         {"count": 1, "rate_per_s": 1.0, "offsets_s": (1.0,)},
         {"count": 1, "warmup_s": -1.0},

@@ -82,13 +82,15 @@ class Queueing:
 TARGET = Target(name="m", path="/v1/chat/completions", body=lambda index: b'{"model":"m","messages":[]}')
 
 
-def found(provider: object, slo: Slo, *, trials: list[Trial] | None = None, **more: float) -> Found:
+def found(
+    provider: object, slo: Slo, *, trials: list[Trial] | None = None, target: Target = TARGET, **more: float
+) -> Found:
     async def main() -> Found:
         async with Engine(
             handler=provider, base_url="http://x/v1", upstreams=(), attempts_max=1, log="off", log_level="off", seed=1
         ) as engine:
             told = None if trials is None else trials.append
-            return await find_max(engine, TARGET, slo, progress=told, rest_s=5.0, **more)
+            return await find_max(engine, target, slo, progress=told, rest_s=5.0, **more)
 
     return virtual_run(main)
 
@@ -123,6 +125,31 @@ def test_a_server_that_never_keeps_it():
     result = found(FakeProvider([500]), Slo(e2e_s=0.5), start_per_s=4.0, trials_max=5)
     assert (result.rate_per_s, len(result.trials)) == (None, 5)
     assert "not even" in result.sentence
+
+
+def test_our_own_growing_send_rate_is_not_the_servers_end():
+    """An engine that knows nothing of a provider starts at some 40 a second: that trial is made again, and holds."""
+    trials: list[Trial] = []
+    result = found(
+        FakeProvider(), Slo(e2e_s=0.1), trials=trials, start_per_s=200.0, rate_max_per_s=200.0, trial_s=2.0,
+        warmup_s=0.0,
+    )  # fmt: skip
+    assert not trials[0].kept
+    assert (result.rate_per_s, result.bounded) == (200.0, False)
+
+
+def test_a_process_that_cannot_keep_up_blames_itself():
+    """Each request takes 20 ms of this process: beyond 50/s it is not the server that was tried."""
+
+    def slow(index: int) -> bytes:
+        asyncio.get_running_loop()._virtual.now_us += 20_000  # what virtual time has for work
+        return b'{"model":"m","messages":[]}'
+
+    busy = Target(name="m", path="/v1/chat/completions", body=slow)
+    result = found(FakeProvider(), Slo(e2e_s=1.0), target=busy, start_per_s=20.0, trial_s=10.0)
+    assert result.rate_per_s in (20.0, 40.0)
+    assert not result.bounded
+    assert "this process could not send" in result.sentence
 
 
 def test_an_slo_without_a_limit_is_refused():

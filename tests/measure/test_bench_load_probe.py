@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from headway import ConnectFailed, Engine, Usage
 from headway.measure.probe import Probe
-from headway.measure.probing import probe
+from headway.measure.probing import ODD_PRICE, probe
 from headway.testing import FakeProvider, Step, virtual_run
 
 CHAT = "/v1/chat/completions"
@@ -139,6 +139,18 @@ def test_an_error_inside_a_stream_is_a_failure():
     assert not seen.ok
     assert seen.first_answer_s == pytest.approx(0.2)
     assert "overloaded" in seen.error
+
+
+def test_a_price_that_is_no_number_is_no_cost():
+    """Unknown, and said so."""
+    provider = FakeProvider([Step(text="ok")])
+
+    async def priced(call: Any) -> Any:
+        call.trace.on_end(lambda trace: setattr(trace, "dollars", float("nan")))
+        return await provider(call)
+
+    seen = asked(priced)
+    assert (seen.outcome, seen.dollars, seen.note) == ("ok", None, ODD_PRICE)
 
 
 def test_a_deadline_that_passes():

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from headway import ConfigError, Engine, InputError, ProviderError
 from headway.measure.compare.comparison import Noise
-from headway.measure.compare.run import Comparing, CompareSettings, compare
+from headway.measure.compare.run import CompareSettings, Comparing, compare
 from headway.measure.compare.told import concluded
-from headway.measure.compare.variant import differences
+from headway.measure.compare.variant import RunTable, Variant, differences
+from headway.prompts.labels import Labels
+from headway.prompts.merge import MergedTask
 from headway.sim import SimSettings, Simulator
 from headway.testing import virtual_run
 
@@ -101,8 +104,7 @@ def test_noise_is_measured_on_a_alone():
 
 
 def test_what_the_second_call_of_a_row_gains_favours_nobody():
-    """A provider that is three times as slow for a prompt it has seen: the order is drawn, so that A is not told apart
-    from itself, and the noise shows how much calls differ."""
+    """Three times as slow for a prompt that was seen: the order is drawn, so A is not told apart from itself."""
 
     class Second(World):
         async def __call__(self, call):
@@ -187,7 +189,7 @@ def test_two_sides_that_never_answer_are_an_error():
 def test_a_wrong_key_or_model_is_found_with_the_first_request():
     """One request is made, and no more."""
     world = World(b=Plays(status=lambda n: 404))
-    with pytest.raises(ConfigError, match="b cannot be asked: .*404"):
+    with pytest.raises(ConfigError, match=r"b cannot be asked: .*404"):
         compared(world, A, B, rows(50))
     assert len(world.seen) == 2
 
@@ -206,9 +208,9 @@ def test_sets_of_rows_show_what_parallel_calls_are_worth():
     one_by_one = variant("a", order="sequential", name="one by one")
     at_once = variant("a", concurrency=8)
     done = compared(world, one_by_one, at_once, rows(80))
-    assert (done.verdict, done.sets.rows_each, done.sets.finding.verdict) == ("better", 16, "better")
-    assert 6 < done.sets.speedup.low < 8 < done.sets.speedup.high + 1
-    assert done.sets.finding.a == pytest.approx(16.0, rel=0.05)
+    assert (done.verdict, done.sets.rows_each, done.sets.finding.verdict) == ("better", 8, "better")
+    assert 5 < done.sets.speedup.low < done.sets.speedup.high < 10
+    assert done.sets.finding.a == pytest.approx(8.0, rel=0.05)
     assert "times as many rows in the same time" in done.sentence
     assert world.most == 8
     assert done.code("faster") == 0
@@ -245,6 +247,36 @@ def test_a_server_that_ignores_the_wish_for_a_stream_is_told():
     assert not any(one.a.streamed for one in done.asked)
     assert any("came whole: the server ignored the wish" in note for note in done.notes)
     assert done.findings.metric("ttft").a == done.findings.metric("latency").a
+
+
+def test_answers_without_usage_are_told():
+    """Their tokens and dollars are estimates: a note says so, and nothing is called free."""
+
+    class Silent(World):
+        async def __call__(self, call):
+            reply = await super().__call__(call)
+            answer = msgspec.json.decode(reply.body)
+            answer.pop("usage")
+            reply.body = msgspec.json.encode(answer)
+            return reply
+
+    done = compared(Silent(), A, B, rows(30))
+    assert any("answers of a told no usage: their tokens and dollars are estimates" in note for note in done.notes)
+    assert done.dollars > 0
+
+
+def test_a_merged_task_is_asked_as_it_says():
+    """One call a row against one for each output: the calls, and "merge" as what differs."""
+    sim = Simulator(SimSettings(seed=1))
+    outputs = {"mood": Labels(labels=("good", "bad")), "topic": Labels(labels=("money", "parcels"))}
+    task = MergedTask(model="gpt-4o", prompt="{text}", outputs=outputs)
+    merged, separate = (
+        Variant(name=mode, task=task.merged_as(mode=mode), run=RunTable(merge=mode)) for mode in ("merged", "separate")
+    )
+    done = compared(sim.handler, merged, separate, [{"text": f"The parcel {i} is late."} for i in range(20)], aa=False)
+
+    assert [sum(getattr(one, side).result.attempts for one in done.asked) for side in "ab"] == [20, 40]
+    assert done.differences == ("merge",)
 
 
 def test_a_cancelled_comparison_tells_what_it_knows():

@@ -195,7 +195,7 @@ def test_a_judge_has_to_see_the_answer():
 def test_a_judge_that_fails_is_a_check_that_fails():
     """The reason is its error; when it never answers, the comparison is an error."""
     world = World(judge=Plays(status=lambda n: 500))
-    with pytest.raises(InputError, match="the judge gave no mark: .*500"):
+    with pytest.raises(InputError, match=r"the judge gave no mark: .*500"):
         compared(world, A, B, rows(30), checker=judge())
 
 
@@ -204,9 +204,7 @@ def test_the_judge_is_under_the_cap():
     long = Plays(output_tokens=16, answer=lambda prompt: f"{prompt.rpartition(' ')[2]}")
     world = World(a=long, b=long, judge=Plays(latency_s=0.1, answer=verdict, output_tokens=16))
     world_rows = [{**row, "text": f"{row['n']} is {row['right']}"} for row in rows(200)]
-    done = compared(
-        world, A, B, world_rows, checker=judge(), usd_max=0.01, engine={"budget_usd": 0.01}, early=False
-    )
+    done = compared(world, A, B, world_rows, checker=judge(), usd_max=0.01, engine={"budget_usd": 0.01}, early=False)
     assert done.stopped == "money"
     assert 0 < done.rows < 200
     assert 0.004 < done.dollars <= 0.01

@@ -32,7 +32,7 @@ PLAIN = [
     "</keep>",
     "[1] (see {note}) ",
     "`inline` ```three``` ",
-    "{\"open\": ",
+    '{"open": ',
 ]
 JOINED = [FAMILY, FLAG, ACCENT, HANGUL, FAMILY * 40, FLAG * 40, ACCENT * 90, f"a{FAMILY} ", "ก็"]
 
@@ -63,11 +63,19 @@ def documents(draw):
     return "".join(parts), blocks, marked
 
 
+def tried(text, **rules):
+    """What fits, or the sentence that says why nothing does."""
+    try:
+        return fit(text, **rules)
+    except InputError as error:
+        return str(error)
+
+
 HOWS = st.sampled_from(["truncate", "sections", "top_k"])
 QUERIES = st.sampled_from(["", "river bridge", "雨", "call3 end2_", "nothing of the kind"])
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     document=documents(),
     tokens_max=st.integers(16, 300),
@@ -82,11 +90,10 @@ def test_what_fit_promises(document, tokens_max, how, query, tail, marker, chars
     text, blocks, marked = document
     rules = {"tail": tail, "marker": marker, "chars_per_token": chars_per_token, "how": how, "query": query}
     count = counter_of("", chars_per_token)
-    try:
-        fitted = fit(text, tokens_max=tokens_max, **rules)
-    except InputError as error:
-        assert f"{tokens_max:,}" in str(error)
-        if "must be kept" in str(error):
+    fitted = tried(text, tokens_max=tokens_max, **rules)
+    if isinstance(fitted, str):
+        assert f"{tokens_max:,}" in fitted
+        if "must be kept" in fitted:
             assert "<keep>" in text
         else:
             assert not any(part in text for part in PLAIN[:6])
@@ -114,10 +121,9 @@ def test_any_text_at_all(text, tokens_max, how, query):
     """Text of any characters, ten times over, fits or says why not; what is there stood in it."""
     assume("keep>" not in text)
     long = text * 10
-    try:
-        fitted = fit(long, tokens_max=tokens_max, how=how, query=query, marker="")
-    except InputError as error:
-        assert str(tokens_max) in str(error)
+    fitted = tried(long, tokens_max=tokens_max, how=how, query=query, marker="")
+    if isinstance(fitted, str):
+        assert str(tokens_max) in fitted
         return
     assert fitted.tokens <= tokens_max
     assert fitted.text or not text
@@ -139,7 +145,7 @@ def test_truncate_keeps_the_beginning_and_says_what_is_missing():
     head, _, marker = fitted.text.partition("[...")
     assert text.startswith(head)
     assert head.rstrip().endswith(".")
-    assert marker == f" {counter_of('', 4)(text[len(head):]):,} tokens left out ...]"
+    assert marker == f" {counter_of('', 4)(text[len(head) :]):,} tokens left out ...]"
     assert fitted.left_out_tokens == fitted.tokens_before - fitted.tokens > 300
 
 
@@ -223,12 +229,13 @@ def test_top_k_takes_what_answers_in_the_texts_order():
 
 
 def test_sections_takes_whole_sections():
-    """A section that is taken begins with its heading; one that does not fit is cut at its end."""
+    """A section that is taken begins with its heading; of one that does not fit there is a part."""
     fitted = fit(TALE, tokens_max=200, how="sections", query="a horse")
     assert "## Chapter on horses\n\n" in fitted.text
     assert fitted.text.count("## Chapter") == 1
     small = fit(TALE, tokens_max=60, how="sections", query="a horse").text
-    assert "## Chapter on horses\n\nMuch is told" in small
+    assert "told of the horses" in small
+    assert "the looms" not in small
 
 
 def test_a_query_without_a_hit_takes_the_beginning():
@@ -269,7 +276,9 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
         fit("text", tokens_max=20)
 
 
-@pytest.mark.parametrize("nasty", ["[" * 30_000, '{"a":' * 8_000, '{"' * 8_000, "```\n" * 9_001, "````x\n" * 6_000, "\u0301" * 20_000])
+@pytest.mark.parametrize(
+    "nasty", ["[" * 30_000, '{"a":' * 8_000, '{"' * 8_000, "```\n" * 9_001, "````x\n" * 6_000, "\u0301" * 20_000]
+)
 def test_hostile_texts_take_no_time(nasty):
     """Brackets, quotes, fences and marks without end are bounded work: a quadratic one would take minutes."""
     try:

@@ -19,6 +19,7 @@ from headway.cli.compress import compress
 from headway.cli.demo import demo
 from headway.cli.lint import lint
 from headway.cli.log import log
+from headway.cli.optimize import optimize
 from headway.cli.regions import regions
 from headway.cli.run import run
 from headway.cli.sim import sim
@@ -37,12 +38,13 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(ask)
+app.command()(bench)
 app.command()(compare)
 app.command()(compress)
-app.command()(bench)
 app.command()(lint)
 app.command()(demo)
 app.command()(log)
+app.command()(optimize)
 app.command()(regions)
 app.command()(sim)
 app.add_typer(cache, name="cache")

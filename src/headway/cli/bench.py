@@ -170,6 +170,11 @@ class _Command:
                 f"this may cost ${most:.4f}, more than --max-usd {self.usd_max:g}; raise it, or lower --runs or "
                 "--max-output-tokens"
             )
+        least = 2 * sum(usd or 0.0 for usd in each)
+        if most is None and least > self.usd_max:
+            raise ConfigError(
+                f"two requests to each may cost ${least:.4f}, more than --max-usd {self.usd_max:g}; raise it"
+            )
         limits = _watching(limits, watch=most is None)
         with asyncio.Runner(loop_factory=precise_loop) as runner:
             done = runner.run(self._measured(targets, limits))
@@ -244,7 +249,8 @@ class _Command:
             self._print(found)
         if done.interrupted:
             return 130
-        return 0 if all(one.ok for one in found.rows) and all(one.rate_per_s for one in found.highest) else 1
+        told = [bool(one.ok) for one in found.rows] + [one.rate_per_s is not None for one in found.highest]
+        return 0 if told and all(told) else 1
 
     def _asked(self) -> dict[str, str]:
         from headway import __version__

@@ -103,11 +103,18 @@ FindMax: TypeAlias = Annotated[
 ]
 SloText: TypeAlias = Annotated[
     str | None,
-    typer.Option("--slo", metavar="LIMITS", help="ttft=1s,e2e=8s,itl=50ms,tpot=50ms: goodput.", rich_help_panel=_JUDGE),
+    typer.Option(
+        "--slo", metavar="LIMITS", help="For goodput: ttft=1s,e2e=8s; also itl, tpot.", rich_help_panel=_JUDGE
+    ),
 ]
 UseCaseName: TypeAlias = Annotated[
     Literal["chat", "autocomplete", "assistant", "batch"] | None,
-    typer.Option("--use-case", help="Budget of TTFT: 1 s, 100 ms, 500 ms, none.", rich_help_panel=_JUDGE),
+    typer.Option(
+        "--use-case",
+        metavar="NAME",
+        help="chat (1 s), assistant (500 ms), autocomplete (100 ms), batch: budget of TTFT.",
+        rich_help_panel=_JUDGE,
+    ),
 ]
 MaxUsd: TypeAlias = Annotated[
     float, typer.Option("--max-usd", min=0, help="Send nothing that may take it above.", rich_help_panel=_JUDGE)

@@ -26,12 +26,12 @@ INPUT_ROWS_MAX = 100_000
 _HELP = """
 Compare two ways to ask, on the same rows: prompts, models, regions, settings.
 
-A and B are task files. Beside the prompt they may hold the tables [settings]
-(any setting) and [run] (name, stream, concurrency, order). Each row is asked
+A and B are task files. Beside the prompt they may hold the tables "settings"
+(any setting) and "run" (name, stream, concurrency, order). Each row is asked
 both ways, one after the other, in an order that is drawn; before that, A runs
 against itself, to know the noise. It stops when the question is decided, at
---rows, or before --max-usd would be exceeded. Caches are off unless
-[settings] says otherwise.
+--rows, or before --max-usd would be exceeded. Caches are off unless a file's
+settings say otherwise.
 
 Answers are checked against the tasks' 'expected' column, or by --check:
 exact:COLUMN, schema, schema:FILE, regex:RE, python:MODULE:FUNCTION, or

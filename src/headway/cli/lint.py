@@ -14,14 +14,9 @@ if TYPE_CHECKING:
     from headway.prompts.lint.findings import Finding
     from headway.prompts.lint.run import Fixed
     from headway.prompts.lint.source import Source
-    from headway.store.rows import LogRow
 
 __all__ = ["lint"]
 
-CALLS_MAX = 50_000
-ROWS_MAX = 200
-FILES_MAX = 1_000
-_SQLITE = b"SQLite format 3\x00"
 _LEVELS = {"auto": ("auto",), "suggest": ("auto", "suggest"), "never": ("auto", "suggest", "never")}
 
 _HELP = """
@@ -38,7 +33,9 @@ and in milliseconds. Its tier says how far a change can be trusted:
 
   never    told only: the words are yours
 
-Code, quotations, {columns}, numbers and negations are never edited.
+Code, quotations, {columns}, numbers and negations are never edited. --verify
+tries the suggestions for a task on rows with right answers and says which
+hold; with --fix, those are made as well.
 
 Examples:
 
@@ -50,10 +47,13 @@ Examples:
 
   headway lint task.toml --sarif lint.sarif --level auto
 
+  headway lint task.toml --verify rows.csv --max-usd 0.50
+
   headway lint --explain HW205
 
-Exit codes: 0 nothing at or above --level was found, 1 something was, 2 the
-call or a file is wrong.
+Exit codes: 0 nothing at --level or surer was found, 1 something was, 2 the
+call or a file is wrong, 130 interrupted. With --verify: 0 something holds, 1
+nothing does, 3 nothing does but more rows or money may tell.
 """
 
 
@@ -75,6 +75,14 @@ def lint(
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     sarif: Annotated[Path | None, typer.Option(help="Write the findings as SARIF 2.1.0.")] = None,
     explain: Annotated[str, typer.Option(metavar="RULE", help="Say what a rule finds and why, and leave.")] = "",
+    verify: Annotated[
+        str | None, typer.Option("--verify", metavar="ROWS", help="Try suggestions on rows; keep what is not worse.")
+    ] = None,
+    margin: Annotated[float, typer.Option(min=0.01, max=99, help="--verify: points of quality to lose.")] = 2.0,
+    max_usd: Annotated[str, typer.Option("--max-usd", metavar="MONEY", help='--verify: at most; or "none".')] = "1",
+    check: Annotated[str | None, typer.Option(metavar="CHECK", help="--verify: what is right; see compare.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="--verify: the provider, e.g. http://127.0.0.1:8181/v1.")] = None,
+    config: Annotated[Path | None, typer.Option(help="--verify: settings; headway.toml if it is there.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code tells.")] = False,
 ) -> None:
     """Find what in a prompt, a task or a call log costs and does nothing."""
@@ -83,10 +91,15 @@ def lint(
             _explain(explain)
             raise typer.Exit(0)
         rules = {"select": _words(select), "ignore": _words(ignore)}
-        sources = _sources(paths or [], log, run, input_, model)
+        from headway.cli.lint_files import sources_of
+
+        sources = sources_of(paths or [], log, run, input_, model)
         if fix or diff:
             sources = [_fixed(source, write=fix, show=diff and not quiet, **rules) for source in sources]
         found = _findings(sources, **rules)
+        if verify is not None:
+            given = {"margin": margin, "max_usd": max_usd, "base_url": base_url, "config": config}
+            raise typer.Exit(_verify(sources, found, verify, check, given, write=fix, json=json, quiet=quiet))
         if sarif is not None:
             _write_sarif(sarif, found)
         if json:
@@ -97,6 +110,8 @@ def lint(
     except HeadwayError as error:
         typer.echo(f"headway lint: {error}", err=True)
         code = 2 if isinstance(error, ConfigError | InputError) else 1
+    except KeyboardInterrupt:
+        code = 130
     raise typer.Exit(code)
 
 
@@ -107,69 +122,9 @@ def _words(given: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in given.split(",") if word.strip())
 
 
-def _sources(paths: list[str], log: Path | None, run: str | None, rows: str | None, model: str) -> list[Source]:
-    from headway.prompts.lint.observed import calls_of
-    from headway.prompts.lint.source import log_source, read_source, source_of
-
-    files = _files(paths)
-    calls = _calls(log, run) if log is not None else []
-    values = _rows(rows) if rows is not None else []
-    sources: list[Source] = []
-    for name in files:
-        if name == "-":
-            source = source_of("-", sys.stdin.read(), "text", model=model)
-        elif _is_log(Path(name)):
-            source = log_source(name, _calls(Path(name), run))
-        else:
-            source = read_source(Path(name), model=model)
-        own = calls_of(source.task, calls) if source.task is not None else []
-        sources.append(source.observing(own, values) if source.kind == "task" else source)
-    return sources
-
-
-def _files(paths: list[str]) -> list[str]:
-    from glob import glob  # Path.glob takes no pattern that begins at the root
-
-    if not paths:
-        raise ConfigError("nothing to lint; name a prompt, a task file or a call log, e.g. headway lint task.toml")
-    files: list[str] = []
-    for name in paths:
-        found = sorted(glob(name, recursive=True)) if any(mark in name for mark in "*?[") else [name]  # noqa: PTH207
-        if not found:
-            raise ConfigError(f"there is no file like {name}")
-        files += found
-    if len(files) > FILES_MAX:
-        raise ConfigError(f"{len(files):,} files are more than {FILES_MAX:,}; name fewer")
-    return list(dict.fromkeys(files))
-
-
-def _is_log(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_SQLITE)) == _SQLITE
-    except OSError:
-        return False  # whoever reads it as text will say what is wrong
-
-
-def _calls(path: Path, run: str | None) -> list[LogRow]:
-    from headway.store.call_reader import CallLogReader
-
-    with CallLogReader(path) as reader:
-        return reader.calls(run=run, limit=CALLS_MAX)
-
-
-def _rows(name: str) -> list[dict[str, Any]]:
-    from headway.jobs.source import open_source
-
-    source = open_source(name, rows_max=ROWS_MAX)
-    try:
-        return [row.row for row in source.rows if not row.problem]
-    finally:
-        source.close()
-
-
 def _fixed(source: Source, *, write: bool, show: bool, select: tuple[str, ...], ignore: tuple[str, ...]) -> Source:
     """The source after its safe changes; as it was, where they are only shown."""
+    from headway.cli.lint_files import replace
     from headway.prompts.lint.run import fixed
 
     if source.kind == "log":
@@ -184,7 +139,7 @@ def _fixed(source: Source, *, write: bool, show: bool, select: tuple[str, ...], 
     if source.file == "-":
         sys.stdout.write(done.source.raw if not show else "")
     elif done.source.raw != source.raw:
-        _replace(Path(source.file), done.source.raw)
+        replace(Path(source.file), done.source.raw)
     if done.applied:
         typer.echo(f"{source.file}: {len(done.applied)} fixed", err=True)
     return done.source
@@ -203,27 +158,49 @@ def _show_diff(source: Source, done: Fixed) -> None:
         sys.stdout.write(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all, with the rights it had."""
-    import shutil
-
-    path = path.resolve()  # a link stays a link
-    beside = path.with_name(path.name + ".part")
-    try:
-        with beside.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
-        shutil.copymode(path, beside)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None
-
-
 def _findings(sources: list[Source], *, select: tuple[str, ...], ignore: tuple[str, ...]) -> list[Finding]:
     from headway.prompts.lint.run import lint_task, lint_together
 
     found = [one for source in sources for one in lint_task(source, select=select, ignore=ignore)]
     return found + lint_together(sources, select=select, ignore=ignore)
+
+
+def _verify(
+    sources: list[Source],
+    found: list[Finding],
+    rows: str,
+    check: str | None,
+    given: dict[str, Any],
+    *,
+    write: bool,
+    json: bool,
+    quiet: bool,
+) -> int:
+    """Which suggestions hold on rows; 0 if one does, 1 if none, 3 if more rows or money may tell."""
+    from headway.cli.lint_files import replace
+    from headway.cli.trying import checker, rows_of, teller, try_settings
+    from headway.measure.rewrite.verify import verify_command
+
+    if len(sources) != 1 or sources[0].task is None:
+        raise ConfigError("--verify takes one task file; name one")
+    source = sources[0]
+    task = sources[0].task
+    settings = try_settings(**given, seed=0, check=checker(check, task.expected))
+    done = verify_command(source, found, rows_of(rows, task), settings, told=teller(quiet=quiet or json))
+    if json:
+        import msgspec
+
+        sys.stdout.write(msgspec.json.encode(done.to_dict()).decode() + "\n")
+    elif not quiet:
+        for one in done.verdicts:
+            where = f"{one.finding.where.line}:{one.finding.where.column}"
+            typer.echo(f"  {where:<8}{one.finding.rule}  {'holds' if one.kept else 'left: ' + one.why}")
+        typer.echo(done.sentence)
+    if done.after is None:
+        return 3 if done.open else 1
+    if write:
+        replace(Path(source.file), done.after.text)
+    return 0
 
 
 def _explain(name: str) -> None:

@@ -89,9 +89,8 @@ def run(
     file: RequestsFile | None = None
     try:
         file = _requests(requests, task or prompt or labels or model, input_, format_, limit, api)
-        tables = load_tables(task) if task is not None else Tables()  # what the command line says wins over them
-        budget_usd = tables.settings.get("budget_usd") if budget is None else dollars_of(budget, "--budget")
-        reuse = not no_cache and tables.settings.get("cache") not in ("off", False)
+        tables = load_tables(task) if task is not None else Tables()
+        budget_usd, reuse = _over(tables, budget, no_cache=no_cache)
         job = JobSettings(
             input=input_,
             task=file.task if file else _task(task, prompt, labels, model, api),
@@ -135,6 +134,12 @@ def run(
 
 
 run.__doc__ = _HELP
+
+
+def _over(tables: Tables, budget: str | None, *, no_cache: bool) -> tuple[float | None, bool]:
+    """The cap, and whether answers are reused: what the command line says wins over the task file's tables."""
+    budget_usd = tables.settings.get("budget_usd") if budget is None else dollars_of(budget, "--budget")
+    return budget_usd, not no_cache and tables.settings.get("cache") not in ("off", False)
 
 
 def _requests(

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, TypeAlias, cast
 import msgspec
 
 from headway.engine.fan import Fan
-from headway.engine.first import FirstOf, first_of, prepared
+from headway.engine.first import FirstOf, first_of, prepared, together
 from headway.engine.row import RowAsk, add_usage
 from headway.errors import ConfigError, HeadwayError
 from headway.policy.merging import MergeCase, MergeSettings
@@ -187,7 +187,7 @@ class Asker:
         if task.merge.order == "sequential":
             results = [await self._whole(task.part(name), row, index) for name in names]
         else:
-            results = await _together([self._whole(task.part(name), row, index) for name in names])
+            results = await together([self._whole(task.part(name), row, index) for name in names])
         took_s = loop.time() - started_s
         return _joined(row, index, names, results, started_s, took_s, together=task.merge.order == "parallel")
 
@@ -202,17 +202,6 @@ def _say(case: MergeCase, changed: str) -> None:
         )
     elif changed:
         logging.getLogger("headway.merging").warning("merged answers are whole again: merged calls from now on")
-
-
-async def _together(asking: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """All at once; where one is a mistake in the program, the others are not left running."""
-    jobs = [asyncio.ensure_future(one) for one in asking]
-    try:
-        return await asyncio.gather(*jobs)
-    finally:
-        for job in jobs:
-            job.cancel()
-        await asyncio.gather(*jobs, return_exceptions=True)
 
 
 def _joined(

@@ -17,7 +17,7 @@ from headway.engine.row import add_usage
 from headway.errors import InputError
 from headway.types import Result, TaskLike
 
-__all__ = ["First", "FirstOf", "Prepared", "first_of", "prepared"]
+__all__ = ["First", "FirstOf", "Prepared", "first_of", "prepared", "together"]
 
 Row = Mapping[str, Any]
 AskOne: TypeAlias = Callable[[TaskLike, Row], Coroutine[Any, Any, Result]]
@@ -93,7 +93,7 @@ async def prepared(first_of_row: FirstOf, row: Row, index: int, ask: AskOne) -> 
         return Prepared(row)
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    results = await _together([ask(task, one) for task, one in first.asks])
+    results = await together([ask(task, one) for task, one in first.asks])
     took_s = loop.time() - started_s
     bad = next((one for one in results if one.error), None)
     if bad is None:
@@ -110,7 +110,7 @@ async def prepared(first_of_row: FirstOf, row: Row, index: int, ask: AskOne) -> 
     return Prepared(row, results, end, took_s)
 
 
-async def _together(asking: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+async def together(asking: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
     """All at once; where one is a mistake in the program, the others are not left running."""
     jobs = [asyncio.ensure_future(one) for one in asking]
     try:

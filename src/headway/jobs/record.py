@@ -23,10 +23,10 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, rename={"input": "in", "
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One row of output, but for its number. Field order is the output's order of keys.
 
-    A row that failed has `output` null and `error` a sentence; `outcome` is the word for it (`types.Outcome`,
-    or "invalid_output", or "input" for a row that could not be read). Times are seconds; `dollars` is null
-    when the model's price is unknown; `cache` says where the answer came from,
-    `lane` which way the row took: "online", "flex" or "batch".
+    A row that failed has `error`, a sentence, and `output` null, or what is good of several outputs; `outcome` is the
+    word for it (`types.Outcome`, or "invalid_output", or "input" for a row that could not be read). Times are seconds;
+    `dollars` is null when the model's price is unknown; `cache` says where the answer came from, `lane` which way the
+    row took: "online", "flex" or "batch".
     """
 
     input: dict[str, Any]
@@ -49,7 +49,7 @@ def record_of(result: Result) -> Record:
     usage, row = result.usage, result.row
     return Record(
         input=row if type(row) is dict else dict(row),
-        output=result.value if not result.error else None,
+        output=result.value,
         error=result.error or None,
         outcome=result.outcome,
         latency_s=round(result.latency_s, 6),

@@ -212,7 +212,8 @@ class Session:
 
             print_summary(summary, Console(file=target), title=f"{self._job.input}  {self._job.task.model}")
         if self._cut_rows:
-            _say(f"{self._cut_rows:,} rows were cut to their [context]: {self._cut_tokens:,} tokens left out")
+            rows = "1 row was cut to its" if self._cut_rows == 1 else f"{self._cut_rows:,} rows were cut to their"
+            _say(f"{rows} [context]: {self._cut_tokens:,} tokens left out")
         if finished.moved:
             _say(f"{finished.moved:,} rows that no batch and no flex answered went online, at the full price")
         if finished.stopped:

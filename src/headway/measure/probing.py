@@ -1,14 +1,18 @@
 """Asks once, and notes every clock on the way: the sending side of `measure.probe`.
 
 Requests go through an engine, the very transport that applications use. Times are taken where an application would see
-them: after the engine has handed the bytes on. What fails is a `Probe` like any other; nothing is left out.
+them: after the engine has handed the bytes on. (Reasoning that comes before the first word of an answer is held back
+until the flight's commit point, here as there.) What fails is a `Probe` like any other; nothing is left out.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any, Literal, cast
+
+from msgspec.structs import replace
 
 from headway.engine import Engine
 from headway.engine.sentences import FAULTS, failure
@@ -20,10 +24,12 @@ from headway.wire.base import Reader
 from headway.wire.event_text import event_text
 from headway.wire.sse import EventSplitter
 
-__all__ = ["probe"]
+__all__ = ["IGNORED", "ODD_PRICE", "probe"]
 
 EVENT_BYTES_MAX = 16 * 1024 * 1024
 ERROR_CHARS_MAX = 500
+IGNORED = "the server ignored stream=true, so when its first token was ready cannot be told"
+ODD_PRICE = "the price of its model is no number, so what it cost cannot be told"
 
 
 class _Clocks:
@@ -97,47 +103,71 @@ async def probe(
         clocks.trace = clocks.trace or cast("Trace | None", error.trace)
     end_at_s = loop.time()
     outcome, error_text = _outcome(clocks, failed, path)
-    value_ok = outcome == "ok"
-    if value_ok and accept is not None:
-        try:
-            accept("".join(clocks.parts))
-        except FAULTS as fault:
-            outcome, value_ok = "invalid_output", False
-            error_text = str(fault) if isinstance(fault, ValueError) else f"the checker failed ({fault!r}); mend it"
-    trace = clocks.trace
-
-    def since(at_s: float | None) -> float | None:
-        return None if at_s is None else at_s - origin_s
-
-    return Probe(
+    if outcome == "ok" and accept is not None:
+        outcome, error_text = _checked(accept, "".join(clocks.parts))
+    told = Probe(
         index=index,
         variant=variant,
         intended_s=intended_s,
         started_s=started_at_s - origin_s,
-        sent_s=since(trace.sent_at_s) if trace is not None else None,
-        connect_s=trace.connect_s if trace is not None else None,
-        wait_s=trace.wait_s if trace is not None else 0.0,
-        first_byte_s=since((trace.first_byte_at_s if trace is not None else None) or clocks.first_byte_at_s),
-        first_reasoning_s=since(clocks.first_reasoning_at_s),
-        first_answer_s=since(clocks.first_answer_at_s),
-        last_content_s=since(clocks.last_content_at_s),
         end_s=end_at_s - origin_s,
         gaps_s=tuple(clocks.gaps_s),
         content_events=clocks.content_events,
         text="".join(clocks.parts) if texts else "",
-        value_ok=value_ok,
-        usage=trace.usage if trace is not None and trace.usage is not None and not trace.usage.estimated else None,
-        dollars=trace.dollars if trace is not None else None,
+        value_ok=outcome == "ok",
         outcome=outcome,
         error=error_text[:ERROR_CHARS_MAX],
+    )
+    return _with_clocks(told, clocks, origin_s)
+
+
+def _checked(accept: Callable[[str], Any], text: str) -> tuple[str, str]:
+    """Whether an answer is what was asked for; a checker that fails is told apart from one that refuses."""
+    try:
+        accept(text)
+    except FAULTS as fault:
+        said = str(fault) if isinstance(fault, ValueError) else f"the checker failed ({fault!r}); mend it"
+        return "invalid_output", said
+    return "ok", ""
+
+
+def _with_clocks(told: Probe, clocks: _Clocks, origin_s: float) -> Probe:
+    """Everything else: what was noted on the way, and what the engine's own trace knows."""
+
+    def since(at_s: float | None) -> float | None:
+        return None if at_s is None else at_s - origin_s
+
+    told = replace(
+        told,
+        first_byte_s=since(clocks.first_byte_at_s),
+        first_reasoning_s=since(clocks.first_reasoning_at_s),
+        first_answer_s=since(clocks.first_answer_at_s),
+        last_content_s=since(clocks.last_content_at_s),
         note=clocks.note,
         status=clocks.status,
-        finish=(trace.finish if trace is not None else "") or clocks.answer.finish,
-        cache=trace.cache if trace is not None else "",
+        finish=clocks.answer.finish,
         streamed=clocks.streamed,
-        attempts=trace.attempts if trace is not None else 0,
-        provider_queue_s=trace.provider_queue_s if trace is not None else None,
-        provider_processing_s=trace.provider_processing_s if trace is not None else None,
+    )
+    trace = clocks.trace
+    if trace is None:
+        return told
+    dollars, note = trace.dollars, told.note
+    if dollars is not None and not isfinite(dollars):
+        dollars, note = None, note or ODD_PRICE
+    return replace(
+        told,
+        sent_s=since(trace.sent_at_s),
+        connect_s=trace.connect_s,
+        wait_s=trace.wait_s,
+        first_byte_s=told.first_byte_s if trace.first_byte_at_s is None else since(trace.first_byte_at_s),
+        usage=None if trace.usage is None or trace.usage.estimated else trace.usage,
+        dollars=dollars,
+        note=note,
+        finish=trace.finish or told.finish,
+        cache=trace.cache,
+        attempts=trace.attempts,
+        provider_queue_s=trace.provider_queue_s,
+        provider_processing_s=trace.provider_processing_s,
     )
 
 
@@ -159,7 +189,7 @@ async def _take(
             clocks.error = failure(reply.trace.path, reply.status, data, reply.trace)
             return
         if reply.trace is not None and reply.trace.stream:
-            clocks.note = "the server ignored stream=true, so when its first token was ready cannot be told"
+            clocks.note = IGNORED
         if reader is None:
             clocks.said = bool(data)
             return

@@ -29,8 +29,8 @@ class MergedTask(Task):
     are always asked merged: nobody waits there, and every request repeats the row.
 
     Args:
-        model: As for `Task`; so are `prompt`, `api`, `system`, `temperature`, `reasoning_effort`, `normalize`, `context`,
-            `where`.
+        model: As for `Task`; so are `prompt`, `api`, `system`, `temperature`, `reasoning_effort`, `normalize`,
+            `context`, `where`.
         outputs: Name -> a constraint, or an `Ask` with what is asked for; 1 to 20, better no more than 6.
         mode: "auto", "merged" or "separate".
         order: How separate calls of a row run: "parallel", or "sequential".

@@ -37,7 +37,7 @@ def waterfall_chart(spans: Sequence[Span], *, name: str, id_: str = "w") -> str:
     spans = spans[:_ROWS_MAX]
     if not spans:
         return empty("There is no call to draw.")
-    frame = Frame(height=12 + _ROW * len(spans) + 42, left=112)
+    frame = Frame(height=12 + _ROW * len(spans) + 42, left=124)
     scale = scale_of([0.0, *(span.to_s for span in spans)], zero=True)
     parts = _grid(frame, scale)
     for i, span in enumerate(spans):

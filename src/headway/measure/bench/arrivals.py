@@ -26,6 +26,8 @@ from headway.measure.bench.run_types import COUNT_MAX, Load
 
 __all__ = ["Schedule", "constant_offsets", "poisson_offsets", "read_trace", "schedule_of", "trace_offsets"]
 
+SPAN_MIN_S = 1e-6
+"""A trace that is over sooner has no rate that could be changed."""
 _COLUMNS = ("timestamp", "offset_s", "arrived_at", "time")
 """What a trace calls its moments, whatever the case; the first that is there."""
 
@@ -63,7 +65,7 @@ def trace_offsets(offsets_s: Iterable[float], rate_per_s: float | None = None) -
     moments = array("d", offsets_s)
     first_s = moments[0]
     factor = 1.0
-    if rate_per_s is not None and moments[-1] > first_s:
+    if rate_per_s is not None and moments[-1] - first_s > SPAN_MIN_S:
         factor = (len(moments) - 1) / rate_per_s / (moments[-1] - first_s)
     return array("d", ((at_s - first_s) * factor for at_s in moments))
 
@@ -74,7 +76,7 @@ def schedule_of(load: Load, rng: Random) -> Schedule:
     A trace's warm-up comes ahead of it, evenly spaced at its mean rate.
 
     Raises:
-        ConfigError: It would hold more than 1,000,000 requests.
+        ConfigError: It would hold more than 200,000 requests.
     """
     if load.arrivals == "trace":
         counted = trace_offsets(load.offsets_s, load.rate_per_s)

@@ -173,7 +173,8 @@ def parts_of(probe: Probe, round_trip: RoundTrip) -> dict[str, float]:
     assert first_s is not None
     assert last_s is not None
     connect_s = min(probe.connect_s or 0.0, max(0.0, sent_s - probe.intended_s))
-    thinking_from_s = first_s if probe.first_reasoning_s is None else min(probe.first_reasoning_s, first_s)
+    thought_s = first_s if probe.first_reasoning_s is None else probe.first_reasoning_s
+    thinking_from_s = min(max(thought_s, sent_s), first_s)
     until_first_s = max(0.0, thinking_from_s - sent_s)
     network_s = min(round_trip.seconds or 0.0, until_first_s)
     return {

@@ -217,20 +217,14 @@ def _failures(probes: Sequence[Probe]) -> tuple[Failure, ...]:
 
 
 def _notes(run: Run, good: Sequence[Probe], money: _Money) -> list[str]:
-    """What cannot be told, or must not be misread, and why."""
+    """What cannot be told, or must not be misread, and why; `Run.notes` have said what is missing in the answers."""
     notes = []
-    whole, no_usage = sum(not p.streamed for p in good), sum(p.usage is None for p in good)
+    whole = sum(not p.streamed for p in good)
     if not good:
         notes.append("No answer came from the provider, so there are no latencies.")
     elif whole:
         which = "The answers" if whole == len(good) else f"{whole:,} of {len(good):,} answers"
         notes.append(f"{which} came whole: TTFT, ITL and TPOT cannot be seen of them, only when they ended.")
-    if no_usage:
-        notes.append(
-            f"{no_usage:,} of {len(good):,} answers say nothing of their tokens: they are in no figure made of tokens."
-        )
-    if estimated := sum(p.usage is not None and p.usage.estimated for p in good):
-        notes.append(f"The tokens of {estimated:,} answers are estimates, and so is what is made of them.")
     kept = [p.latency_s for p in run.probes if p.ok and from_cache(p)]
     if kept:
         notes.append(
@@ -252,9 +246,6 @@ def _notes(run: Run, good: Sequence[Probe], money: _Money) -> list[str]:
     tokens, seen = sum(t for t, e in events if e), sum(e for _, e in events if e)
     if seen and tokens / seen > _EVENT_TOKENS_MAX:
         notes.append(f"An event carries {tokens / seen:.1f} tokens on average: ITL is per event, TPOT per token.")
-    retried = sum(p.attempts > 1 for p in good)
-    if retried:
-        notes.append(f"{retried:,} answers took more than one try: they are in the latencies, not in the equation.")
     if good and not any(countable(p) for p in good) and not whole:
         notes.append("No answer shows all clocks, so its time cannot be taken apart.")
     return notes

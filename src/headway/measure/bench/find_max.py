@@ -9,7 +9,7 @@ from headway.engine import Engine
 from headway.errors import ConfigError
 from headway.measure.bench.load import LoadRun
 from headway.measure.bench.rate_search import RateSearch
-from headway.measure.bench.run_types import COUNT_MAX, Found, Load, Run, Slo, Target, Trial
+from headway.measure.bench.run_types import COUNT_MAX, Found, Load, Slo, Target, Trial
 from headway.measure.probe import Probe
 
 __all__ = ["find_max"]
@@ -18,6 +18,11 @@ REQUESTS_MIN = 100
 """Of a trial, so that a share of 0.99 can be told from 0.98."""
 OFFERED_MIN = 0.95
 """Share of the rate that this process has to reach, for a trial to say something of the server."""
+HELD_BACK_MAX = 6
+"""Trials more, for our own engine's send rate to grow to what is tried."""
+PACED_S = 0.001
+OWN_SHARE_MAX = 0.25
+"""Share of a limit that requests may be late to start for want of this process's time."""
 
 
 async def find_max(
@@ -50,7 +55,8 @@ async def find_max(
         warmup_s: Ahead of each trial, at its rate.
         rest_s: Between trials, for the server's queues to empty.
         resolution_ratio: How near the found rate and the next one that failed have to be.
-        trials_max: At most so many trials, 2 to 100.
+        trials_max: At most so many trials, 2 to 100; those that our own engine's growing send rate spoilt are not
+            counted, and are at most 6.
         seed: Of the arrivals.
         deadline_s: Of each request; None: twice the SLO's `e2e_s`, where it has one.
         progress: Told of every trial.
@@ -68,6 +74,7 @@ async def find_max(
         start_per_s, rate_max_per_s=rate_max_per_s, resolution_ratio=resolution_ratio, trials_max=trials_max
     )
     trials: list[Trial] = []
+    held_back = 0
     while (rate_per_s := search.next_rate()) is not None:
         if trials:
             await asyncio.sleep(rest_s)
@@ -79,17 +86,23 @@ async def find_max(
             deadline_s=deadline_s,
             seed=seed + len(trials),
         )
-        trial = await _try(engine, target, slo, load, confirms=search.confirms)
+        trial, driver = await _try(engine, target, slo, load, confirms=search.confirms)
         trials.append(trial)
         if progress is not None:
             progress(trial)
-        if not _offered(trial.run, trial):
-            return _found(search, trials, behind=rate_per_s)
+        if driver.spent:
+            return _found(search, trials, ended="the cap on spending was reached")
+        if _held_back(trial, slo) and held_back < HELD_BACK_MAX:
+            held_back += 1
+            continue
+        if not _offered(trial, slo):
+            said = f"this process could not send {rate_per_s:.3g} requests a second, so the server may hold more"
+            return _found(search, trials, ended=said)
         search.add(rate_per_s, held=trial.kept)
     return _found(search, trials)
 
 
-async def _try(engine: Engine, target: Target, slo: Slo, load: Load, *, confirms: bool) -> Trial:
+async def _try(engine: Engine, target: Target, slo: Slo, load: Load, *, confirms: bool) -> tuple[Trial, LoadRun]:
     """One trial, given up once it is lost."""
     assert load.count is not None
     assert load.rate_per_s is not None
@@ -105,7 +118,7 @@ async def _try(engine: Engine, target: Target, slo: Slo, load: Load, *, confirms
     await driver.run()
     [run] = driver.runs()
     good = sum(slo.kept_by(probe) for probe in run.probes)
-    return Trial(
+    trial = Trial(
         rate_per_s=load.rate_per_s,
         kept=bad <= bad_max and not run.cancelled,
         share=good / run.due if run.due else 0.0,
@@ -114,19 +127,34 @@ async def _try(engine: Engine, target: Target, slo: Slo, load: Load, *, confirms
         confirms=confirms,
         run=run,
     )
+    return trial, driver
 
 
-def _offered(run: Run, trial: Trial) -> bool:
-    """Whether this process could send as fast as it was asked to; a trial that was lost says nothing of that."""
+def _held_back(trial: Trial, slo: Slo) -> bool:
+    """Whether a trial was lost to our own engine, which doubles its send rate step by step: it is faster the next time.
+
+    Where the provider refuses requests for their number, it holds them back for good reason: that is the server's end.
+    """
+    probes = (*trial.run.warmup, *trial.run.probes)
+    bad = [probe for probe in trial.run.probes if not slo.kept_by(probe)]
+    paced = sum(probe.wait_s > PACED_S for probe in bad)
+    refused = any(probe.outcome == "throttled" or probe.attempts > 1 for probe in probes)
+    return not trial.kept and not refused and paced * 2 > len(bad)
+
+
+def _offered(trial: Trial, slo: Slo) -> bool:
+    """Whether this process could send as fast as it was asked to: else it is not the server that was tried."""
+    run, limits = trial.run, [limit for limit in (slo.ttft_s, slo.e2e_s) if limit is not None]
     asked, achieved = run.asked_rate_per_s, run.achieved_rate_per_s
+    if limits and run.start_lag.p99_s > OWN_SHARE_MAX * min(limits):
+        return False
     return trial.early or asked is None or achieved is None or achieved >= OFFERED_MIN * asked
 
 
-def _found(search: RateSearch, trials: list[Trial], *, behind: float | None = None) -> Found:
+def _found(search: RateSearch, trials: list[Trial], *, ended: str = "") -> Found:
     rate, failed = search.found_per_s, search.failed_per_s
-    if behind is not None:
-        said = f"this process could not send {behind:.3g} requests a second, so the server may hold more"
-        told = f"{rate:.3g}/s kept the SLO; {said}" if rate is not None else said
+    if ended:
+        told = f"{rate:.3g}/s kept the SLO; {ended}" if rate is not None else ended
     elif rate is None:
         told = f"not even {failed or 0.0:.3g}/s kept the SLO; look at one request at a time first"
     elif failed is None:
@@ -134,6 +162,6 @@ def _found(search: RateSearch, trials: list[Trial], *, behind: float | None = No
     else:
         told = f"{rate:.3g}/s kept the SLO, {failed:.3g}/s did not"
     twice = any(trial.confirms and trial.kept and trial.rate_per_s == rate for trial in trials)
-    if rate is not None and behind is None and not twice:
+    if rate is not None and not ended and not twice:
         told += "; it was not tried a second time"
     return Found(rate_per_s=rate, bounded=failed is not None, trials=tuple(trials), sentence=told)

@@ -18,7 +18,7 @@ from headway.engine import Engine
 from headway.errors import ConfigError, HeadwayError
 from headway.measure.bench.arrivals import Schedule, schedule_of
 from headway.measure.bench.clock import LoopLag, unburdened, until
-from headway.measure.bench.load_lane import GAPS_MAX, STOPPED, WAITED, Lane, Setting
+from headway.measure.bench.load_lane import GAPS_MAX, SPENT, STOPPED, WAITED, Lane, Setting
 from headway.measure.bench.run_types import COUNT_MAX, Load, OwnError, Progress, Run, Target
 from headway.measure.probe import Probe
 from headway.measure.probing import probe
@@ -95,6 +95,8 @@ class LoadRun:
         self._counting_from_s = 0.0
         self._driving: asyncio.Task[None] | None = None
         self._stopped = self._cancelled = False
+        self.spent = False
+        """Whether the engine's cap on spending ended it."""
 
     async def run(self) -> None:
         """Start everything, and wait until all has ended. Cancelled, it ends what is under way."""
@@ -188,12 +190,15 @@ class LoadRun:
         while (taken := self._take()) is not None:
             index, counted = taken
             intended_s = self._loop.time() - self._origin_s
+            if len(self._lanes) == 1:
+                await self._in_round(self._lanes[0], index, intended_s, counted=counted)
+                continue
             async with asyncio.TaskGroup() as round_:
                 for lane in self._shuffled(order):
-                    lane.under_way += counted
                     round_.create_task(self._in_round(lane, index, intended_s, counted=counted))
 
     async def _in_round(self, lane: Lane, index: int, intended_s: float, *, counted: bool) -> None:
+        lane.under_way += counted
         await self._ask(lane, index, intended_s, counted=counted)
         lane.under_way -= counted
 
@@ -238,11 +243,17 @@ class LoadRun:
                 index=index,
                 variant=target.name,
                 headers=target.headers,
+                cache=target.cache,
                 deadline_s=load.deadline_s,
                 accept=target.accept,
                 texts=load.texts,
                 gaps=lane.gaps < GAPS_MAX,
             )
+        if what.outcome == "budget":  # it was not sent, and nothing after it will be
+            lane.skip(SPENT, int(counted))
+            self.spent = True
+            self.stop()
+            return
         lane.ended(what, counted=counted)
         self._done += 1
         if counted and self._ended is not None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from math import isfinite
 
 import msgspec
 
 from headway.measure.bench.clock import Late, variation
 from headway.measure.bench.run_types import Lag, Load, OwnError, Run, Skipped, Target
 from headway.measure.probe import Probe
+from headway.measure.probing import IGNORED, ODD_PRICE
 
 __all__ = ["GAPS_MAX", "Lane", "Setting"]
 
 GAPS_MAX = 4_000_000
 """Gaps between content events that a target's run keeps; requests after that have none. 32 bytes each."""
 LATE_NOTE_S = 0.001
-WAITED = "concurrency_max requests were under way when it was due, and its turn did not come"
-STOPPED = "it was under way when the run was stopped"
+WAITED = "concurrency_max others were under way when they were due, and their turn did not come"
+SPENT = "the cap on spending was reached, so they were not sent"
+STOPPED = "they were under way when the run was stopped"
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,8 +109,10 @@ def _notes(run: Run, setting: Setting, *, gaps: int) -> list[str]:
         notes.append(f"The run was stopped early: these are the {sent} requests that had ended by then.")
     if not run.warmup and sent:
         notes.append("There was no warm-up: the first requests carry what opening connections takes.")
-    if run.skipped:
-        notes.append(f"{run.skipped_count} of {run.due} requests were due and never started; latencies leave them out.")
+    notes += [
+        f"{one.count} of {run.due} requests have no answer: {one.reason}. Latencies leave them out."
+        for one in run.skipped
+    ]
     if not load.closed and run.start_lag.p99_s > LATE_NOTE_S and max(load.concurrency_max, 1) <= _most(probes):
         notes.append(
             f"Requests waited for one of {load.concurrency_max} places (concurrency_max): that is in their latency."
@@ -131,12 +134,13 @@ def _notes(run: Run, setting: Setting, *, gaps: int) -> list[str]:
 def _counted(probes: tuple[Probe, ...]) -> list[str]:
     """What is missing in the answers themselves."""
     good = [probe for probe in probes if probe.ok]
-    ignored = sum(bool(probe.note) for probe in good)
+    ignored = sum(probe.note == IGNORED for probe in good)
+    odd = sum(probe.note == ODD_PRICE for probe in probes)
     unknown = sum(probe.usage is None for probe in good)
     paced = sum(probe.wait_s > LATE_NOTE_S for probe in probes)
     retried = sum(probe.attempts > 1 for probe in probes)
-    odd = sum(probe.dollars is not None and not isfinite(probe.dollars) for probe in probes)
     told = (
+        (odd, len(probes), "requests have a price that is no number: what they cost is unknown."),
         (ignored, len(good), "answers came whole although a stream was asked for: they have no time to first token."),
         (
             unknown,
@@ -149,7 +153,6 @@ def _counted(probes: tuple[Probe, ...]) -> list[str]:
             "requests waited in this process for the provider's limits; that is part of their latency.",
         ),
         (retried, len(probes), "requests took more than one try; their times hold all of them."),
-        (odd, len(probes), "requests have a price that is no number: their cost is unknown."),
     )
     return [f"{number} of {of} {text}" for number, of, text in told if number]
 

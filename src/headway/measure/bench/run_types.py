@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from math import inf, isfinite
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -16,9 +16,9 @@ from headway.measure.probe import Probe
 __all__ = ["Arrivals", "Found", "Lag", "Load", "OwnError", "Progress", "Run", "Skipped", "Slo", "Target", "Trial"]
 
 Arrivals = Literal["poisson", "constant", "trace"]
-COUNT_MAX = 1_000_000
-"""Requests of one run to one target, warm-up included: what bounds a run's memory, at about 1 kB a request and 32 bytes
-a content event."""
+COUNT_MAX = 200_000
+"""Requests of one run to one target, warm-up included: what bounds a run's memory, at about 1 kB a request. Gaps
+between tokens have a bound of their own, `load_lane.GAPS_MAX`."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +35,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What it goes through; None: the run's own engine."""
     accept: Callable[[str], Any] | None = None
     """Takes an answer's text and raises `ValueError` where it is not what was asked for (`Task.accept` is one)."""
+    cache: Literal["on", "off", "refresh"] | None = "off"
+    """As for `Engine.send`; None: as the engine is set, to measure what an application gets."""
     model: str = ""
     """The model that is asked, for prices; "" if the name is it."""
 
@@ -78,6 +80,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         """Raises `ConfigError`: a value is out of range, or what is needed is missing."""
         if self.count is None and self.duration_s is None:
             raise ConfigError("a load needs count or duration_s; give one of them, e.g. count=100")
+        if self.arrivals not in get_args(Arrivals):
+            raise ConfigError(f'arrivals must be "poisson", "constant" or "trace", not {self.arrivals!r}')
         for name in ("concurrency", "concurrency_max"):
             _range(name, getattr(self, name), 1, 100_000)
         for name in ("rate_per_s", "duration_s", "deadline_s"):

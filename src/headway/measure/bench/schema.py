@@ -10,8 +10,9 @@ import msgspec
 from headway.measure.bench.definitions import Tool, in_terms_of
 from headway.measure.bench.figures import Figures, figures_of
 from headway.measure.bench.run_types import Found, Run, Slo
+from headway.measure.bench.self_check import doubts
 from headway.measure.bench.terms import Term
-from headway.measure.bench.verdict import Verdict, trust_notes, verdict_of
+from headway.measure.bench.verdict import Verdict, verdict_of
 
 __all__ = ["VERSION", "Bench", "Highest", "InTerms", "Settings", "bench_of", "to_json"]
 
@@ -90,7 +91,7 @@ def bench_of(
     for runs in loads:
         figures = [figures_of(run, slo=settings.slo, use_case=settings.use_case, tls=settings.tls) for run in runs]
         figures = [
-            msgspec.structs.replace(one, notes=_once((*one.notes, *trust_notes(run))))
+            msgspec.structs.replace(one, notes=_once((*one.notes, *doubts(run))))
             for run, one in zip(runs, figures, strict=True)
         ]
         rows += figures

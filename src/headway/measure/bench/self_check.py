@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -18,16 +19,18 @@ from headway.measure.probe import Probe
 
 __all__ = ["RAW", "calibrate", "doubts", "null_like", "own_error_of", "refusal"]
 
-RAW: Final[dict[str, Any]] = {
-    "upstreams": (),
-    "cache": "off",
-    "attempts_max": 1,
-    "hedge_ratio": 0.0,
-    "prompt_cache": "off",
-    "prompt_grouping": "off",
-    "log": "off",
-    "log_level": "off",
-}
+RAW: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "upstreams": (),
+        "cache": "off",
+        "attempts_max": 1,
+        "hedge_ratio": 0.0,
+        "prompt_cache": "off",
+        "prompt_grouping": "off",
+        "log": "off",
+        "log_level": "off",
+    }
+)
 """An engine's settings for measuring a provider alone: nothing is kept, tried again, or sent elsewhere."""
 NEARS = 0.5
 """The share of an effect from which on an own error is too near to it: half the effect, missed on one side alone, is

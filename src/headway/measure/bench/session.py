@@ -86,6 +86,8 @@ class Measuring:
         self._over = False
         self._first: tuple[Probe, ...] = ()
         self._places = 1  # requests to each target that may be under way
+        self._warming = 0  # and those of the warm-up, which are not booked yet
+        self._round_usd = sum(usd or 0.0 for usd in limits.request_usd)
         self.done = Done()
 
     async def ahead(self) -> None:
@@ -142,7 +144,7 @@ class Measuring:
 
     async def _one(self, load: Load) -> tuple[Run, ...]:
         """One load, stopped before the money runs out; what there is stays, whatever happens."""
-        self._places = load.concurrency if load.closed else 1
+        self._places, self._warming = load.concurrency if load.closed else 1, load.warmup_count
         driver = LoadRun(
             self._engine,
             self._targets,
@@ -156,7 +158,7 @@ class Measuring:
             self.done = replace(self.done, interrupted=True)
             raise
         finally:
-            runs = tuple(driver.runs())
+            runs, self._warming = tuple(driver.runs()), 0
             self._spend([probe for run in runs for probe in run.warmup])
             # What was asked ahead opened the connections: it tells the round trip, as the rest of the warm-up does.
             runs = tuple(replace(run, warmup=(*self._first, *run.warmup)) for run in runs)
@@ -173,7 +175,7 @@ class Measuring:
         """Book what it took; over once what is or will be under way could pass the cap."""
         self._spent_usd += sum(probe.dollars or 0.0 for probe in probes)
         if self._limits.watch:
-            next_usd = self._places * sum(usd or 0.0 for usd in self._limits.request_usd)
+            next_usd = (self._places + self._warming) * self._round_usd
             self._over = self._over or self._spent_usd + next_usd > self._limits.usd_max
 
     async def _own_error(self, load: Load, runs: Sequence[Run]) -> OwnError | None:

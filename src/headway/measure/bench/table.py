@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from headway.measure.bench.equation import RESIDUAL_MAX
 from headway.measure.bench.figures import Figures
-from headway.measure.bench.schema import Bench, InTerms
+from headway.measure.bench.schema import Bench, Highest, InTerms
 from headway.measure.stats.intervals import Interval
 from headway.report import format as fmt
 
@@ -33,7 +33,7 @@ def print_bench(console: Console, bench: Bench) -> None:
 def sentences_of(bench: Bench) -> list[str]:
     """Verdicts, budgets, checks, failures and notes; where there are several rows, with the row's name in front."""
     told: list[str] = [verdict.sentence for verdict in bench.verdicts]
-    told += [f"{one.target}: {one.sentence}" if len(bench.highest) > 1 else one.sentence for one in bench.highest]
+    told += [f"{one.target}: {one.sentence}." for one in bench.highest]
     several = len(bench.rows) > 1
     shared = _shared([one.notes for one in bench.rows]) if several else ()
     for one in bench.rows:
@@ -46,7 +46,26 @@ def sentences_of(bench: Bench) -> list[str]:
         worst = max(abs(one.equation.residual or 0.0) for one in bench.rows if _holds(one))
         told.append(f"TTFT + (tokens - 1) x TPOT gives the time to the last token to {fmt.percent(worst)}.")
     told += [*shared, *bench.notes]
+    checks = {one.load: _checked(one) for one in bench.rows if one.own_error is not None}
+    told += [
+        f"With {load}, {check}" if len(checks) > 1 else f"{check[0].upper()}{check[1:]}"
+        for load, check in checks.items()
+    ]
     return told
+
+
+def _checked(one: Figures) -> str:
+    """What the measurement found out about itself."""
+    own = one.own_error
+    assert own is not None  # the caller looked
+    first = "" if own.ttft_p50_s is None else f"{own.ttft_p50_s * 1e3:+.2f} ms to TTFT and "
+    asked, got = one.asked_rate_per_s, one.achieved_rate_per_s
+    rate = f"; {got:.3g} of {asked:.3g} requests/s were started" if asked and got else ""
+    return (
+        f"this measurement itself adds {first}{own.latency_p50_s * 1e3:+.2f} ms to the total (medians of "
+        f"{own.requests:,} requests to a null server); its timers were late by {fmt.seconds(one.loop_lag.p99_s)} (p99)"
+        f"{rate}."
+    )
 
 
 def _holds(one: Figures) -> bool:
@@ -73,6 +92,9 @@ def _tables(bench: Bench) -> Iterator[RenderableType]:
         yield _loads(bench.rows, goodput=bench.slo is not None)
         if any(one.equation.answers for one in bench.rows):
             yield _equations(bench.rows)
+    for highest in bench.highest:
+        if highest.tried:
+            yield _tried(highest)
     for terms in bench.in_terms:
         yield _terms(terms)
     if bench.in_terms:
@@ -131,11 +153,19 @@ def _equations(rows: Sequence[Figures]) -> RenderableType:
         for i, part in enumerate(next(one.equation.parts for one in rows if one.equation.parts))
         if any(one.equation.parts and one.equation.parts[i].share >= PART_SHOWN for one in rows)
     ]
-    table = _table("where the time goes", *(label for _, label in shown), "= mean total")
+    table = _table("where the\ntime goes", *(label for _, label in shown), "= mean total")
     for one in rows:
         parts = one.equation.parts
         cells = [f"{fmt.seconds(parts[i].mean_s)}\n{fmt.percent(parts[i].share)}" if parts else "-" for i, _ in shown]
         table.add_row(_named(one.target, one.load), *cells, fmt.seconds(one.equation.total_mean_s))
+    return table
+
+
+def _tried(highest: Highest) -> RenderableType:
+    """The rates in the order in which they were tried."""
+    table = _table(fmt.printable(highest.target), "requests/s", "in SLO", "kept")
+    for i, (rate, share, kept) in enumerate(highest.tried):
+        table.add_row(str(i + 1), number(rate), fmt.percent(share), "yes" if kept else "no")
     return table
 
 

@@ -10,13 +10,13 @@ import msgspec
 
 from headway.measure.bench.figures import Figures, of_provider
 from headway.measure.bench.run_types import Run
-from headway.measure.bench.self_check import doubts, refusal
+from headway.measure.bench.self_check import refusal
 from headway.measure.probe import Probe
 from headway.measure.stats.intervals import Interval
 from headway.measure.stats.resample import paired_ratio
 from headway.report import format as fmt
 
-__all__ = ["Verdict", "trust_notes", "verdict_of"]
+__all__ = ["Verdict", "verdict_of"]
 
 _PAIRS_MIN = 5
 _RESAMPLES = 2_000
@@ -85,17 +85,6 @@ def verdict_of(runs: Sequence[Run], figures: Sequence[Figures]) -> Verdict | Non
         f"{after.target}."
     )
     return msgspec.structs.replace(base, fastest=best.target, sentence=told + _failing(best, after))
-
-
-def trust_notes(run: Run) -> tuple[str, ...]:
-    """How far a row can be trusted, besides what the run itself says: one sentence each."""
-    notes = list(doubts(run))
-    notes += [
-        f"{one.count:,} requests that were due never started, and count as failed: {one.reason}" for one in run.skipped
-    ]
-    if run.cancelled:
-        notes.append("It was stopped early: the figures are those of what had ended by then.")
-    return tuple(notes)
 
 
 def _middle(one: Figures, metric: str) -> float:

@@ -103,6 +103,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """The rows themselves, in the order they were asked in."""
 
     @property
+    def same_asked(self) -> bool:
+        """Whether both ask the same of the same model, and differ in how that is run."""
+        return not {"prompt", "model", "merge"} & set(self.differences)
+
+    @property
     def not_inferior(self) -> bool:
         """Whether B is known not to be worse than A by more than the margin in quality, nor worse in failures."""
         failures = self.findings.metric("failures")

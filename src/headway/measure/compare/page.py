@@ -66,11 +66,11 @@ def comparison_page(done: Comparison, *, command: str = "", show_texts: bool = F
 def _cards(done: Comparison) -> str:
     found = {line.label: line for line in lines(done)}
     cards = [card("Verdict", done.verdict, f"on {done.rows:,} rows")]
-    for label in ("Latency of a row", "$ per 1,000 rows", "Failed rows"):
-        line = found.get(label)
-        if line is not None:
+    for label, line in found.items():
+        if label.startswith("Time for ") or label in ("Latency of a row", "$ per 1,000 rows", "Failed rows"):
             estimate, _, interval = line.change.partition(" (")
-            cards.append(card(label, estimate, ", ".join(part for part in (interval.rstrip(")"), line.word) if part)))
+            note = ", ".join(part for part in (interval.replace(")", ""), line.word) if part)
+            cards.append(card(label, estimate, note))
     quality = done.findings.quality
     if quality.a is not None and quality.b is not None:
         cards.append(card("Quality", f"{quality.b * 100:.1f} %", f"A {quality.a * 100:.1f} %, {quality.rows:,} rows"))
@@ -99,7 +99,7 @@ def _differences(done: Comparison) -> str:
         higher=f"{done.a} is faster",
         id_="d",
     )
-    return figure(chart)
+    return figure(chart, ecdf_keys([f"{done.b} is faster", f"{done.a} is faster"]))
 
 
 def _failures(done: Comparison, *, show_texts: bool) -> str:
@@ -167,9 +167,8 @@ def _cut(said: str) -> str:
 
 def _how(done: Comparison, command: str) -> str:
     pairs = {
-        "order": "each row both ways, one after the other; which first was drawn",
+        "order": f"each {'row' if done.sets is None else 'set of rows'} both ways; which first was drawn",
         "seed": done.seed,
-        "differ in": ", ".join(done.differences) or "nothing",
         "margin": f"{done.findings.quality.margin * 100:g} points",
     }
     ways = [(one.name, one.method, f"{one.rows:,}") for one in done.findings.metrics]

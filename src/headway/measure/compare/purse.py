@@ -13,12 +13,12 @@ from typing import Any
 
 from headway.attempt.upstreams import UpstreamPrices, origin_of
 from headway.engine import Engine
+from headway.engine.first import first_of
 from headway.engine.sentences import FAULTS
 from headway.errors import ConfigError, HeadwayError
 from headway.measure.compare.variant import Variant
 from headway.prompts.merge import MergedTask
-from headway.prompts.task import Task
-from headway.types import Result
+from headway.types import Result, TaskLike
 from headway.wire import reader_for
 
 __all__ = ["Purse", "Teller"]
@@ -54,21 +54,30 @@ class Teller:
         task = self._variant.task
         if self._read and "answer" not in row:
             row = {**row, "answer": ""}
-        whole = self._of(task, row)
-        if not isinstance(task, MergedTask):
-            return whole
-        parts = [self._of(task.part(name), row) for name in task.names]
-        apart = [cost for cost in parts if cost is not None]
-        return None if whole is None or len(apart) < len(parts) else max(whole, sum(apart))
+        try:
+            asks = [*self._first(row), (task, row)]
+        except (HeadwayError, *FAULTS):
+            return 0.0
+        costs = [self._of(*one) for one in asks]
+        if isinstance(task, MergedTask):
+            apart = [self._of(task.part(name), row) for name in task.names]
+            costs = max(costs, apart, key=lambda way: sum(cost or 0.0 for cost in way))
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
 
-    def _of(self, task: Task, row: Mapping[str, Any]) -> float | None:
+    def _first(self, row: Mapping[str, Any]) -> Sequence[tuple[TaskLike, Mapping[str, Any]]]:
+        """What is asked before the row is, such as a summary."""
+        first_of_row = first_of(self._variant.task)
+        first = first_of_row(row) if first_of_row is not None else None
+        return first.asks if first is not None else ()
+
+    def _of(self, task: TaskLike, row: Mapping[str, Any]) -> float | None:
         try:
             body = task.body(row)
         except (HeadwayError, *FAULTS):
             return 0.0
         reader = reader_for(task.path)
         view = reader.read_request(body, ()) if reader is not None else None
-        rates = self._prices.rates(view.model if view is not None else task.model, self._origin)
+        rates = self._prices.rates(view.model if view is not None else self.model, self._origin)
         if rates is None:
             return None
         output = (view.output_tokens_max if view is not None else None) or OUTPUT_TOKENS_ASSUMED

@@ -65,5 +65,5 @@ def _word(low: float, high: float) -> Word:
 
 
 def set_size(rows: int, widths: Sequence[int]) -> int:
-    """Rows in a set: enough to show what the wider variant can do, and few enough for `SETS_MIN` sets."""
-    return max(1, min(2 * max(widths), rows // SETS_MIN))
+    """Rows in a set: as many as the wider variant has in flight, and few enough for `SETS_MIN` sets."""
+    return max(1, min(max(widths), rows // SETS_MIN))

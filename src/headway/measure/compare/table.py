@@ -20,8 +20,8 @@ _LABELS: Final[Mapping[str, str]] = {
     "latency": "Latency of a row",
     "latency_p50": "  median",
     "latency_p95": "  p95",
-    "length_part": "  of it by length",
-    "speed_part": "  of it by speed",
+    "length_part": "  by length",
+    "speed_part": "  by speed",
     "ttft": "Time to first token",
     "ttft_p50": "  median",
     "output_tokens": "Output tokens",
@@ -67,7 +67,10 @@ def lines(done: Comparison) -> list[Line]:
             word = metric.verdict or ""
             above = label if not label.startswith(" ") else above
             full = label if above == label else f"{above}, {label.strip()}"
-            found.append(Line(label, show(metric.a), show(metric.b), _change(metric), word, full))
+            change = _change(metric)
+            if done.sets is not None and name == "failures" and not metric.a and not metric.b:
+                change = "none"  # sets are few: the interval says no more than that
+            found.append(Line(label, show(metric.a), show(metric.b), change, word, full))
     return found
 
 
@@ -118,6 +121,9 @@ def quality_line(done: Comparison) -> str:
         word = "better"
     change = "" if found.difference is None else f", {points(found.difference)}"
     said = f"{_share(found.a)} against {_share(found.b)} on {found.rows:,} rows{change}: {word}"
+    if done.sets is not None and done.same_asked:
+        said = f"{_share(found.a)} against {_share(found.b)} on {found.rows:,} rows"
+        return f"{said}; the same is asked, so that only chance can tell them apart"
     if not found.only_a and not found.only_b:
         return f"{said}; no row is marked differently"
     return f"{said}; {done.a} is better on {found.only_a:,} rows, {done.b} on {found.only_b:,}"
@@ -134,7 +140,7 @@ def facts(done: Comparison) -> list[tuple[str, str]]:
         ("Noise", noise_line(done)),
         ("Rows", f"{done.rows:,}{of}, each asked both ways; {_STOPPED[done.stopped]}"),
         ("Spent", f"{fmt.dollars(done.dollars)}{judge}"),
-        ("Differ in", ", ".join(done.differences) or "nothing"),
+        ("Changed", ", ".join(done.differences) or "nothing"),
     ]
 
 

@@ -38,7 +38,7 @@ def concluded(bare: Comparison, a: Variant, b: Variant, *, checked: bool) -> Com
     verdict: str = done.findings.verdict
     said = f"{sentence(done.findings, done.a, done.b)}."
     if done.sets is not None:
-        alone = "" if "prompt" in done.differences or "model" in done.differences else _row_sentence(done)
+        alone = _row_sentence(done) if done.same_asked else ""
         verdict, said = _with_sets(done), f"{_sets_sentence(done)} {alone or said}"
     if not done.differences:
         said = f"{_SAME} {said}"
@@ -54,7 +54,7 @@ def _with_sets(done: Comparison) -> str:
     if rows == "mixed" or (rows in ("better", "worse") and rows != sets):
         return "mixed"
     quality = done.findings.quality
-    if sets == "better" and "prompt" in done.differences and quality.kind != "none" and not quality.not_inferior:
+    if sets == "better" and not done.same_asked and quality.kind != "none" and not quality.not_inferior:
         return "inconclusive"  # faster, and perhaps for a reason
     return sets
 

@@ -56,14 +56,16 @@ def differences(a: Variant, b: Variant) -> tuple[str, ...]:
     found = []
     if a.task.model != b.task.model:
         found.append("model")
+    merge = [getattr(one.task, "merge", one.run.merge) for one in (a, b)]
+    if merge[0] != merge[1]:
+        found.append("merge")
     if _asks(a.task) != _asks(b.task) or (not found and a.task.fingerprint != b.task.fingerprint):
         found.append("prompt")
     if a.task.repairs_max != b.task.repairs_max:
         found.append("repairs_max")
     found += sorted(key for key in {*a.settings, *b.settings} if a.settings.get(key) != b.settings.get(key))
-    mine, others = replace(a.run, name=""), replace(b.run, name="")
-    found += [field for field in mine.__struct_fields__ if getattr(mine, field) != getattr(others, field)]
-    return tuple(found)
+    ways = ("stream", "concurrency", "order")
+    return (*found, *(field for field in ways if getattr(a.run, field) != getattr(b.run, field)))
 
 
 def _asks(task: Task) -> tuple[object, ...]:

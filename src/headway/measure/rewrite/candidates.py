@@ -88,7 +88,7 @@ def _names(schema: Any) -> Iterator[str]:
 
 
 def asked_of(text: TaskText, task: Task, *, instruct: bool | None = None) -> Asked:
-    """What the steps need to know; `instruct`: whether the constraint's sentence is added (None: as the task has it)."""
+    """What the steps need to know; `instruct`: whether the constraint's sentence is added (None: as it is)."""
     labels = isinstance(task.output, Labels)
     told = text.value(_INSTRUCT, default=True) if instruct is None else instruct
     return Asked(keep_of(task) if labels else (), labels, task.output.instruction() if told else "")
@@ -120,10 +120,9 @@ def by_rules(text: TaskText) -> list[Candidate]:
             continue
         now |= changes
         values |= changes
-        if name in _NEEDS_INSTRUCT and not text.value(_INSTRUCT, default=True) and not said:
-            said = True
+        said = said or (name in _NEEDS_INSTRUCT and not text.value(_INSTRUCT, default=True))
+        if said:
             values |= _said(text, now, asked.beside)
-            now |= {key: values[key] for key in now if key in values}
         used.append(name)
         after = text.changed(values)
         tokens = fixed_tokens(after)
@@ -135,7 +134,7 @@ def _said(text: TaskText, now: Mapping[str, str], sentence: str) -> dict[str, An
     """What makes the request say the constraint's sentence: a setting, or for a plain prompt the sentence itself."""
     if not text.plain:
         return {_INSTRUCT: True}
-    return {text.plain: f"{now[text.plain]}\n\n{sentence}"}
+    return {text.plain: f"{now[text.plain]}\n\n{sentence}".strip()}
 
 
 def spread_out(candidates: Sequence[Candidate], tokens_before: int) -> list[Candidate]:

@@ -138,7 +138,7 @@ class _Chooser:
         alpha = self._alpha_left if last else self._alpha_left / 2
         self._alpha_left -= alpha
         confirmed = await self._compare(variant, self._confirm, alpha, aa=self._confirms == 1)
-        if confirmed.not_inferior:
+        if confirmed.not_inferior and not _worse(confirmed):
             self._say(f"{candidate.name}: holds")
             return Tried(candidate=candidate, stage="kept", why=confirmed.sentence, chosen=chosen, confirmed=confirmed)
         why = why_not(confirmed, self._settings.margin)
@@ -166,11 +166,10 @@ def looks_worse(found: Comparison, margin: float) -> str:
     turned away here.
     """
     quality = found.findings.quality
-    failures = found.findings.metric("failures")
     if quality.rows == 0 or quality.a is None or quality.b is None:
         return "quality could not be judged on any row"
-    if failures is not None and failures.verdict == "worse":
-        return "it fails more often"
+    if worse := _worse(found):
+        return worse
     drop = quality.a - quality.b
     error = sqrt(quality.only_a + quality.only_b) / quality.rows
     if quality.not_inferior is False or drop > margin + error:
@@ -185,14 +184,22 @@ def why_not(found: Comparison, margin: float) -> str:
         return "open: the money ran out while it was compared"
     if quality.not_inferior is False:
         return f"worse by more than {_points(margin)} points on {quality.rows} rows that were held out"
-    failures = found.findings.metric("failures")
-    if failures is not None and failures.verdict == "worse":
-        return "it fails more often on the rows that were held out"
+    if worse := _worse(found):
+        return f"{worse} on the rows that were held out"
     low = quality.difference.low if quality.difference is not None else None
     seen = "" if low is None else f"; it may be {_points(-low)} points worse"
     more = found.findings.rows_more
     need = f", and about {more:,} more rows would tell" if more else ""
     return f"open on {quality.rows} rows that were held out{seen}{need}"
+
+
+def _worse(found: Comparison) -> str:
+    """What else became worse: shorter text that makes for longer answers, or repairs, has won nothing."""
+    for name, why in (("failures", "it fails more often"), ("dollars", "it costs more"), ("latency", "it is slower")):
+        metric = found.findings.metric(name)
+        if metric is not None and metric.verdict == "worse":
+            return why
+    return ""
 
 
 def _points(share: float) -> str:

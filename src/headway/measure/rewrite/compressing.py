@@ -13,11 +13,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from headway.errors import ConfigError
 from headway.measure.compare.comparison import Comparison
 from headway.measure.rewrite.candidates import Candidate, by_rules, fixed_tokens, spread_out
 from headway.measure.rewrite.choosing import Choice, Tried, choose
-from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings, divided
+from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings, demand_check, divided
 from headway.measure.rewrite.taskedit import TaskText
 from headway.measure.rewrite.writing import Writer, write
 
@@ -126,11 +125,7 @@ async def compress(
         InputError: There are too few rows.
     """
     task = text.variant().task
-    if not task.expected and settings.checker is None:
-        raise ConfigError(
-            f"{text.path}: nothing says what a right answer is, so nothing can be verified; name the column with right "
-            "answers (expected = ...) or a check (--check)"
-        )
+    demand_check(task, settings, str(text.path))
     before = fixed_tokens(text, task)
     parts = divided(rows, seed=settings.seed, needed=task.columns)
     ruled = by_rules(text)

@@ -7,12 +7,13 @@ negation and its scope (mention, prices). A rewrite has to hold an occurrence of
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import sqrt
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from headway.measure.rewrite.words import content, ordered
+from headway.measure.rewrite.words import content, ordered, unwrapped
 
 __all__ = ["Cue", "added_numbers", "cues", "lost"]
 
@@ -20,6 +21,7 @@ Kind: TypeAlias = Literal["number", "not", "except", "only"]
 
 _SCOPE_WORDS_MAX: Final = 5
 _NEAR_WORDS_MAX: Final = 3
+_COUNTED_MAX: Final = 2
 _SHARE_MIN: Final = 0.4
 """Of a negation's words that its counterpart has to be about. Chosen on tests/measure/rewrite_prompts.py."""
 
@@ -31,19 +33,22 @@ _IDIOMS: Final = re.compile(
     re.IGNORECASE,
 )
 _YES_NO: Final = re.compile(r"\byes\b(\W{1,3}|\W+or\W+)\bno\b", re.IGNORECASE)
+_AT_MOST: Final = (
+    r"at (?:the )?most|(?:no|not|never) (?:more|longer|greater|higher|later) than|up to|(?:a )?maximum(?: of)?|max\.?"
+    r"|(?:must|should|may|do|does)(?: not|n't) exceed|not exceed(?:ing)?|never exceed|never more than"
+    r"|limit(?:ed)? (?:it |them |yourself |the \w+ )?to|within|<=|≤|capped at|under|below|fewer than|less than"
+    r"|shorter than"
+)
+_AT_LEAST: Final = (
+    r"at (?:the (?:very )?)?least|(?:no|not|never) (?:fewer|less|shorter|lower|earlier) than|(?:a )?minimum(?: of)?|min\.?"
+    r"|never (?:fewer|less) than|>=|≥|more than|over|above|longer than|greater than|exceeds?|exceeding"
+)
 _BOUNDS: Final = (
-    ("atmost", r"at (?:the )?most|(?:no|not) (?:more|longer|greater|higher|later) than|up to|(?:a )?maximum(?: of)?"
-        r"|max\.?"
-               r"|(?:must|should|may|do|does)(?: not|n't) exceed|not exceed(?:ing)?|never exceed|never more than"
-               r"|limit(?:ed)? (?:it |them |yourself |the \w+ )?to|within|<=|≤|capped at|under|below|fewer than"
-               r"|less than"
-               r"|shorter than"),
-    ("atleast", r"at (?:the (?:very )?)?least|(?:no|not) (?:fewer|less|shorter|lower|earlier) than"
-        r"|(?:a )?minimum(?: of)?|min\.?"
-                r"|never (?:fewer|less) than|>=|≥|more than|over|above|longer than|greater than|exceeds?|exceeding"),
+    ("atmost", _AT_MOST),
+    ("atleast", _AT_LEAST),
     ("exactly", r"exactly|precisely|strictly"),
     ("about", r"about|around|approximately|roughly|approx\.?|circa|~"),
-)  # fmt: skip
+)
 _BOUND_BEFORE: Final = tuple(
     (name, re.compile(rf"(?:(?<=\s)|^)(?:{words})\s*(?:\b(?:the|a|an|of|than|only)\s+)?[$€£]?$", re.IGNORECASE))
     for name, words in _BOUNDS
@@ -65,19 +70,21 @@ _WORDS: Final = {
     "third": "3", "fourth": "4", "fifth": "5", "zero": "0",
 }  # fmt: skip
 _ONE: Final = (
-    r"(?:(?<=exactly )|(?<=only )|(?<=at most )|(?<=least )|(?<=just ))one\b"
+    r"(?:(?<=exactly )|(?<=only )|(?<=than )|(?<=at most )|(?<=least )|(?<=just ))one\b"
     r"|\bone(?=[ -](?:short |single |brief |more )?(?:sentences?|words?|labels?|bullets?|lines?|paragraphs?|categor\w+"
     r"|days?|hours?|minutes?|weeks?|months?|years?|items?|values?|per\b))"
 )
 _NUMBER: Final = re.compile(rf"\d+(?:[.,]\d+)*|{_ONE}|\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
 _MARKER: Final = re.compile(r"(?m)^\s*\(?\d{1,2}[.)]\s+")
+_NOT: Final = (
+    r"not|never|no|none|nor|neither|nothing|nobody|cannot|without|avoid(?:ing)?|refrain|exclude[sd]?|omit(?:ted)?|skip"
+    r"|outside|ignore[sd]?|forbid(?:den)?|prohibited|instead of|rather than|leave out|free of|\w+n['’]t|dont|doesnt"
+)
 _POLAR: Final = (
     ("only", r"nothing (?:else|but|more)|no other|no others|only|solely|exclusively|and nothing"),
     ("except", r"except(?:ing|ion)?|unless|excluding|other than|apart from|save for"),
-    ("not", r"not|never|no|none|nor|neither|nothing|nobody|cannot|without|avoid(?:ing)?|refrain|exclude[sd]?"
-        r"|omit(?:ted)?|skip"
-            r"|ignore|forbid(?:den)?|prohibited|instead of|rather than|leave out|free of|\w+n['’]t|dont|doesnt"),
-)  # fmt: skip
+    ("not", _NOT),
+)
 _POLARITY: Final = re.compile("|".join(rf"(?P<{name}>\b(?:{words})\b)" for name, words in _POLAR), re.IGNORECASE)
 _LOOSE_ONLY: Final = re.compile(r"\b(?:just|alone)\b", re.IGNORECASE)
 _CLAUSE: Final = re.compile(
@@ -99,19 +106,28 @@ class Cue(msgspec.Struct, frozen=True):
     """Stems of the whole clause."""
     said: str
     """The words around it, for messages; "" for what may only serve as a counterpart."""
-    double: bool = False
-    """A negation beside another one: "never one that is not listed" says the same as "only listed ones"."""
+    counted: frozenset[str] = frozenset()
+    """Stems: what follows a number at once, "bullets" in "3 short bullets" and "short" as well."""
+    nots: int = 0
+    """Negations in its clause: where there are two, both have to stay, for one alone turns it round."""
 
 
 def cues(text: str) -> list[Cue]:
     """Every number and negation in the text."""
-    text = _YES_NO.sub("yesno", _IDIOMS.sub(" ", _MARKER.sub("", text)))
+    text = "\n".join(unwrapped(_MARKER.sub("", text)))
+    text = _YES_NO.sub("yesno", _IDIOMS.sub(" ", text))
     return [*_numbers(text), *_polarities(text)]
 
 
-def lost(original: Sequence[Cue], rewrite: Sequence[Cue]) -> list[Cue]:
-    """Those of the original that have no counterpart."""
-    return [cue for cue in original if cue.said and not any(_same(cue, other) for other in rewrite)]
+def lost(original: Sequence[Cue], rewrite: Sequence[Cue], frequency: Mapping[str, int]) -> list[Cue]:
+    """Those of the original that have no counterpart.
+
+    Args:
+        original: Of the original.
+        rewrite: Of the rewrite.
+        frequency: How often each stem stands in the original: what is rare tells more.
+    """
+    return [cue for cue in original if cue.said and not any(_same(cue, other, frequency) for other in rewrite)]
 
 
 def added_numbers(original: Sequence[Cue], rewrite: Sequence[Cue]) -> list[Cue]:
@@ -120,22 +136,27 @@ def added_numbers(original: Sequence[Cue], rewrite: Sequence[Cue]) -> list[Cue]:
     return [cue for cue in rewrite if cue.kind == "number" and cue.value not in known]
 
 
-def _same(cue: Cue, other: Cue) -> bool:
+def _same(cue: Cue, other: Cue, frequency: Mapping[str, int]) -> bool:
     if cue.kind == "number":
         return (
             other.kind == "number"
             and cue.value == other.value
             and cue.bound == other.bound
             and (not cue.about or bool(cue.about & other.clause))
+            and (not cue.counted or not other.counted or bool(cue.counted & other.counted))
         )
     kinds = {"except": ("except", "not"), "not": ("not", "except")}.get(cue.kind, (cue.kind,))
-    if cue.double:
-        kinds = (*kinds, "only")
-    if other.kind not in kinds:
+    if cue.nots > 1:
+        kinds = (*kinds, "only")  # "never one that is not listed" is "only listed ones"
+    if other.kind not in kinds or (other.kind == "only" != cue.kind and other.nots):
         return False
     if cue.kind == "not" and other.kind == "except" and cue.value.lower() not in ("excluding", "without", "exclude"):
         return False
-    return not cue.about or len(cue.about & other.clause) >= _SHARE_MIN * len(cue.about)
+    if other.kind == "not" and other.nots < cue.nots + (cue.kind == "except"):
+        return False  # "unless x" may become "if not x", where there is one more negation then
+    weights = {word: 1 / sqrt(frequency.get(word, 0) or 1) for word in cue.about}
+    shared = sum(weight for word, weight in weights.items() if word in other.clause)
+    return shared >= _SHARE_MIN * sum(weights.values())
 
 
 def _numbers(text: str) -> list[Cue]:
@@ -149,7 +170,9 @@ def _numbers(text: str) -> list[Cue]:
         about = frozenset(word for word in near if not word[:1].isdigit())
         said = text[max(0, match.start() - 20) : match.end() + 25]
         value = _value(match[0])
-        found.append(Cue("number", value, bound, about, content(left + " " + right), " ".join(said.split())))
+        counted = frozenset(word for word in ordered(right)[:_COUNTED_MAX] if not word[:1].isdigit())
+        clause = content(f"{left} {right}")
+        found.append(Cue("number", value, bound, about, clause, " ".join(said.split()), counted))
     return found
 
 
@@ -165,8 +188,8 @@ def _polarities(text: str) -> list[Cue]:
             continue
         scope = ordered(right)[:_SCOPE_WORDS_MAX] or ordered(left)[-_NEAR_WORDS_MAX:]
         said = " ".join(text[max(0, match.start() - 25) : match.end() + 35].split())
-        double = kind == "not" and any(m.lastgroup == "not" for m in _POLARITY.finditer(f"{left} | {right}"))
-        found.append(Cue(kind, match[0], "", frozenset(scope), content(f"{left} {right}"), said, double))
+        nots = (kind == "not") + sum(m.lastgroup == "not" for m in _POLARITY.finditer(f"{left} | {right}"))
+        found.append(Cue(kind, match[0], "", frozenset(scope), content(f"{left} {right}"), said, frozenset(), nots))
     return found
 
 

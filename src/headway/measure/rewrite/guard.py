@@ -1,9 +1,9 @@
 """What a rewrite of a prompt must keep, checked without asking anybody: the first of two nets, and the free one.
 
-Kept have to be: labels and other names, numbers with their bounds, negations with what they govern, quoted text, code,
-{columns}, addresses, identifiers, members of lists, and a counterpart for every sentence that is a rule. Free to go are
-courtesy, personas, emphasis, clauses that say why, and introductions, as long as none of the above is in them. The second
-net is a comparison on rows (`measure.compare`): what reads well may still answer worse.
+Kept have to be: labels and other names, numbers with their bounds, negations with what they govern, quoted text,
+code, {columns}, addresses, identifiers, members of lists, and a counterpart for every sentence that is a rule. Free to
+go are courtesy, personas, emphasis, clauses that say why, and introductions, as long as none of the above is in them.
+The second net is a comparison on rows (`measure.compare`): what reads well may still answer worse.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ PROBLEMS_MAX: Final = 20
 COVERED_MIN: Final = 0.5
 """Of a rule's weighted words that one place of the rewrite has to hold. Chosen on tests/measure/rewrite_prompts.py."""
 
+_NEARLY: Final = 0.75
 _SAMPLE_WEIGHT: Final = 0.15
 _QUOTE_CHARS: Final = 70
 _SAMPLES: Final = re.compile(r"\b(?:such as|e\.g\.|for example|for instance|like|including)\b", re.IGNORECASE)
@@ -42,7 +43,8 @@ _OPPOSITES: Final = tuple(
     for pair in (
         "before/after", "highest/lowest", "oldest/newest", "earliest/latest", "above/below", "include/exclude",
         "always/never", "true/false", "uppercase/lowercase", "minimum/maximum", "increase/decrease", "accept/reject",
-        "allow/forbid", "ascending/descending", "more/less", "more/fewer", "larger/smaller", "longer/shorter", "first/last",
+        "allow/forbid", "ascending/descending", "more/less", "more/fewer", "larger/smaller", "longer/shorter",
+        "first/last",
         "any/all", "enable/disable", "keep/remove", "public/private", "start/end", "all/some", "every/some",
     )
 )  # fmt: skip
@@ -62,9 +64,9 @@ def problems(
     """
     for sentence in waived:
         original = original.replace(sentence, " ", 1)
-    if not rewrite.strip():
-        return ["nothing is left of the text"] if original.strip() else []
     whole = f"{rewrite}\n{beside}"
+    if not whole.strip():
+        return ["nothing is left of the text"] if original.strip() else []
     said = sentences(original)
     guarded = "\n".join(without_why(one.text) for one in said if one.role not in ("persona", "polite"))
     found = [
@@ -94,7 +96,7 @@ def _letters(original: str, whole: str) -> list[str]:
 def _counted(guarded: str, original: str, whole: str) -> list[str]:
     here = cues(whole)
     found = []
-    for cue in lost(cues(guarded), here):
+    for cue in lost(cues(guarded), here, Counter(ordered(original))):
         what = "number" if cue.kind == "number" else "restriction"
         found.append(f"the {what} in '{cue.said}' is gone or is about something else")
     return found + [f"the number in '{cue.said}' is new" for cue in added_numbers(cues(original), here)]
@@ -139,20 +141,27 @@ def _rules(said: Sequence[Said], whole: str, original: str, keep: Sequence[str])
     frequency = Counter(ordered(original))
     found = []
     for one in said:
-        if one.role not in ("rule", "definition"):
+        named = one.role == "plain" and any(has_term(name, one.text) for name in keep)
+        if one.role not in ("rule", "definition") and not named:
             continue
         weights = _weights(without_why(one.text), frequency)
         total = sum(weights.values())
         if not total:
             continue
         scores = [_share(weights, here) for here in stems]
-        best = max(range(len(places)), key=lambda place: (scores[place], _share(weights, own[place])))
+        best = _place(scores, [_share(weights, here) for here in own])
         if scores[best] < COVERED_MIN * total:
             found.append(f"the rule {_quote(one.text)} has no counterpart")
             continue
         if problem := _turned(one, places[best], windows[best]) or _relabelled(one, places[best], windows[best], keep):
             found.append(problem)
     return found
+
+
+def _place(scores: Sequence[float], own: Sequence[float]) -> int:
+    """The sentence that is the counterpart: of those whose surroundings say the rule, the one that says most itself."""
+    enough = _NEARLY * max(scores)
+    return max((place for place in range(len(scores)) if scores[place] >= enough), key=lambda place: own[place])
 
 
 def _share(weights: Mapping[str, float], here: frozenset[str]) -> float:

@@ -1,4 +1,4 @@
-"""Whether a change is kept: better at what is wanted, or at no cost to it better elsewhere; and never worse in quality."""
+"""Whether a change is kept: better at what is wanted, or better elsewhere at no cost to it; never worse in quality."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ or the money is. At the end the original and the result are compared on rows tha
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Literal
 
@@ -22,7 +23,7 @@ from headway.measure.compare.variant import Variant
 from headway.measure.rewrite.judging import after, judged, measured, repeats
 from headway.measure.rewrite.optimized import Optimized, Step
 from headway.measure.rewrite.proposals import Baseline, Goal, Proposal, hints, proposals
-from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings, divided
+from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings, demand_check, divided
 from headway.measure.rewrite.taskedit import TaskText
 
 __all__ = ["optimize"]
@@ -31,6 +32,7 @@ BASELINE_ROWS = 30
 STEPS_MAX = 24
 WORK_SHARE = 1 / 2
 FINAL_TRIES_MAX = 3
+_REFUSED = ("auth", "billing")
 
 
 async def optimize(
@@ -60,8 +62,7 @@ async def optimize(
         ProviderError: The task as it is gets no answer.
     """
     task = text.variant().task
-    if not task.expected and settings.checker is None:
-        raise ConfigError(f"{text.path}: nothing says what a right answer is; name its 'expected' column or a --check")
+    demand_check(task, settings, str(text.path))
     parts = divided(rows, seed=settings.seed, needed=task.columns, share=WORK_SHARE, rows_max=len(rows))
     return await _Optimizer(text, rows, parts, goal, settings, models, engines, told).run()
 
@@ -138,12 +139,18 @@ class _Optimizer:
         purse = Purse(self._settings.usd_max, [teller])
         try:
             lane = Lane(engine, variant, step="baseline")
-            answered = []
-            for row in rows:
-                if not purse.fit([row[1]], [1]):
+            width = variant.run.width or self._settings.concurrency
+            answered: list[Answered] = []
+            while len(answered) < len(rows):
+                block = rows[len(answered) : len(answered) + (width if answered else 1)]
+                block = block[: purse.fit([row for _, row in block], [1])]
+                if not block:
                     break
-                answered.append(await lane.ask(row))
-                teller.book(answered[-1].result)
+                answered += await asyncio.gather(*[lane.ask(row) for row in block])
+                for one in answered[-len(block) :]:
+                    teller.book(one.result)
+                    if one.result.outcome in _REFUSED:
+                        raise ConfigError(f"{self._text.path} cannot be asked: {one.result.error}")
         finally:
             await engine.aclose()
         self._spent_usd += teller.spent_usd

@@ -46,19 +46,39 @@ _TABLE: Final = (
     (r"the (?:vast )?majority of ", "most "),
     (r"(?:is|are) able to ", "can "),
     (r"has the ability to ", "can "),
-    (r"that (?:we|i)(?: have)? (?:gave|given|provided|give|are going to give|will give|will provide|listed)(?: to)? you"
-     r"(?: above| below| here)?", ""),
-    (r"(?:as|like) (?:already |previously )?(?:mentioned|stated|described|said|noted)(?: above| before"
-        r"| earlier)?,? ", ""),
+    (
+        (
+            r"that (?:we|i)(?: have)? (?:gave|given|provided|give|are going to give|will give|will provide|listed)"
+            r"(?: to)? you(?: above| below| here)?"
+        ),
+        "",
+    ),
+    (
+        (
+            r"(?:as|like) (?:already |previously )?(?:mentioned|stated|described|said|noted)(?: above| before"
+            r"| earlier)?,? "
+        ),
+        "",
+    ),
     (r"once again(?:, )? ", ""),
     (r",? and so (?:on|forth)\b", ""),
     (r",? et cetera\b|,? etc\.?(?=[,;)])", ""),
     (r"(?<=, )such as for example ", "such as "),
-    (r"\b(?:very|really|extremely|highly|absolutely|truly|quite|totally|incredibly|actually|basically"
-        r"|simply) (?=[a-z])", ""),
+    (
+        (
+            r"\b(?:very|really|extremely|highly|absolutely|truly|quite|totally|incredibly|actually|basically"
+            r"|simply) (?=[a-z])"
+        ),
+        "",
+    ),
     (r"it should be noted that ", ""),
-    (r"as (?:accurate|precise|careful|good|short|concise)(?:ly)? as (?:it (?:can )?"
-        r"|you (?:can )?)?possibl[ey](?: be)?", ""),
+    (
+        (
+            r"as (?:accurate|precise|careful|good|short|concise)(?:ly)? as (?:it (?:can )?"
+            r"|you (?:can )?)?possibl[ey](?: be)?"
+        ),
+        "",
+    ),
     (r"first and foremost,? ", "first "),
     (r"each and every ", "each "),
     (r"(?:exact )?same exact ", "same "),
@@ -71,7 +91,7 @@ _TABLE: Final = (
     (r"if at all possible,? ?", "if possible "),
     (r"think about it (?:once )?again(?: carefully)? and ", ""),
     (r"carefully and thoroughly |thoroughly and carefully ", ""),
-)  # fmt: skip
+)
 _ASKING: Final = 14
 """So many of the table's first entries are taken out at the start of a clause only."""
 _CLAUSE: Final = r"(?:^[ \t]*|(?<=[.!?:;,]\s)|(?<=\band\s)|(?<=\bso\s)|(?<=\bSo\s))"

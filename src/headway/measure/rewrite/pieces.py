@@ -1,4 +1,4 @@
-"""What a rewrite has to keep letter by letter: quotes, code, columns, addresses, identifiers, keys, members of lists."""
+"""What a rewrite has to keep letter by letter: quotes, code, columns, addresses, identifiers; and members of lists."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ _KINDS: Final = (
 )  # fmt: skip
 _ACRONYM: Final = re.compile(r"\b(?=[A-Z0-9]*[A-Z][A-Z0-9]*[A-Z])[A-Z][A-Z0-9]{1,5}\b")
 _SHOUTED: Final = frozenset(
-    "ONLY MUST NOT NEVER ALWAYS ALL ANY AND OR NO DO THE IF IS BE TO IT ARE NOTE EVERY EACH VERY WILL THIS THAT PLEASE YOU"
-    " YOUR FOR OF IN ON AT BY AS WITH FROM THEN WHEN RULES RULE TASK INPUT OUTPUT OK FIRST ONE TWO DONT BOTH EXACT STOP".split()
+    (
+        "ONLY MUST NOT NEVER ALWAYS ALL ANY AND OR NO DO THE IF IS BE TO IT ARE NOTE EVERY EACH VERY WILL THIS "
+        "THAT PLEASE YOU YOUR FOR OF IN ON AT BY AS WITH FROM THEN WHEN RULES RULE TASK INPUT OUTPUT OK FIRST ONE "
+        "TWO DONT BOTH EXACT STOP "
+    ).split()
 )
 _KEYS: Final = re.compile(
     r"\b(?:keys|fields|properties|columns|attributes)\b[^.\n]{0,20}?[:,]?\s+(?P<list>[^.\n]{3,200})", re.I
@@ -76,8 +79,8 @@ def listed(sentence: str) -> list[str]:
 
 
 def has_term(term: str, text: str) -> bool:
-    """Whether a label or another name stands in the text as whole words, case and separators aside."""
+    """Whether a label or another name stands in the text as whole words; case, separators and a plural aside."""
     parts = [re.escape(part) for part in re.split(r"[\s_-]+", term.strip()) if part]
     if not parts:
         return True
-    return re.search(r"(?<!\w)" + r"[\s_-]+".join(parts) + r"(?!\w)", text, re.IGNORECASE) is not None
+    return re.search(r"(?<!\w)" + r"[\s_-]+".join(parts) + r"(?:e?s)?(?!\w)", text, re.IGNORECASE) is not None

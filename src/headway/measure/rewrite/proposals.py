@@ -164,7 +164,7 @@ def _shorter(text: TaskText, task: Task, base: Baseline, share: _Shares) -> Iter
     for name, one, less in (("compress", strong, output), ("compress lightly", light[-1] if light else None, 0.0)):
         if one is None or one.tokens >= before:
             continue
-        what = f"shorten the fixed text by rules, {before:,} -> {one.tokens:,} tokens ({one.how})"
+        what = f"shorten the fixed text by rules, {before:,} -> {one.tokens:,} tokens"
         gain = share.of_input(before - one.tokens) + (share.of_output(less) if less else 0.0)
         yield Proposal(name=name, what=what, values=one.values, expected=min(0.95, gain), order=1)
 

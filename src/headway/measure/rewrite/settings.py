@@ -12,10 +12,12 @@ import msgspec
 from headway.engine import Engine
 from headway.errors import ConfigError, InputError
 from headway.measure.compare.checkers import Checker
+from headway.measure.compare.opening import open_engine, own_check
 from headway.measure.compare.settings import CompareSettings
 from headway.measure.compare.variant import Variant
+from headway.prompts.task import Task
 
-__all__ = ["ROWS_MIN", "Engines", "Row", "Told", "TrySettings", "divided"]
+__all__ = ["ROWS_MIN", "Engines", "Row", "Told", "TrySettings", "demand_check", "divided"]
 
 Row = Mapping[str, Any]
 Engines = Callable[[Variant], Engine]
@@ -86,11 +88,22 @@ class TrySettings(msgspec.Struct, frozen=True, kw_only=True):
         """Makes engines as `compare` does, for what is asked beside it (the writer)."""
 
         def make(variant: Variant) -> Engine:
-            left = left_usd()
-            settings = {"cache": "off", "budget_usd": left, **self.base, **variant.settings}
-            return Engine(config=self.config, **settings)
+            return open_engine(variant, self.compare(left_usd=left_usd(), rows=1))
 
         return make
+
+
+def demand_check(task: Task, settings: TrySettings, where: str) -> None:
+    """Nothing is verified where nothing says what a right answer is.
+
+    Raises:
+        ConfigError: Neither the task nor the settings say it.
+    """
+    if settings.checker is None and own_check(task, task) is None:
+        raise ConfigError(
+            f"{where}: nothing says what a right answer is, so nothing can be verified; name the column with right "
+            "answers (expected = ...) or a check (--check)"
+        )
 
 
 def divided(

@@ -1,7 +1,7 @@
 """Rule-based ways to say the fixed part of a prompt in fewer words, from the safe to the strong.
 
-A step takes a text and gives another one, and names the sentences it took out on purpose (`waived`): the guard lets those
-go and holds all else to the original.
+A step takes a text and gives another one, and names the sentences it took out on purpose (`waived`): the guard lets
+those go and holds all else to the original.
 """
 
 from __future__ import annotations

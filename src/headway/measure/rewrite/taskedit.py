@@ -1,7 +1,7 @@
 """A task file as text that can be changed key by key: comments, order and layout stay as they were.
 
-Only the value's characters are replaced; a key that is not there yet is added below the keys of its table. Every edit is
-checked by reading the file again: what was not meant to change has not.
+Only the value's characters are replaced; a key that is not there yet is added below the keys of its table. Every edit
+is checked by reading the file again: what was not meant to change has not.
 """
 
 from __future__ import annotations

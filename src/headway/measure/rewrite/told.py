@@ -55,7 +55,8 @@ def print_compressed(done: Compressed, console: Console, *, written: bool) -> No
     console.print(Text(done.sentence))
     writing = f" (${done.dollars_writing:.4f} of it for writing)" if done.dollars_writing else ""
     console.print(
-        f"Rows: {done.rows_choose:,} to choose with, {done.rows_confirm:,} held out. Spent: ${done.dollars:.4f}{writing}.",
+        f"Rows: {done.rows_choose:,} to choose with, {done.rows_confirm:,} held out. "
+        f"Spent: ${done.dollars:.4f}{writing}.",
         style="dim",
     )
     if done.after is not None and not written:

@@ -18,7 +18,7 @@ from headway.errors import ConfigError
 from headway.measure.compare.comparison import Comparison
 from headway.measure.compare.run import compare
 from headway.measure.rewrite.choosing import looks_worse, why_not
-from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings, divided
+from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings, demand_check, divided
 from headway.measure.rewrite.taskedit import TaskText
 from headway.prompts.lint.findings import Finding
 from headway.prompts.lint.run import edited
@@ -122,13 +122,10 @@ async def verify(
     """
     if source.kind != "task":
         raise ConfigError(f"{source.file}: only a task file can be verified, for a prompt alone cannot be asked")
-    able = suggested(findings)
     before = with_findings(source, [])
+    able = [one for one in suggested(findings) if with_findings(source, [one]).text != before.text]
     task = before.variant().task
-    if not task.expected and settings.checker is None:
-        raise ConfigError(
-            f"{source.file}: nothing says what a right answer is; name its 'expected' column or a --check"
-        )
+    demand_check(task, settings, source.file)
     parts = divided(rows, seed=settings.seed, needed=task.columns)
     verifier = _Verifier(source, before, settings, parts, engines, told)
     good = await verifier.good(able) if able else []

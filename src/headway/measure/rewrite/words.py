@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-__all__ = ["Role", "Said", "content", "ordered", "sentences", "stem"]
+__all__ = ["Role", "Said", "content", "ordered", "sentences", "stem", "unwrapped", "without_why"]
 
 Role: TypeAlias = Literal[
     "rule", "definition", "example", "persona", "polite", "emphasis", "reasoning", "intro", "plain"
@@ -34,11 +34,15 @@ _LIGHT: Final = frozenset(
         "generally highly overall particular particularly proper properly simply special specific specifically "
         "strictly task too totally truly typically usually utmost vital whole accordingly appreciate thank thanks "
         "advance grateful job never not no nor none only never cannot without except unless solely exclusively "
-        "decide read tell choose select pick dont doesnt isnt cant wont arent shouldnt neither nothing "
+        "decide read tell choose select pick return output answer dont doesnt isnt cant wont arent shouldnt neither nothing "
     ).split()
 )
 """Words that carry no rule: function words, emphasis, courtesy. Negations are counted apart (`cues`)."""
 
+_DIGITS: Final = {
+    word: str(value)
+    for value, word in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)
+}
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z'’]*|\d[\d.,]*")
 _ABBREVIATED: Final = re.compile(r"\b(?:e\.g|i\.e|etc|vs|approx|no|dr|mr|mrs|ms|inc|st)\.$", re.IGNORECASE)
 _ENDS: Final = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|;\s+")
@@ -56,16 +60,19 @@ _LEADS: Final = re.compile(
     re.IGNORECASE,
 )
 _VERBS: Final = frozenset(
-    "abbreviate accept add address analyze analyse answer append apply approve ask assign assume avoid base begin break"
-    " calculate call capitalize capitalise categorize categorise check choose cite classify combine compare compute"
-    " condense consider contain convert copy correct count create decide decline default define describe detect"
-    " determine discard do drop emit end escalate estimate evaluate exclude explain express extract fill find flag focus"
-    " follow format give group handle highlight identify ignore include indicate infer insert interpret keep label leave"
-    " limit list look map mark match mention merge name normalize normalise note number omit order output paraphrase parse"
-    " pick place prefer prefix preserve print prioritize prioritise produce provide put quote rank rate read refer refrain"
-    " refuse reject remove rephrase replace reply report resolve respect respond restrict return review rewrite round route"
-    " say score select send separate set show skip sort spell split start state stick strip suggest summarize summarise"
-    " tag take tell translate treat trim truncate use verify wrap write".split()
+    (
+        "abbreviate accept add address analyze analyse answer append apply approve ask assign assume avoid base "
+        "begin break calculate call capitalize capitalise categorize categorise check choose cite classify "
+        "combine compare compute condense consider contain convert copy correct count create decide decline "
+        "default define describe detect determine discard do drop emit end escalate estimate evaluate exclude "
+        "explain express extract fill find flag focus follow format give group handle highlight identify ignore "
+        "include indicate infer insert interpret keep label leave limit list look map mark match mention merge "
+        "name normalize normalise note number omit order output paraphrase parse pick place prefer prefix "
+        "preserve print prioritize prioritise produce provide put quote rank rate read refer refrain refuse "
+        "reject remove rephrase replace reply report resolve respect respond restrict return review rewrite round "
+        "route say score select send separate set show skip sort spell split start state stick strip suggest "
+        "summarize summarise tag take tell translate treat trim truncate use verify wrap write "
+    ).split()
 )
 _MODAL: Final = re.compile(
     r"\b(?:must|shall|should|always|never|have to|has to|need to|needs to|required?|ought|do not|don['’]t|cannot"
@@ -139,6 +146,7 @@ def stem(word: str) -> str:
     """What a word is compared by: numbers as they are, long words by five letters, short ones without their ending."""
     word = word.lower().replace("’", "'")
     word = word.removesuffix("'s")
+    word = _DIGITS.get(word, word)
     if word[:1].isdigit():
         return word.rstrip(".,").replace(",", "")
     if len(word) >= 6:
@@ -172,7 +180,7 @@ def _reason(found: re.Match[str]) -> str:
 def sentences(text: str) -> list[Said]:
     """The text in sentences and bullets, each with its role. Lines that were wrapped are joined first."""
     found: list[Said] = []
-    for line in _unwrapped(text):
+    for line in unwrapped(text):
         bullet = _BULLET.match(line)
         body = line[bullet.end() :] if bullet else line
         parts = [body] if _EXAMPLE.search(body) else _split(body)
@@ -180,7 +188,7 @@ def sentences(text: str) -> list[Said]:
     return [one for one in found if re.search(r"\w", one.text)]
 
 
-def _unwrapped(text: str) -> list[str]:
+def unwrapped(text: str) -> list[str]:
     """Lines, those that go on in lower case joined to the one before."""
     lines: list[str] = []
     open_ = False

@@ -29,8 +29,8 @@ TOKENS_MIN: Final = 40
 _RULES: Final = """You shorten the instructions in prompts. A model that reads your version must do exactly what it did.
 
 Keep: every rule and condition, every label and name with its meaning, every number with its bound (at most, at \
-least), every negation and restriction (not, never, only, unless, except, without), quoted text, code, JSON keys, URLs and \
-{columns} in braces, letter by letter.
+least), every negation and restriction (not, never, only, unless, except, without), quoted text, code, JSON keys, URLs \
+and {columns} in braces, letter by letter.
 Leave out: courtesy, personas, emphasis, reasons, introductions, and what is said twice.
 Prefer short imperative lines. Add nothing: no rule, no number, no heading. Answer with the shortened text alone."""
 _ASK: Final = """{wish}
@@ -38,6 +38,8 @@ _ASK: Final = """{wish}
 <text>
 {text}
 </text>"""
+_PROBLEMS_CHARS: Final = 4_000
+"""What a repair says of a draft besides the draft, at most."""
 _FENCE: Final = re.compile(r"\A\s*(?:```\w*\n)?(?:<text>)?\s*(.*?)\s*(?:</text>)?\s*(?:```)?\s*\Z", re.DOTALL)
 
 
@@ -72,14 +74,15 @@ async def write(
     wanted = [(target, heat) for heat in TEMPERATURES for target in TARGETS][: writer.drafts_max]
     pen = _Pen(text, base, key, model)
     engine = engines(Variant(name="writer", task=_task(task, model, None)))
-    teller = Teller(engine, Variant(name="writer", task=_task(task, model, None)), read_tokens=len(fixed) // 2)
+    teller = Teller(engine, Variant(name="writer", task=_task(task, model, None)))
     purse = Purse(writer.usd_max, [teller])
     drafts: list[Candidate] = []
     try:
         for target, heat in wanted:
             row = {"wish": f"Use at most {target:.0%} of its words.", "text": fixed}
-            if not purse.fit([row], [2]):
-                break
+            again = {**row, "text": f"{fixed}\n{fixed}{' ' * _PROBLEMS_CHARS}"}
+            if purse.fit([row, again], [1]) < 2:
+                break  # there has to be money for a repair
             result = await _asked(engine, _task(task, model, heat), row, teller)
             draft = pen.draft(result, target)
             if draft is None:

@@ -15,6 +15,9 @@ __all__ = ["Unit", "best", "ends_of", "packed"]
 
 _FULL: Final = 0.5
 """A room that is this full is not filled up with words or less."""
+_NEIGHBOUR: Final = 0.5
+"""Chosen on the twenty questions of bench/bench_context.py: from 0.25 to 0.5, more of the passages around the answers
+is kept than with none, at every size of passages tried."""
 _CHARS_A_TOKEN: Final = 64
 """A cut that is further away than so many characters a token is not looked for: no token is longer on average."""
 
@@ -111,6 +114,12 @@ def _furthest(places: Sequence[int], near: int, fits: Callable[[int], bool]) -> 
     return places[low - 1] if low else near
 
 
+def _with_neighbours(scored: Sequence[float]) -> list[float]:
+    """Each score and a share of its neighbours': what answers goes on over the end of a passage."""
+    padded = [0.0, *scored, 0.0]
+    return [padded[i] + _NEIGHBOUR * (padded[i - 1] + padded[i + 1]) for i in range(1, len(padded) - 1)]
+
+
 class Unit(NamedTuple):
     """What is taken together: a section, or a passage."""
 
@@ -144,6 +153,8 @@ def best(
     free = [part for part in parts if not part.keep]
     units = _sections(text, free, borders) if borders else packed(text, free, count, chunk_tokens, heads)
     scored = scores([unit.text(text) for unit in units], query)
+    if not borders:
+        scored = _with_neighbours(scored)
     beginning = ends_of(text, parts, count, 0.0)
     ranked = [units[i] for i in sorted(range(len(units)), key=lambda i: (-scored[i], i)) if scored[i] > 0]
     if not ranked:
@@ -158,8 +169,9 @@ def best(
                 spans += [(part.start, part.end) for part in unit.parts]
                 left -= tokens
             elif borders or not spans:
-                # Of the best one that is too long its beginning; scraps of those behind it would say nothing.
-                spans += taken(text, unit.parts, left, count)
+                # Of the best one that is too long a part; scraps of those behind it would say nothing.
+                inner = best(text, unit.parts, (), heads, query, count, chunk_tokens) if borders else None
+                spans += inner(left) if inner is not None else taken(text, unit.parts, left, count)
                 if _says(text, spans):
                     return spans
         return spans if _says(text, spans) else beginning(room)

@@ -150,13 +150,16 @@ class FittedTemplate(Template):
         bare = super().fill({**row, **dict.fromkeys(columns, "")})
         left = self.budgets.tokens_max - self._system_tokens - self._count(bare) - len(columns)  # a token a seam
         bounds: dict[str, int] = {}
+        least = {name: min(TOKENS_MIN, self._count(as_text(row[name]))) for name in columns}
         for name, budget in columns.items():
-            bound = bounds[name] = min(budget.tokens_max, left)
-            if bound < TOKENS_MIN:
+            behind = sum(least[other] for other in columns if other not in bounds and other != name)
+            bound = min(budget.tokens_max, left - behind)
+            if bound < least[name]:
                 raise InputError(
                     f"context.tokens_max of {self.budgets.tokens_max:,} leaves {max(0, bound):,} tokens for "
                     f"column {name!r}; at least {TOKENS_MIN} are needed"
                 )
+            bound = bounds[name] = max(bound, TOKENS_MIN)  # less is left only for a text that is as short
             # What a summary will have is not known yet: all of its bound is set aside.
             summed = budget.how == SUMMARISE
             left -= bound if summed else self._fit(name, as_text(row[name]), row, bound).tokens

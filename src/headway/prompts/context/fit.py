@@ -74,8 +74,9 @@ def fit(
         text: The text.
         tokens_max: Tokens of the result, markers included, from 16. Counted with the tokenizer of ``headway[tokens]``,
             else estimated at four characters a token.
-        how: "truncate" keeps the beginning; "sections" the sections, by their headings, that answer the query best;
-            "top_k" the passages that do. Where no word of the query occurs, the beginning is kept.
+        how: "truncate" keeps the beginning; "top_k" the passages that answer the query best, in the text's order;
+            "sections" the sections that do, by their headings, and of one that is too long its best passages. Where
+            no word of the query occurs, the beginning is kept.
         query: What "sections" and "top_k" judge by; words are what counts.
         keep: What must stay: "## Terms" (that heading and all below it), "re:^WARNING" (lines), any other text
             (wherever it stands). A rule that touches a code block or JSON keeps all of it.
@@ -84,7 +85,7 @@ def fit(
         marker: Stands where something was left out; ``{tokens}`` says how much. "" for none; also left off where
             it would take more than a quarter of `tokens_max`.
         marks: Whether ``<keep>...</keep>`` in the text marks what must stay. The marks themselves are taken out.
-        chunk_tokens: The size of "top_k"'s passages, from 16; by default a tenth of `tokens_max`, from 64 to 256.
+        chunk_tokens: The size of "top_k"'s passages, from 16; by default an eighth of `tokens_max`, from 64 to 256.
         chars_per_token: Estimate by this many, 0.5 to 12, and count nothing; see `Calibration`.
 
     Raises:
@@ -102,12 +103,12 @@ def fit(
         kept = tuple(text[start:end] for start, end in marked)
         return Fitted(text=text, tokens=before, tokens_before=before, how="whole", kept=kept)
     hard = hard_spans(text)
-    heads = headings(text, hard)
+    heads = headings(text, hard) if keep or how != "truncate" else []
     parts = parts_of(text, hard, [*marked, *keep_spans(text, keep, heads)])
     page = _Page(text, parts, count, marker if count(marker) <= _MARKER_SHARE * tokens_max else "")
     choose: Callable[[int], list[Span]] | None = None
     if how != "truncate" and query.strip():
-        size = chunk_tokens or min(256, max(64, tokens_max // 10))
+        size = chunk_tokens or min(256, max(64, tokens_max // 8))
         choose = best(text, parts, heads if how == "sections" else (), heads, query, count, size)
     used = "truncate" if choose is None else how
     out = page.filled(choose or ends_of(text, parts, count, tail), tokens_max)
@@ -152,6 +153,14 @@ class _Page:
         Raises:
             InputError: See `fit`.
         """
+        out = self._tried(choose, tokens_max)
+        if out is None and self._marker:
+            self._marker = ""
+            out = self._tried(choose, tokens_max)
+        return self._bare(tokens_max) if out is None else out
+
+    def _tried(self, choose: Callable[[int], list[Span]], tokens_max: int) -> str | None:
+        """With ever less room, until it fits; None when nothing does."""
         must = sum(self._count(passage) for passage in self.kept)
         room, step = tokens_max - must - self._count(self._marker), 1
         for _ in range(_TRIES_MAX):
@@ -166,7 +175,7 @@ class _Page:
                 break
             # Counts of parts do not add up exactly, nor do markers take what was set aside for one of them.
             room, step = max(0, room - max(over, 1) * step), step * 2
-        return self._bare(tokens_max)
+        return None
 
     def _says(self, spans: list[Span]) -> bool:
         """Whether there is anything in them but white space, where the text has more than that."""
@@ -179,7 +188,6 @@ class _Page:
                 f"nothing of a text of {self._count(self._text):,} tokens fits into {tokens_max:,} without cutting a "
                 "code block, a JSON value or a character; raise tokens_max"
             )
-        self._marker = ""
         out = self._written(self._must)
         if (tokens := self._count(out)) > tokens_max:
             raise InputError(
@@ -205,6 +213,8 @@ class _Page:
         marker = self._marker.replace("{tokens}", f"{tokens:,}")
         if marker and tokens <= self._count(marker):
             return gap
+        if not gap.strip():
+            marker = ""
         space = "" if last else gap[len(gap.rstrip()) :]
         newline = "\r\n" if "\r\n" in space else "\n"
         behind = newline * min(2, space.count("\n")) or " " * bool(space)

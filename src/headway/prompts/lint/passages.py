@@ -38,6 +38,7 @@ _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W\d_]+)?")
 RUN_CHARS_MAX: Final = 4_000
 """A line that goes on for longer is somebody's text, not guidance."""
 
+_SPACE: Final = re.compile(r"\s*")
 _LINE: Final = re.compile(r"[^\n]+")
 _BLOCK: Final = re.compile(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*")
 
@@ -178,7 +179,9 @@ def _runs(text: Text, lines: list[re.Match[str]]) -> Iterator[tuple[int, int, st
             continue
         item = LIST.match(line.group())
         fresh = item or _HEADING.match(line.group()) or _LEAD_IN.match(line.group())
-        if start >= 0 and (fresh or _HEADING.match(text.text, start, end) or _LINE_END.search(text.text, start, end)):
+        if start >= 0 and (
+            fresh or _HEADING.match(text.text, start, end) or _LINE_END.search(text.text, max(start, end - 12), end)
+        ):
             yield start, end, mark
             start = -1
         if start < 0:
@@ -197,7 +200,8 @@ def _sentences(text: Text, start: int, end: int) -> Iterator[tuple[int, int]]:
         if inside or _ABBREVIATION.search(text.text[max(at, match.start() - 6) : match.start() + 1]):
             continue
         yield at, match.end()
-        at = match.end() + len(text.text[match.end() : end]) - len(text.text[match.end() : end].lstrip())
+        gap = _SPACE.match(text.text, match.end(), end)
+        at = gap.end() if gap else match.end()
     stop = at + len(text.text[at:end].rstrip())
     if stop > at:
         yield at, stop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -12,7 +13,7 @@ __all__ = ["Kind", "Region", "json_view", "masked", "regions_of"]
 
 Kind: TypeAlias = Literal["code", "json", "quote", "column", "layout"]
 
-JSON_TRIES_MAX: Final = 2_000
+JSON_TRIES_MAX: Final = 500
 """Opening brackets of one text that are tried: prompts have dozens."""
 
 _MASK: Final = "\x00"
@@ -68,8 +69,8 @@ def regions_of(text: str, *, template: bool) -> list[Region]:
     add((match.span() for match in _INLINE.finditer(hidden)), "code")
     add(list(_columns(hidden, template=template)), "column")
     add((match.span() for match in _QUOTES.finditer(hidden)), "quote")
-    found.extend(_layout(text, hidden))
-    return sorted(found)
+    found.sort()
+    return sorted(found + list(_layout(hidden, found)))
 
 
 def masked(text: str, regions: list[Region]) -> str:
@@ -133,20 +134,27 @@ def _json_values(hidden: str, *, template: bool) -> Iterator[tuple[int, int]]:
             at = end
 
 
-def _layout(text: str, hidden: str) -> Iterator[Region]:
+def _layout(hidden: str, found: list[Region]) -> Iterator[Region]:
     """Blocks of lines whose white space and repetitions mean something: code, tables, data, verse, columns."""
     before = ""
     for match in _BLOCK.finditer(hidden):
         lines = match.group().split("\n")
         if _indented_code(lines, before) or _is_layout([line for line in lines if line.strip(_MASK + " \t")]):
-            yield from _open_spans(hidden, match.start(), match.end())
+            yield from _between(found, match.start(), match.end())
         before = lines[-1]
 
 
-def _open_spans(hidden: str, start: int, end: int) -> Iterator[Region]:
+def _between(found: list[Region], start: int, end: int) -> Iterator[Region]:
     """The stretch without what is protected already."""
-    for match in re.compile(f"[^{_MASK}]+").finditer(hidden, start, end):
-        yield Region(match.start(), match.end(), "layout")
+    at = bisect_right(found, start, key=lambda region: region.end)
+    for region in found[at:]:
+        if region.start >= end:
+            break
+        if region.start > start:
+            yield Region(start, region.start, "layout")
+        start = max(start, region.end)
+    if start < end:
+        yield Region(start, end, "layout")
 
 
 def _indented_code(lines: list[str], before: str) -> bool:

@@ -18,14 +18,14 @@ __all__ = ["RULES"]
 
 ALIKE: Final = 0.4
 """Share of words two examples of one label have in common, from which the second teaches nothing."""
-EXAMPLES_MAX: Final = 200
+EXAMPLES_MAX, EXAMPLE_CHARS_MAX = 200, 400
 NAME_CHARS_MIN, NAME_TIMES_MIN = 24, 3
 PHRASE_WORDS_MIN, PHRASE_CHARS_MIN, PHRASE_TIMES_MIN = 3, 30, 4
 
-_ARROW: Final = re.compile(
-    r"^[ \t]*(?:[-*][ \t]+|\d+[.)][ \t]+)?(?:example[ \t]*\d*[ \t]*[:.][ \t]*|[A-Za-z]{1,12}[ \t]*:[ \t]*)?"
-    r"(?P<text>[^\n]{3,400}?)[ \t]*(?:-+>|=+>|\u2192)[ \t]*(?P<label>[^\n]{1,200})$",
-    re.MULTILINE | re.IGNORECASE,
+_ARROW: Final = re.compile(r"[ \t](?:-+>|=+>|\u2192)[ \t]+(?P<label>[^\n{}()]{1,120})$", re.MULTILINE)
+_LEAD: Final = re.compile(
+    r"[ \t]*(?:[-*][ \t]+|\d+[.)][ \t]+)?(?:example[ \t]*\d*[ \t]*[:.][ \t]*|[A-Za-z]{1,12}[ \t]*:[ \t]*)?",
+    re.IGNORECASE,
 )
 _PAIR: Final = re.compile(
     r"^[ \t]*(?:input|q|text|question|message|user|ticket|sentence)[ \t]*\d*[ \t]*:[ \t]*(?P<text>[^\n]{3,400})\n"
@@ -64,13 +64,19 @@ def _idle(source: Source) -> Iterator[Hit]:
 
 def _examples(source: Source, text: Text) -> list[_Example]:
     labels = tuple(getattr(source.task.output, "labels", ())) if source.task is not None else ()
-    found = [
-        _Example(match.start(), match.end(), frozenset(words_of(match["text"])), _label(match["label"], labels))
-        for pattern in (_ARROW, _PAIR)
-        for match in pattern.finditer(text.text)
-        if not text.within(match.start("label"), match.end("label"), "column", "code")
-    ]
-    return sorted(found)[:EXAMPLES_MAX]
+    found: list[_Example] = []
+    for match in _ARROW.finditer(text.text):
+        start = text.text.rfind("\n", 0, match.start()) + 1
+        lead = _LEAD.match(text.text, start, match.start())
+        said = text.text[lead.end() if lead else start : match.start()]
+        if 3 <= len(said) <= EXAMPLE_CHARS_MAX:
+            found.append(_example(start, match, said, labels))
+    found += [_example(match.start(), match, match["text"], labels) for match in _PAIR.finditer(text.text)]
+    return sorted(one for one in found if not text.within(one.end - 1, one.end, "column", "code"))[:EXAMPLES_MAX]
+
+
+def _example(start: int, match: re.Match[str], said: str, labels: tuple[str, ...]) -> _Example:
+    return _Example(start, match.end(), frozenset(words_of(said)), _label(match["label"], labels))
 
 
 def _label(said: str, labels: tuple[str, ...]) -> str:

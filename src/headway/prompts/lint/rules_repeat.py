@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 from headway.prompts.lint.findings import Edit
@@ -20,13 +21,13 @@ WORDS_MIN: Final = 3
 NEAR_WORDS_MIN: Final = 4
 NEAR: Final = 0.75
 """Share of content words that two sentences have in common, from which they say the same."""
-PASSAGES_MAX: Final = 2_000
+PASSAGES_MAX: Final = 1_000
 """Sentences of one source that are compared with one another."""
 
 _ANAPHORIC: Final = re.compile(
     r"(?:then|otherwise|else|if so|if not|in (?:that|this|such a) case|this|that|these|those|it|do (?:so|this|that)"
-    r"|next|"
-    r"after (?:that|this)|afterwards|i|we|he|she|they|there|finally|repeat|again|same|likewise|dann|sonst|danach|luego|si no|puis|sinon)\b",
+    r"|next|after (?:that|this)|afterwards|i|we|he|she|they|there|finally|repeat|again|same|likewise"
+    r"|dann|sonst|danach|luego|si no|puis|sinon)\b",
     re.IGNORECASE,
 )
 _CONDITION: Final = re.compile(
@@ -123,19 +124,26 @@ def _near(source: Source) -> Iterator[Hit]:
     """Sentences that say what an earlier one says: in other words, elsewhere, or the other way round."""
     seen: list[tuple[_Said, frozenset[str]]] = []
     exact = {(said.text.key, said.passage.start) for run in _exact_runs(source) for said, _ in run}
-    for said in list(_all(source))[:PASSAGES_MAX]:
+    for said in islice(_all(source), PASSAGES_MAX):
         passage = said.passage
+        if passage.data or (said.text.key, passage.start) in exact or not (passage.mark or _ENDED.search(passage.text)):
+            continue
         content = _content(passage.text)
-        if passage.data or len(content) < NEAR_WORDS_MIN or (said.text.key, passage.start) in exact:
+        if len(content) < NEAR_WORDS_MIN:
             continue
         for other, words in seen:
-            elsewhere = other.passage.section != passage.section and _REFERS.search(passage.text)
-            differs = _differs(passage, other.passage) and not _opposed(passage, other.passage)
-            if _alike(content, words) and not elsewhere and not differs:
+            if _alike(content, words) and _same_matter(said, other):
                 yield _near_hit(source, said, other)
                 break
         else:
             seen.append((said, content))
+
+
+def _same_matter(said: _Said, other: _Said) -> bool:
+    """Whether sentences alike are about the same thing, and say the same of it or the opposite."""
+    if other.passage.section != said.passage.section and _REFERS.search(said.passage.text):
+        return False
+    return not _differs(said.passage, other.passage) or _opposed(said.passage, other.passage)
 
 
 def _near_hit(source: Source, said: _Said, other: _Said) -> Hit:
@@ -179,16 +187,18 @@ def _denies(text: str) -> bool:
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Most words in common, and one with none of its own: "the facts" and "the habits" are two matters."""
     common = len(one & other)
-    return common >= NEAR_WORDS_MIN - 1 and common >= NEAR * max(len(one), len(other))
+    fewer, more = sorted((len(one), len(other)))
+    return common == fewer >= NEAR_WORDS_MIN - 1 and common >= NEAR * more
 
 
 def _content(text: str) -> frozenset[str]:
-    """What a sentence is about: its words without the little ones, padding and endings."""
+    """What a sentence is about: its words without numbers, the little ones, padding and endings."""
     return frozenset(
         _stem(word)
         for word in words_of(text)
-        if word not in STOPWORDS and word not in _PADDING and word not in negations_of(word)
+        if word not in STOPWORDS and not word.isdigit() and word not in _PADDING and word not in negations_of(word)
     )
 
 

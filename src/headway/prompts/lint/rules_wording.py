@@ -39,7 +39,8 @@ _FILLER: Final = re.compile(
     rf"\b(?:{'|'.join(_FILLERS)})(?:,? ?(?:{'|'.join(_FILLERS)}))*(?:(?<= )|(?!\w))", re.IGNORECASE
 )
 _AS_POSSIBLE: Final = re.compile(
-    r"\bas (?P<word>\w+) as (?:(?:it|you|they) can )?possibl[ey](?: can)?(?: be)?", re.IGNORECASE
+    r"\bas (?P<word>\w+) as (?:(?:it|you|they) can possibly(?: be)?|(?:it|you|they) possibly can(?: be)?)\b",
+    re.IGNORECASE,
 )
 _TOLD: Final = re.compile(
     r"(?:\b(?:words?|say|says|saying|write|phrase|phrases|term|terms|called|saying|use|without|wort|mot|palabra)\s+"

@@ -1,0 +1,127 @@
+"""`headway optimize`: improve a task, one verified change at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from headway.errors import ConfigError, HeadwayError, InputError
+
+if TYPE_CHECKING:
+    from headway.measure.rewrite.optimized import Optimized
+
+__all__ = ["optimize"]
+
+_HELP = """
+Improve a task, one verified change at a time.
+
+Measures the task as it is; tries the change with the greatest expected gain
+(a shorter prompt, the label alone, a bound, less effort, another model, cache,
+streaming, more rows at once, merged outputs); compares before and after on the
+same rows; keeps it if it is better at what --for names and quality is not
+worse by more than --margin points; and repeats until nothing is left or the
+money is. At the end the original and the result are compared on rows that no
+step has seen. Nothing is changed in place without --write.
+
+Examples:
+
+  headway optimize triage.toml --input tickets.csv --for cost --out better.toml
+
+  headway optimize triage.toml --input tickets.csv --for latency
+  --models gpt-5.4-nano,gpt-4.1-nano --report steps.html
+
+Exit codes: 0 improved, and confirmed; 1 nothing is known to help, or nothing
+was answered; 3 improved, but together not confirmed; 2 the call or the input
+is wrong; 130 interrupted.
+"""
+
+
+def optimize(
+    task: Annotated[Path, typer.Argument(metavar="TASK", help="Task file.")],
+    input_: Annotated[str, typer.Option("--input", metavar="ROWS", help="Rows with right answers.")],
+    goal: Annotated[
+        Literal["cost", "latency", "ttft", "throughput"], typer.Option("--for", help="What is wanted.")
+    ] = "cost",
+    max_usd: Annotated[str, typer.Option("--max-usd", metavar="MONEY", help='Spend at most; or "none".')] = "2",
+    margin: Annotated[float, typer.Option(min=0.01, max=99, help="Points of quality a step may lose.")] = 2.0,
+    models: Annotated[str, typer.Option(metavar="A,B", help="Other models that may be asked.")] = "",
+    check: Annotated[str | None, typer.Option(metavar="CHECK", help="What makes an answer right; see compare.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Change TASK in place.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the improved task there.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
+    seed: Annotated[int, typer.Option(help="Of how rows are divided and drawn.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+    base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings; headway.toml if it is there.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="The result in one sentence.")] = False,
+) -> None:
+    """Improve a task, one verified change at a time."""
+    from headway.cli.trying import checker, rows_of, teller, try_settings, writable
+
+    try:
+        from headway.measure.rewrite.optimizing import optimize as improve
+        from headway.measure.rewrite.taskedit import TaskText
+
+        writable(out, "--out")
+        writable(report, "--report")
+        text = TaskText.read(task)
+        read = text.variant().task
+        rows = rows_of(input_, read)
+        settings = try_settings(
+            margin=margin,
+            max_usd=max_usd,
+            seed=seed,
+            check=checker(check, read.expected),
+            base_url=base_url,
+            config=config,
+        )
+        names = [name.strip() for name in models.split(",") if name.strip()]
+        done = asyncio.run(improve(text, rows, goal, settings, models=names, told=teller(quiet=quiet or json)))
+        _write(done, write=write, out=out)
+        _tell(done, json=json, quiet=quiet, report=report, written=write or out is not None)
+        code = (0 if done.holds else 3) if done.changed else 1
+    except HeadwayError as error:
+        typer.echo(f"headway optimize: {error}", err=True)
+        code = 2 if isinstance(error, ConfigError | InputError) else 1
+    except KeyboardInterrupt:
+        code = 130
+    raise typer.Exit(code)
+
+
+optimize.__doc__ = _HELP
+
+
+def _write(done: Optimized, *, write: bool, out: Path | None) -> None:
+    if not done.changed:
+        return
+    for path in ([done.before.path] if write else []) + ([out] if out is not None else []):
+        try:
+            path.write_text(done.after.text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _tell(done: Optimized, *, json: bool, quiet: bool, report: Path | None, written: bool) -> None:
+    if report is not None:
+        from headway.measure.rewrite.page_optimized import write_optimized
+
+        write_optimized(report, done, command=shlex.join(["headway", *sys.argv[1:]]))
+    if json:
+        import msgspec
+
+        sys.stdout.write(msgspec.json.encode(done.to_dict()).decode() + "\n")
+    elif quiet:
+        typer.echo(done.sentence)
+    else:
+        from rich.console import Console
+
+        from headway.measure.rewrite.told import print_optimized
+
+        print_optimized(done, Console(highlight=False), written=written)
+        if report is not None:
+            typer.echo(f"Report: {report}")

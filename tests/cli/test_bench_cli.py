@@ -1,0 +1,178 @@
+"""`headway bench` over real connections to a simulator: tables, JSON, the report, and calls that are wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from headway.cli import app
+from headway.measure.bench.budgets import BUDGETS_S
+from headway.sim import SimSettings, serving
+from tests.report.test_page import parsed
+
+DOC = (Path(__file__).resolve().parents[2] / "docs" / "measuring.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving(SimSettings(latency_scale=0.02)) as url:
+        yield url
+
+
+@pytest.fixture
+def invoke(server, monkeypatch, tmp_path):
+    """Runs the command against the simulator, in a directory of its own."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-own")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, check: bool = False) -> Any:
+        quick = () if check else ("--no-check",)
+        return CliRunner().invoke(app, ["bench", "--base-url", server, *quick, *map(str, arguments)])
+
+    return run
+
+
+def found_of(done: Any) -> Any:
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_it_just_works(invoke):
+    """No option at all: a table, the cost beforehand, where the time goes; nothing on stdout."""
+    done = invoke()
+    assert done.exit_code == 0, done.output
+    assert re.search(r"1 model, 12 requests each, warm-up included: \$0\.0\d+ at most\.", done.stderr)
+    assert "10/10" in done.stderr
+    assert "queue and prompt" in done.stderr
+    assert "gives the time to the last" in done.stderr
+    assert done.stdout == ""
+    assert "sk-own" not in done.output
+
+
+def test_models_and_loads_have_a_row_each(invoke):
+    """Two models, two concurrencies, an SLO, a use case: four rows, two verdicts."""
+    done = invoke(
+        "--model", "gpt-5.4-mini,gpt-4o", "--concurrency", "1,2", "--runs", 20, "--slo", "ttft=1s,e2e=3s",
+        "--use-case", "chat", "--json", "--quiet",
+    )  # fmt: skip
+    found = found_of(done)
+    assert [(row["target"], row["load"]) for row in found["rows"]] == [
+        (model, load) for load in ("1 at once", "2 at once") for model in ("gpt-5.4-mini", "gpt-4o")
+    ]
+    assert len(found["verdicts"]) == 2
+    for row in found["rows"]:
+        assert (row["ok"], row["good"]) == (20, 1.0)
+        assert row["budget"]["within"] is True
+        assert row["ttft"]["p95_interval"]["low"] <= row["ttft"]["p95"]
+        assert sum(part["share"] for part in row["equation"]["parts"]) == pytest.approx(1.0)
+    assert done.stderr == ""
+
+
+def test_it_measures_its_own_error(invoke):
+    """Against a null server, under the same load."""
+    [row] = found_of(invoke("--concurrency", 4, "--runs", 8, "--json", "--quiet", check=True))["rows"]
+    assert row["own_error"]["requests"] >= 20
+
+
+def test_every_field_of_the_json_is_explained(invoke):
+    """docs/measuring.md names each of them in its schema section."""
+    found = found_of(invoke("--runs", 3, "--definitions", "aiperf", "--json", "--quiet"))
+    schema = DOC[DOC.index("## The JSON") :]
+
+    def names(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            return set(value) | {name for one in value.values() for name in names(one)}
+        return {name for one in value for name in names(one)} if isinstance(value, list) else set()
+
+    asked = set(found.pop("asked"))
+    terms = {name for one in found.pop("in_terms") for term in one["terms"] for name in term["values"]}
+    missing = {name for name in names(found) | asked if f"`{name}`" not in schema}
+    assert terms
+    assert missing == set()
+    assert all(f"`{name}`" in schema for name in ("in_terms", "tool", "terms", "differs", "values", "unit"))
+
+
+def test_the_budgets_in_the_documents_are_those_in_the_code():
+    """The page's table says what BUDGETS_S does."""
+    for use_case, budget_s in BUDGETS_S.items():
+        told = "none" if budget_s is None else f"{budget_s:g} s" if budget_s >= 1 else f"{budget_s * 1e3:g} ms"
+        assert f"| {use_case} | {told} |" in DOC
+
+
+def test_the_report_is_one_page_that_loads_nothing(invoke, tmp_path):
+    """Distributions, one call, the equation, another tool's terms; and how to do it again."""
+    done = invoke("--model", "gpt-5.4-mini,gpt-4o", "--runs", 6, "--definitions", "guidellm", "--report", "b.html")
+    assert done.exit_code == 0, done.output
+    document = (tmp_path / "b.html").read_text("utf-8")
+    tree = parsed(document)
+    shown = " ".join(tree.text)
+    for part in ("Time to first token", "Whole answer", "Where the time goes", "One call", "guidellm: gpt-4o"):
+        assert part in shown
+    assert len(document) < 500_000
+    assert "sk-own" not in document
+
+
+def test_open_loops_and_traces(invoke, tmp_path):
+    """A rate with its arrivals, and moments out of a file."""
+    [row] = found_of(invoke("--rate", 20, "--arrivals", "constant", "--runs", 10, "--json", "--quiet"))["rows"]
+    assert (row["load"], row["due"]) == ("20/s constant", 10)
+    assert row["asked_rate_per_s"] == pytest.approx(20)
+    (tmp_path / "t.csv").write_text("offset_s\n0\n0.05\n0.1\n")
+    [row] = found_of(invoke("--arrivals", "t.csv", "--json", "--quiet"))["rows"]
+    assert (row["load"], row["due"]) == ("trace", 3)
+
+
+def test_whole_answers_and_the_messages_api(invoke, monkeypatch):
+    """Without streams there is no TTFT; Messages are asked with their own key header."""
+    [row] = found_of(invoke("--no-stream", "--runs", 3, "--json", "--quiet"))["rows"]
+    assert (row["ok"], row["ttft"]["count"], row["e2e"]["count"]) == (3, 0, 3)
+    found = found_of(
+        invoke("--api", "messages", "--model", "claude-haiku-4-5", "--runs", 3, "--json", "--quiet"),
+    )
+    assert found["rows"][0]["ttft"]["count"] == 3
+
+
+def test_as_configured_shows_the_cache_apart(invoke, tmp_path):
+    """All are hits, for the request ahead was kept: no latency of the provider comes of it."""
+    (tmp_path / "c.toml").write_text('cache = "memory"\n')
+    [row] = found_of(invoke("--config", "c.toml", "--as-configured", "--runs", 4, "--json", "--quiet"))["rows"]
+    assert (row["ok"], row["cached"], row["e2e"]["count"]) == (4, 4, 0)
+    [row] = found_of(invoke("--config", "c.toml", "--runs", 4, "--json", "--quiet"))["rows"]
+    assert (row["cached"], row["e2e"]["count"]) == (0, 4)
+
+
+def test_a_server_that_is_not_there_gives_failures_and_an_exit_code(invoke):
+    """Counted and told, not left out."""
+    done = CliRunner().invoke(app, ["bench", "--base-url", "http://127.0.0.1:9/v1", "--runs", "2", "--no-check"])
+    assert done.exit_code == 1
+    assert "2 of 2 requests failed: 2 x connect_failed" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--model", "no-such-model"), "no-such-model cannot be measured"),
+        (("--model", "a,,b"), "empty name"),
+        (("--max-usd", "0.00001"), "more than --max-usd"),
+        (("--slo", "foo=1s"), "--slo must be limits"),
+        (("--slo", "ttft=soon"), "--slo ttft must be a time"),
+        (("--find-max",), "--find-max needs limits"),
+        (("--task", "t.toml"), "--input FILE"),
+        (("--concurrency", "1,x"), "--concurrency must be whole numbers"),
+        (("--rate", "fast"), "--rate must be requests a second"),
+        (("--duration", "soon"), "--duration must be a time"),
+        (("--arrivals", "no.csv"), "no.csv"),
+        (("--report", "no/such/b.html", "--runs", "1"), "cannot be written"),
+    ],
+)
+def test_wrong_calls_are_one_sentence(invoke, arguments, said):
+    """Exit code 2, and what to do."""
+    done = invoke(*arguments)
+    assert done.exit_code == 2, done.output
+    assert said in done.stderr
+    assert "Traceback" not in done.output

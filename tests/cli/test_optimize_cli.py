@@ -1,0 +1,86 @@
+"""`headway optimize` over a real connection to a simulator."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from headway.cli import app
+from headway.sim import SimSettings, serving
+from tests.measure.rewrite_world import prompt_named, rows_of, task_text
+
+TICKETS = prompt_named("tickets")
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving(SimSettings(seed=1, latency_scale=0, quality=None)) as url:
+        yield url
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A task, and some rows."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("HEADWAY_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    Path("task.toml").write_text(task_text(TICKETS).text)
+    with Path("rows.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["id", "text", "expected"])
+        writer.writeheader()
+        writer.writerows(rows_of(TICKETS, 48))
+    return tmp_path
+
+
+def invoke(*arguments: object):
+    return CliRunner().invoke(app, ["optimize", *map(str, arguments)])
+
+
+def test_a_task_becomes_cheaper(server, files):
+    """Steps, diff and verdict for people; the task is written beside, and left alone itself."""
+    before = Path("task.toml").read_text()
+    done = invoke("task.toml", "--input", "rows.csv", "--for", "cost", "--margin", 30, "--models", "gpt-4.1-nano",
+                  "--base-url", server, "--out", "better.toml", "--report", "page.html")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "kept" in done.stdout
+    assert "no step had seen" in " ".join(done.stdout.split())
+    assert Path("task.toml").read_text() == before
+    assert "# the model" in Path("better.toml").read_text()
+    assert Path("page.html").stat().st_size < 500_000
+
+
+def test_json_is_the_whole_record(server, files):
+    """Baseline, every step with its comparison, and the end."""
+    done = invoke("task.toml", "--input", "rows.csv", "--margin", 30, "--base-url", server, "--json")
+    found = json.loads(done.stdout)
+    assert found["goal"] == "cost"
+    assert found["baseline"]["answered"] == 24
+    assert all(step["why"] for step in found["steps"])
+    assert found["final"]["not_inferior"] is True
+
+
+def test_write_changes_the_file_itself(server, files):
+    """Only with --write."""
+    before = Path("task.toml").read_text()
+    done = invoke("task.toml", "--input", "rows.csv", "--margin", 30, "--base-url", server, "--write", "--quiet")
+    assert done.exit_code == 0, done.output
+    assert Path("task.toml").read_text() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["gone.toml", "--input", "rows.csv"], "gone.toml cannot be read"),
+        (["task.toml", "--input", "gone.csv"], "gone.csv"),
+        (["task.toml", "--input", "rows.csv", "--report", "no/such/page.html"], "--report"),
+    ],
+)
+def test_wrong_calls_say_what_is_wrong(files, arguments, says):
+    """One sentence, exit code 2, and nothing is asked."""
+    done = invoke(*arguments)
+    assert done.exit_code == 2, done.output
+    assert says in done.stderr
