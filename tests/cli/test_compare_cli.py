@@ -145,6 +145,15 @@ def test_expectations_and_codes(url, files):
     assert "money cap" in done.stdout
 
 
+def test_a_check_that_lies_beside_is_found(url, files, monkeypatch):
+    """A module of the working directory, by its name."""
+    monkeypatch.chdir(files)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    (files / "beside_check.py").write_text("def good(row, value, text):\n    return value == row['expected']\n")
+    done = invoke(url, files, "a.toml", "b.toml", "--check", "python:beside_check:good", "--json", "--rows", "20")
+    assert json.loads(done.stdout)["findings"]["quality"]["rows"] == 20
+
+
 def test_ctrl_c_shows_what_is_known(files):
     """Exit code 130, and a figure from the rows that were in."""
     with serving(SimSettings(latency_scale=0.3)) as slow:

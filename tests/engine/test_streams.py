@@ -288,3 +288,20 @@ def test_a_call_that_is_cancelled_before_its_flight_begins_leaves_nothing():
 
     assert virtual_run(main) == 0
     assert provider.calls == 1
+
+
+@pytest.mark.parametrize(("attempts_max", "first_s"), [(1, 1.0), (3, 5.0)])
+def test_thoughts_are_held_back_only_for_another_try(attempts_max, first_s):
+    """Where no other try can follow, the first thought is seen when it comes; else with the first content."""
+    thought = b'data: {"choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]}\n\n'
+    chunks = (*[thought] * 4, event("a"), END, DONE)
+
+    async def main():
+        async with engine(FakeProvider([Step(chunks=chunks, chunk_delay_s=1.0)]), attempts_max=attempts_max) as e:
+            reply = await e.send(COMPLETIONS, STREAM)
+            first_chunk = await anext(aiter(reply))
+            seen_s = asyncio.get_running_loop().time()
+            await reply.aclose()
+            return first_chunk, seen_s
+
+    assert virtual_run(main) == (thought, first_s)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from headway import ConfigError, Engine, InputError, ProviderError
 from headway.measure.compare.comparison import Noise
+from headway.measure.compare.opening import open_engine
 from headway.measure.compare.run import CompareSettings, Comparing, compare
 from headway.measure.compare.told import concluded
 from headway.measure.compare.variant import RunTable, Variant, differences
@@ -77,7 +78,7 @@ def test_equal_variants_are_said_to_be_the_same():
     assert (done.a, done.b) == ("a (A)", "a (B)")
     assert done.noise is None
     assert done.verdict in ("same", "inconclusive")
-    assert len(world.seen) == 2 + 2 * 60
+    assert len(world.seen) == 2 * (1 + 4) + 2 * 60
 
 
 def test_differences_are_named():
@@ -93,13 +94,13 @@ def test_noise_is_measured_on_a_alone():
     world = World()
     done = compared(world, A, B, rows(60), rows_max=20)
     models = [model for model, _ in world.seen]
-    assert models[:2] == [MODELS["a"], MODELS["b"]]  # a request each that does not count
-    assert models[2:22] == [MODELS["a"]] * 20
+    assert models[:10] == [MODELS["a"], MODELS["b"], *[MODELS["a"]] * 4, *[MODELS["b"]] * 4]  # these do not count
+    assert models[10:30] == [MODELS["a"]] * 20
     assert (done.noise.rows, done.noise.answers_differ, done.noise.alarming) == (10, 0, False)
     assert 0 < done.noise.row_ratio < 0.5
-    assert world.calls == {MODELS["a"]: 1 + 20 + 20, MODELS["b"]: 1 + 20}
-    compared_rows = {prompt for model, prompt in world.seen[22:]}
-    assert not compared_rows & {prompt for _, prompt in world.seen[2:22]}  # there were rows enough for others
+    assert world.calls == {MODELS["a"]: 5 + 20 + 20, MODELS["b"]: 5 + 20}
+    compared_rows = {prompt for model, prompt in world.seen[30:]}
+    assert not compared_rows & {prompt for _, prompt in world.seen[10:30]}  # there were rows enough for others
     assert compared(World(), A, B, rows(30), rows_max=20, aa=False).noise is None
 
 
@@ -270,9 +271,7 @@ def test_a_merged_task_is_asked_as_it_says():
     sim = Simulator(SimSettings(seed=1))
     outputs = {"mood": Labels(labels=("good", "bad")), "topic": Labels(labels=("money", "parcels"))}
     task = MergedTask(model="gpt-4o", prompt="{text}", outputs=outputs)
-    merged, separate = (
-        Variant(name=mode, task=task.merged_as(mode=mode), run=RunTable(merge=mode)) for mode in ("merged", "separate")
-    )
+    merged, separate = (Variant(name=mode, task=task, run=RunTable(merge=mode)) for mode in ("merged", "separate"))
     done = compared(sim.handler, merged, separate, [{"text": f"The parcel {i} is late."} for i in range(20)], aa=False)
 
     assert [sum(getattr(one, side).result.attempts for one in done.asked) for side in "ab"] == [20, 40]
@@ -313,6 +312,23 @@ def test_engines_are_closed_and_progress_is_told():
     assert all(engine._closed for engine in made)
     assert told[0] == ("noise", 0, 10)
     assert told[-1] == ("rows", done.rows, 30)
+
+
+def test_an_engine_of_its_own_is_as_the_variant_says():
+    """Over what both are given: address and cap; nothing is cached unasked, and no key goes to the wrong provider."""
+
+    def settings(one, **how):
+        return open_engine(one, CompareSettings(**how)).settings
+
+    both = {"base_url": "http://both/v1"}
+    assert settings(A, base=both).base_url == "http://both/v1"
+    assert settings(variant("a", settings={"base_url": "http://eu/v1"}), base=both).base_url == "http://eu/v1"
+    assert settings(A).cache == "off"
+    assert settings(variant("a", settings={"cache": "memory"})).cache == "memory"
+    assert [settings(A, usd_max=cap).budget_usd for cap in (0.5, None)] == [0.5, None]
+    assert settings(variant("a", settings={"budget_usd": 0.1}), usd_max=0.5).budget_usd == 0.1
+    messages = variant("a", task={"api": "messages", "model": "claude-haiku-4-5"})
+    assert "anthropic" in settings(messages).base_url
 
 
 def test_settings_are_checked():

@@ -397,3 +397,11 @@ def test_no_provider_stalls_it_or_makes_it_storm(
     # Where only refusals tell (shared or silent), one every four seconds is the price of knowing: 2 % a second, x0.9.
     assert late(refused, 200) <= max(25, 0.15 * late([t for t, _ in admitted], 200))
     assert 0.3 <= limits.charge_ratio <= 6
+
+
+def test_switched_off_nothing_waits():
+    """"off" is for measuring: not even what is configured, learned or refused makes a request wait."""
+    limits = Limits(LimitSettings(requests_per_min=1, paced=False))
+    for n in range(1_000):
+        assert limits.wait_s(10_000.0, 0.0) == 0.0
+        limits.refused(limits.charge(10_000.0, 0.0), None, ErrorView(outcome="throttled"), now_s=float(n))

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import regex
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -129,6 +130,26 @@ def test_any_text_at_all(text, tokens_max, how, query):
     assert fitted.text or not text
     if not fitted.cut:
         assert fitted.text == long
+
+
+TRICKY = "ab.。!漢ー🇩🇪👩‍❤️🏽\u0301\u0e33ก\u1112\u1161\u11ab\u0600\u0915\u094d\u0937\ufe0f\u200c\U000e0065\uff9e"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    text=st.text(alphabet=TRICKY, min_size=60, max_size=400),
+    tokens_max=st.integers(16, 60),
+    tail=st.sampled_from([0.0, 1.0]),
+)
+def test_cuts_fall_between_graphemes(text, tokens_max, tail):
+    """In text made of what joins its neighbours, each cut is where Unicode's own rules see a boundary."""
+    out = tried(text, tokens_max=tokens_max, tail=tail, marker="", chars_per_token=1)
+    if isinstance(out, str):
+        assert "nothing of a text" in out
+        return
+    at = len(text) - len(out.text) if tail else len(out.text)
+    assert out.text == (text[at:] if tail else text[:at])
+    assert at in {0, *(match.end() for match in regex.finditer(r"\X", text))}
 
 
 def test_a_text_that_fits_is_left_alone():

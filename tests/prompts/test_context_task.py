@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import pickle
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +14,11 @@ from headway.errors import ConfigError, InputError
 from headway.jobs.plan import make_plan
 from headway.jobs.runner import JobSettings
 from headway.jobs.session import Session, SessionSettings
+from headway.measure.compare.asking import Lane
+from headway.measure.compare.variant import Variant
 from headway.prompts.context import Budgets, Calibration, ContextBudget, budgets_of, counter_of
 from headway.prompts.context.summarise import summary_of, summary_task
+from headway.prompts.runtable import RunTable
 from headway.sim import SimSettings, Simulator
 from headway.sim.server import serving
 from headway.testing import FakeProvider, Step, virtual_run
@@ -26,7 +31,9 @@ LONG = "".join(
 
 def make(**changes):
     budget = ContextBudget(**({"tokens_max": 60} | changes))
-    return headway.Task(model="m", prompt="{question}\n{text}", context=Budgets(columns={"text": budget}))
+    return headway.Task(
+        model="m", prompt="{question}\n{text}", context=Budgets(columns={"text": budget}, chars_per_token=4)
+    )
 
 
 def prompt_of(task, row):
@@ -170,6 +177,24 @@ def test_a_run_says_what_was_cut(tmp_path, capfd):
     assert f"1 row was cut to its [context]: {left_out:,} tokens left out" in capfd.readouterr().err
 
 
+def test_the_example_loads():
+    """examples/contracts.toml is a task with a budget, and its prompt keeps it."""
+    task = headway.Task.load(Path(__file__).parents[2] / "examples" / "contracts.toml")
+    row = {"question": "What of the moon?", "document": LONG * 3 + "## Definitions\n\nThe Moon is ours.\n"}
+    prompt = prompt_of(task, row)
+    assert counter_of("")(prompt) < 1_600
+    assert "The Moon is ours." in prompt
+
+
+def test_a_task_goes_to_other_processes():
+    """Workers get tasks by pickle: the copy makes the same requests."""
+    task, row = summed(), {"question": "Where?", "text": LONG}
+    copy = pickle.loads(pickle.dumps(task))
+    assert copy.body(row) == task.body(row)
+    assert copy.row_key(row) == task.row_key(row)
+    assert copy.first(row).asks[0][1] == task.first(row).asks[0][1]
+
+
 # -- summaries ---------------------------------------------------------------------------------------------------------
 
 SUMMED = {"how": "summarise", "model": "gpt-5.4-nano", "tokens_max": 60}
@@ -181,7 +206,9 @@ def answer(text):
 
 def summed(**changes):
     columns = {"text": ContextBudget(**(SUMMED | changes))}
-    return headway.Task(model="gpt-5.4-mini", prompt="{question}\n{text}", context=Budgets(columns=columns))
+    return headway.Task(
+        model="gpt-5.4-mini", prompt="{question}\n{text}", context=Budgets(columns=columns, chars_per_token=4)
+    )
 
 
 def asked(steps, rows, task, **settings):
@@ -251,6 +278,20 @@ def test_rows_are_told_apart_by_the_text_that_is_summarised():
     keys = {task.row_key(one) for one in (row, row | {"text": LONG + "!"}, row | {"question": "!"})}
     assert len(keys) == 3
     assert task.row_key(row) == task.row_key(dict(row))
+
+
+def test_a_comparison_summarises_too():
+    """Compared rows are asked as a job asks them, streamed or not: both questions, on one account."""
+
+    async def main(stream):
+        simulator = Simulator(SimSettings(seed=1, latency_scale=0))
+        async with headway.Engine(handler=simulator.handler, log="off", seed=1, api_key="k") as engine:
+            variant = Variant(name="v", task=summed(model=""), run=RunTable(stream=stream))
+            return await Lane(engine, variant).ask((0, {"question": "Where?", "text": LONG}))
+
+    for stream in (False, True):
+        answered = virtual_run(lambda stream=stream: main(stream))
+        assert (answered.result.error, answered.result.attempts, answered.streamed) == ("", 2, stream)
 
 
 def test_batches_are_refused_for_summaries(tmp_path):

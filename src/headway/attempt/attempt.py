@@ -239,8 +239,10 @@ class Attempt:
             self._stream_error()
         elif following.content_seen or following.terminal:
             self._content_seen()
-        elif self.state.outcome is None and self.trace.reply_bytes >= self._settings.commit_bytes:
-            self.state.end("ok", self._loop.time())
+        elif self.state.outcome is None:
+            alone = following.reasoning_seen and self._call.attempts_max == 1  # no other try to hold it back for
+            if alone or self.trace.reply_bytes >= self._settings.commit_bytes:
+                self.state.end("ok", self._loop.time())
         return kept
 
     def _at_end(self) -> bytes | None:

@@ -32,6 +32,7 @@ class Following:
         "content_bytes",
         "content_seen",
         "failed",
+        "reasoning_seen",
         "terminal",
         "usage_event",
     )
@@ -45,6 +46,7 @@ class Following:
         self.content_bytes = 0
         """About as much as the answer says: events less what stands around their text."""
         self.content_seen = False
+        self.reasoning_seen = False
         self.terminal = False
         self.failed = False
         """An error event came."""
@@ -74,6 +76,8 @@ class Following:
         if kind == "content":
             self.content_seen = True
             self._count(event)
+        elif kind == "reasoning":
+            self.reasoning_seen = True
         elif kind == "usage":
             self.usage_event = event
         elif kind == "terminal":

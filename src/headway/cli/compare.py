@@ -113,6 +113,8 @@ def _settings(
     from headway.measure.compare.settings import CompareSettings
 
     column = variants[0].task.expected or variants[1].task.expected
+    if check is not None and check.startswith("python:") and "" not in sys.path:
+        sys.path.insert(0, "")  # a module that lies here is meant, as for python itself
     return CompareSettings(
         margin=margin / 100,
         rows_max=rows,

@@ -62,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reply_bytes_max: int = 64 * 1024 * 1024
     # limits: learned where they are not given, and learned ones win
     limits: str = ""
-    """A preset of published limits, such as "openai/tier-1"; "" to learn them."""
+    """A preset of published limits, such as "openai/tier-1"; "" to learn them; "off" to wait for none, to measure."""
     requests_per_min: float | None = None
     tokens_per_min: float | None = None
     # trying again
@@ -129,6 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             requests_per_min=self.requests_per_min or known.requests_per_min,
             tokens_per_min=self.tokens_per_min or known.tokens_per_min,
             capacity_s=known.capacity_s,
+            paced=known.paced,
         )
 
 

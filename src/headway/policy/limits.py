@@ -43,6 +43,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_min: float | None = None
     capacity_s: float | None = None
     headroom_ratio: float = 0.1
+    paced: bool = True
+    """False: nothing waits, whatever is known; refusals come back to the caller."""
 
 
 class Limits:
@@ -63,6 +65,7 @@ class Limits:
         "led",
         "output_mean",
         "output_tokens",
+        "paced",
         "ramp",
         "refusals",
         "requests",
@@ -75,6 +78,7 @@ class Limits:
         """What these limits are called where processes share them."""
         self.led = False
         """Whether a bucket that processes share decides about requests and tokens at present; see `shared_pace`."""
+        self.paced = settings.paced
         self.requests = _bucket(settings.requests_per_min, settings)
         self.tokens = _bucket(settings.tokens_per_min, settings)
         self.input_tokens = _bucket(None, settings, inf)
@@ -111,6 +115,8 @@ class Limits:
         self, tokens_estimate: float, now_s: float, input_tokens: float = 0.0, output_tokens_max: float = 0.0
     ) -> float:
         """Seconds until a request of that size may go; 0.0 for now. Arguments as in `charge`."""
+        if not self.paced:
+            return 0.0
         wait_s = self.ramp.wait_s(now_s)
         if self.requests.limit is not None and not self.led:
             wait_s = max(wait_s, self.requests.wait_s(1.0, now_s))

@@ -23,6 +23,7 @@ RAW: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "upstreams": (),
         "cache": "off",
+        "limits": "off",
         "attempts_max": 1,
         "hedge_ratio": 0.0,
         "prompt_cache": "off",

@@ -13,6 +13,7 @@ from headway.engine import Engine
 from headway.engine.asking import Asker, Priority
 from headway.errors import HeadwayError
 from headway.measure.compare.variant import Variant
+from headway.prompts.merge import MergedTask
 from headway.types import Reply, Result, Tags
 from headway.wire import reader_for
 from headway.wire.sse import EventSplitter
@@ -54,7 +55,10 @@ class Lane:
         self.engine = engine
         self.variant = variant
         sender = _Streams(engine) if variant.run.stream else engine
-        self._asker = Asker(sender, variant.task, tags=Tags(run="compare", step=step or variant.name), cache=cache)
+        task, merge = variant.task, variant.run.merge
+        if merge and isinstance(task, MergedTask) and task.merge.mode != merge:
+            task = task.merged_as(mode=merge)
+        self._asker = Asker(sender, task, tags=Tags(run="compare", step=step or variant.name), cache=cache)
 
     def bare(self) -> Lane:
         """The same, past the engine's cache."""

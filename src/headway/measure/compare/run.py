@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
@@ -28,6 +29,8 @@ from headway.measure.stats.trial import Trial
 __all__ = ["CompareSettings", "Comparing", "compare"]
 
 _REFUSED = ("auth", "billing")
+_WARM_MAX = 8
+"""Connections opened beforehand on each side, at most: each costs a request."""
 _BLOCK = 10
 """Rows between two looks at the money."""
 
@@ -124,15 +127,24 @@ class Comparing:
         self._stopped = await (self._in_rows if self._in_step else self._in_sets)(a, b)
 
     async def _warm_up(self, a: Lane, b: Lane) -> bool:
-        """A request each, which opens connections and shows whether it can be asked at all; it does not count."""
+        """Requests that do not count: one on each side, which shows whether it can be asked at all, and then as many at
+        once as will be in flight, which opens connections on both sides alike. False: there is no money for any.
+        """
+        lanes = list(zip((a.bare(), b.bare()), self._tellers, strict=False))
         row = self._rows[0]
         if not self._fit([row], (1, 1), judged=False):
             return False
-        for lane, teller in zip((a, b), self._tellers, strict=False):
-            result = (await lane.bare().ask(row)).result
+        for lane, teller in lanes:
+            result = (await lane.ask(row)).result
             teller.book(result)
             if result.outcome in _REFUSED or result.status == 404:
                 raise ConfigError(f"{lane.variant.name} cannot be asked: {result.error}")
+        width = min(max(self._widths), _WARM_MAX)
+        rows = self._rows[: width if width > 1 else 0]
+        rows = rows[: self._fit(rows, (1, 1), judged=False)]
+        for lane, teller in lanes:
+            for answered in await asyncio.gather(*(lane.ask(row) for row in rows)):
+                teller.book(answered.result)
         return True
 
     async def _measure_noise(self, a: Lane) -> None:

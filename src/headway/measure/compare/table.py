@@ -149,7 +149,7 @@ def print_comparison(done: Comparison, console: Console) -> None:
     for note in done.notes:
         if note.startswith("WARNING"):
             console.print(Text(note, style="bold red"))
-    console.print(Text(done.sentence, style="bold"))
+    console.print(Text(done.sentence, style="bold"), soft_wrap=not console.is_terminal)
     console.print()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("", no_wrap=True)

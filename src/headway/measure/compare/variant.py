@@ -56,7 +56,7 @@ def differences(a: Variant, b: Variant) -> tuple[str, ...]:
     found = []
     if a.task.model != b.task.model:
         found.append("model")
-    merge = [getattr(one.task, "merge", one.run.merge) for one in (a, b)]
+    merge = [(getattr(one.task, "merge", None), one.run.merge) for one in (a, b)]
     if merge[0] != merge[1]:
         found.append("merge")
     if _asks(a.task) != _asks(b.task) or (not found and a.task.fingerprint != b.task.fingerprint):

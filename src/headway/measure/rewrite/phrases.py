@@ -8,8 +8,7 @@ from typing import Final
 __all__ = ["tightened"]
 
 _KEPT: Final = re.compile(r"```.*?```|`[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|\{[^{}\n]*\}|https?://\S+", re.DOTALL)
-_TABLE: Final = (
-    # -- asking
+_ASKING: Final = (
     (r"(?:so |and )?(?:please )?(?:make sure|be sure|make certain|ensure|see to it) that you (?:always )?", ""),
     (r"(?:so |and )?(?:please )?(?:make sure|be sure|make certain) to (?:always )?", ""),
     (r"please (?:remember|note|keep in mind|be aware|bear in mind) that you should (?:always )?", ""),
@@ -23,16 +22,65 @@ _TABLE: Final = (
     (r"it is (?:\w+ )?(?:important|essential|crucial|vital|necessary|imperative) that you ", ""),
     (r"it is (?:\w+ )?(?:important|essential|crucial|vital|necessary|imperative) to ", ""),
     (r"you should (?=always |never |not )", ""),
+    (r"it is worth (?:noting|mentioning|pointing out|remembering) that ", ""),
+    (r"it should (?:also )?be (?:noted|mentioned|emphasi[sz]ed|pointed out|remembered|stressed) that ", ""),
+    (r"(?:when(?: you are)?|while|in|for) making (?:your|the|a) (?:decision|choice),? (?:you should |you must )?", ""),
+    (
+        r"(?:in addition(?: to (?:this|that))?|furthermore|moreover|additionally|on the other hand|in other words"
+        r"|as a general rule|generally speaking|needless to say|of course),? ",
+        "",
+    ),
+    (r"this is (?:very |really |extremely )?(?:important|crucial|critical|essential): ", ""),
+    (r"under no circumstances (?:should|may|must|can) you (?:ever )?", "never "),
+    (
+        r"(?:(?:the|this) (?:category|label|class|intent|option|level|group|tag|queue) (?:should be|is to be|must be|is|can be)"
+        r" (?:used|chosen|selected|assigned|applied|picked) (?:for|when|if|to) )",
+        "",
+    ),
+    (r"(?:we|i) (?:will|am going to|are going to) (?:give|provide|show|send) you (?:with )?", "given: "),
     (r"(?:could|would|can|will) you (?:please |kindly )?(?=classify|summari[sz]e|extract|write|return|label|read)", ""),
     (r"\b(?:please|kindly) ", ""),
     (r"(?:,)? please(?=[.!,])", ""),
-    # -- saying
+)
+"""At the start of a clause."""
+_SAYING: Final = (
     (r"(?:here|below|the following) are (?:a few|some|several|a couple of|more)? ?examples?[^:.\n]*:", "Examples:"),
     (r"the following are ", ""),
     (r"anything (?:at all )?that (?:has (?:something )?to do with|is related to|is about|concerns|relates to) ", ""),
     (r"everything (?:at all )?that (?:has to do with|is related to|is about|concerns) ", ""),
     (r"any(?:thing)? (?:kind|sort|type) of ", "any "),
     (r"in order to ", "to "),
+    (r"takes? into (?:consideration|account) ", "consider "),
+    (r"make (?:your|a|the) (?:decision|choice) based on ", "decide by "),
+    (r"make (?:your|a|the) decision", "decide"),
+    (r"make use of ", "use "),
+    (r"provide (?:me |us )?(?:with )?a(?:n)? (?:brief |short )?summary of ", "summarize "),
+    (r"provide (?:me |us )?(?:with )?a(?:n)? translation of ", "translate "),
+    (r"(is|are) considered (?:to be |as )?", r"\1 "),
+    (r"when it comes to ", "for "),
+    (r"in (?:the )?(?:cases?|situations?) (?:where|in which|when) ", "if "),
+    (r"in the case of ", "for "),
+    (r"with the exception of ", "except "),
+    (r"despite the fact that ", "although "),
+    (
+        r"(?:(?<=answer)|(?<=summary)|(?<=reply)|(?<=response)|(?<=text)|(?<=output)) that you (?:write|produce|give|provide"
+        r"|generate|return|create|send)(?= )",
+        "",
+    ),
+    (r"(?:at|in) all (?:times|cases)", "always"),
+    (r"prior to ", "before "),
+    (r"together with ", "with "),
+    (r"as well as ", "and "),
+    (r"by means of ", "by "),
+    (r"the reason why ", "why "),
+    (r"until such time as ", "until "),
+    (r"on a regular basis", "regularly"),
+    (r"(?:the|a) process of ", ""),
+    (
+        r"(?:that|which) (?:is|are|was|were) (?=(?:about|in|from|related|written|mentioned|used|sent|taken|made|given|responsible)"
+        r"\b)",
+        "",
+    ),
     (r"so as to ", "to "),
     (r"due to the fact that ", "because "),
     (r"in spite of the fact that ", "although "),
@@ -74,7 +122,7 @@ _TABLE: Final = (
     (r"it should be noted that ", ""),
     (
         (
-            r"as (?:accurate|precise|careful|good|short|concise)(?:ly)? as (?:it (?:can )?"
+            r"as (?:accurate|precise|careful|good)(?:ly)? as (?:it (?:can )?"
             r"|you (?:can )?)?possibl[ey](?: be)?"
         ),
         "",
@@ -92,19 +140,21 @@ _TABLE: Final = (
     (r"think about it (?:once )?again(?: carefully)? and ", ""),
     (r"carefully and thoroughly |thoroughly and carefully ", ""),
 )
-_ASKING: Final = 14
-"""So many of the table's first entries are taken out at the start of a clause only."""
-_CLAUSE: Final = r"(?:^[ \t]*|(?<=[.!?:;,]\s)|(?<=\band\s)|(?<=\bso\s)|(?<=\bSo\s))"
-_PHRASES: Final = tuple(
-    (
-        re.compile(
-            (_CLAUSE if n < _ASKING else "" if p.startswith(",") else r"(?<![\w-])") + p, re.IGNORECASE | re.MULTILINE
-        ),
-        short,
-    )
-    for n, (p, short) in enumerate(_TABLE)
+_CLAUSE: Final = (
+    r"(?P<lead>^[ \t]*(?:(?:[-*•]|\d{1,2}[.)])[ \t]+)?|(?<=[.!?:;,]\s)|(?<=\band\s)|(?<=\bso\s)|(?<=\bSo\s))"
 )
-_RAISE: Final = "\0"
+
+
+def _pattern(text: str, *, first: bool = False) -> re.Pattern[str]:
+    """Phrases of the first table stand at the start of a clause only; those that begin with a comma, anywhere."""
+    before = _CLAUSE if first else "" if text.startswith(",") else r"(?<![\w-])"
+    return re.compile(before + text, re.IGNORECASE | re.MULTILINE)
+
+
+_PHRASES: Final = (
+    *((_pattern(long, first=True), short) for long, short in _ASKING),
+    *((_pattern(long), short) for long, short in _SAYING),
+)
 
 
 def tightened(text: str) -> str:
@@ -127,9 +177,10 @@ def _outside(text: str) -> str:
 def _cased(found: re.Match[str], short: str) -> str:
     """The short form; what follows a phrase that is gone begins as the phrase did (a mark, for `_raised`)."""
     said = found.expand(short) if "\\" in short else short
-    if found[0][:1].isupper():
-        return said[:1].upper() + said[1:] if said.strip() else _RAISE
-    return said
+    lead = found.groupdict().get("lead") or ""
+    if found[0][len(lead) : len(lead) + 1].isupper():
+        return lead + (said[:1].upper() + said[1:] if said.strip() else _RAISE)
+    return lead + said
 
 
 def _raised(text: str) -> str:

@@ -196,6 +196,13 @@ def _constraint(text: str, asked: Asked) -> Stepped:
     return _without(text, gone, waive=True)
 
 
+def _background(text: str, asked: Asked) -> Stepped:
+    """Without sentences that only describe: no rule, no label, no number, no negation."""
+    plain = [one for one in sentences(text) if one.role == "plain" and not one.bullet]
+    named = [one for one in plain if any(has_term(label, one.text) for label in asked.labels)]
+    return _without(text, [one for one in plain if one not in named])
+
+
 def _rule_lines(text: str, asked: Asked) -> Stepped:
     """Sentences "if it is about X, choose Y" as lines "X: Y"."""
     found = text
@@ -232,6 +239,7 @@ def _ended(short: str, before: str) -> str:
 def _tidy(text: str) -> str:
     text = re.sub(r"[ \t]+(?=\n)", "", text)
     text = re.sub(r"(?mi)^[^\n\"“]*\bexamples?\b[^\n\"“]*:[ \t]*(?:\n+|\Z)", _if_lonely, text)
+    text = re.sub(r"(?m)^#{1,6} [^\n]*\n+(?=#{1,6} |\Z)", "", text)
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
@@ -252,5 +260,6 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("reasoning", _no_reasoning),
     ("constraint", _constraint),
     ("rule lines", _rule_lines),
+    ("background", _background),
 )
 """Name and step, in the order in which they are tried."""

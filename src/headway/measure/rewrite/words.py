@@ -86,7 +86,7 @@ _EXAMPLE: Final = re.compile(
     r"^\W*(?:examples?(?: \d+)?\s*[:.]|e\.g\.|input\s*:|q\s*:|user\s*:)|[\"”’'`]\s*(?:->|=>|→|⇒)", re.IGNORECASE
 )
 _PERSONA: Final = re.compile(
-    r"^(?:you are|you're|act as|imagine (?:that )?you|pretend|as an? (?:\w+ ){0,4}(?:assistant|expert|specialist))\b",
+    r"^(?:you are|you're|(?:(?:we|i) (?:want|need|would like) you to )?(?:act|behave) as|imagine (?:that )?you|pretend|as an? (?:\w+ ){0,4}(?:assistant|expert|specialist))\b",
     re.IGNORECASE,
 )
 _POLITE: Final = re.compile(
@@ -94,7 +94,7 @@ _POLITE: Final = re.compile(
     r"|very much )*(?:appreciate|thank|count on|rely on|trust)"
     r"|i (?:really |would )*appreciate|good luck|hello|hi\b|dear\b|we hope|i hope|please and thank|your (?:help|job"
     r"|work|support)"
-    r" (?:is|means|will)|keep up|do your (?:very )?best|you(?:'re| are) doing)",
+    r" (?:is|means|will)|keep up|do your (?:very )?best|you(?:'re| are) doing|let['’]s (?:get started|begin|start|go))",
     re.IGNORECASE,
 )
 _EMPHASIS: Final = re.compile(
@@ -225,6 +225,8 @@ def _role(text: str, bullet: bool) -> Role:
         return "reasoning"
     if not guarded and (_EMPHASIS.match(text) or _DILIGENT.search(text)):
         return "emphasis"
+    if text.startswith("#") or re.fullmatch(r"\*\*[^*]+\*\*:?", text):
+        return "intro"
     if bullet or re.match(r"^[\w\"'`* -]{1,40}:\s+\S", text):
         return "definition"
     if text.endswith(":") and not guarded:

@@ -21,7 +21,7 @@ MARKER: Final = "[... {tokens} tokens left out ...]"
 TOKENS_MIN: Final = 16
 _MARKER_SHARE: Final = 0.25
 """A marker that would take more than this share of the budget is left off."""
-_TRIES_MAX: Final = 32
+_TRIES_MAX: Final = 16
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,22 +160,22 @@ class _Page:
         return self._bare(tokens_max) if out is None else out
 
     def _tried(self, choose: Callable[[int], list[Span]], tokens_max: int) -> str | None:
-        """With ever less room, until it fits; None when nothing does."""
-        must = sum(self._count(passage) for passage in self.kept)
-        room, step = tokens_max - must - self._count(self._marker), 1
+        """With as much room as fits, as far as a few tries find out; None when nothing does."""
+        room = tokens_max - sum(self._count(passage) for passage in self.kept) - self._count(self._marker)
+        low, high, found = -1, max(0, room) + 1, None  # what fits, and what is too much
+        middle = high - 1  # mostly it fits at once: counts of parts do not add up exactly, and there are more markers
         for _ in range(_TRIES_MAX):
-            spans = choose(room) if room > 0 else []
-            if not self._must and not self._says(spans):
+            spans = choose(middle) if middle > 0 else []
+            says = bool(self._must) or self._says(spans)
+            out = self._written([*spans, *self._must]) if says else ""
+            if self._count(out) <= tokens_max:
+                low, found = middle, out if says else found
+            else:
+                high = middle
+            if high - low <= 1:
                 break
-            out = self._written([*spans, *self._must])
-            over = self._count(out) - tokens_max
-            if over <= 0:
-                return out
-            if room <= 0:
-                break
-            # Counts of parts do not add up exactly, nor do markers take what was set aside for one of them.
-            room, step = max(0, room - max(over, 1) * step), step * 2
-        return None
+            middle = (low + high) // 2
+        return found
 
     def _says(self, spans: list[Span]) -> bool:
         """Whether there is anything in them but white space, where the text has more than that."""
