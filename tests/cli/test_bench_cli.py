@@ -48,7 +48,7 @@ def test_it_just_works(invoke):
     assert done.exit_code == 0, done.output
     assert re.search(r"1 model, 12 requests each, warm-up included: \$0\.0\d+ at most\.", done.stderr)
     assert "10/10" in done.stderr
-    assert "queue and prompt" in done.stderr
+    assert "= TTFT" in done.stderr
     assert "gives the time to the last" in done.stderr
     assert done.stdout == ""
     assert "sk-own" not in done.output

@@ -164,7 +164,7 @@ def test_ctrl_c_shows_what_is_known(files):
         )  # fmt: skip
         for _ in range(1_000):
             with urllib.request.urlopen(slow[:-3] + "/sim/ledger") as answer:
-                if len(json.loads(answer.read())["rows"]) > 24:
+                if len(json.loads(answer.read())["rows"]) > 45:
                     break
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)

@@ -61,7 +61,10 @@ def test_a_function_of_ones_own(tmp_path):
         "def same(row, value, text):\n    return value == text\n"
         "def bad(row, value, text):\n    return 'fine'\n"
         "def oops(row, value, text):\n    return row['gone']\n"
+        "class Mine(Exception): pass\n"
+        "async def own(row, value, text):\n    raise Mine('of my own kind')\n"
     )
+    assert mark(checker_of(f"python:{file}:own")).note == "the check failed (Mine: of my own kind)"
     assert mark(checker_of(f"python:{file}:half")).value == 0.5
     assert mark(checker_of(f"python:{file}:same")).value == 1.0
     assert mark(checker_of("python:operator:contains"), row=ROW).raised  # takes two arguments, not three

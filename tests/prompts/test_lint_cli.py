@@ -124,7 +124,7 @@ def test_findings_are_shown_with_place_and_estimate(dirty: Path):
     """The line, the rule, its tier, the words, and what it all comes to."""
     dirty.write_text("Please " + CLEAN, "utf-8")
     out = lint(dirty, "--model", "gpt-5.4-mini").stdout
-    assert re.search(r'1:1 +HW202 +suggest .*\n +"Please" +2? ?1? ?tokens?, \$0\.\d+, 0\.\d ms', out)
+    assert re.search(r'1:1 +HW202 +suggest .*\n +\d tokens?, \$0\.\d+ per 1,000, 0\.\d ms +"Please"', out)
     assert "1 finding in" in out
 
 
@@ -143,7 +143,7 @@ def test_fix_changes_the_file_and_keeps_its_rights(dirty: Path):
 
 
 def test_standard_input(tmp_path: Path):
-    """ "-" is a prompt; with --fix it comes out mended."""
+    """A prompt may come through a pipe; with --fix it comes out mended."""
     assert lint("-", given=DIRTY).exit_code == 1
     assert lint("-", "--fix", "--quiet", given=DIRTY).stdout == CLEAN
 

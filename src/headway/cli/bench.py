@@ -112,6 +112,11 @@ def bench(
     except HeadwayError as error:
         typer.echo(f"headway bench: {error}", err=True)
         code = 2 if isinstance(error, ConfigError | InputError) else 1
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the JSON is gone: there is nobody left to tell
+        code = 1
     raise typer.Exit(code)
 
 

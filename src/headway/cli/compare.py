@@ -64,6 +64,7 @@ def compare(
         Literal["better", "not-worse", "faster", "cheaper"] | None, typer.Option(help="What B has to be, for CI.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the order of rows and sides.")] = 0,
+    all_rows: Annotated[bool, typer.Option("--all-rows", help="Go on to --rows when it is decided.")] = False,
     no_aa: Annotated[bool, typer.Option("--no-aa", help="Leave out the runs of A against itself.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
     show_texts: Annotated[bool, typer.Option("--show-texts", help="Put rows and answers into the page.")] = False,
@@ -78,7 +79,9 @@ def compare(
 
         variants = load_variant(a), load_variant(b)
         base = {"base_url": base_url} if base_url else {}
-        settings = _settings(variants, margin, rows, max_usd, check, seed, config, base, aa=not no_aa)
+        settings = _settings(
+            variants, margin, rows, max_usd, check, seed, config, base, aa=not no_aa, early=not all_rows
+        )
         found = _rows(input_, variants)
         if report is not None:
             _writable(report)
@@ -107,6 +110,7 @@ def _settings(
     base: dict[str, Any],
     *,
     aa: bool,
+    early: bool,
 ) -> CompareSettings:
     from headway.cli.amounts import dollars_of
     from headway.measure.compare.checkers import checker_of
@@ -121,6 +125,7 @@ def _settings(
         usd_max=None if max_usd.strip().lower() == "none" else dollars_of(max_usd, "--max-usd"),
         seed=seed,
         aa=aa,
+        early=early,
         checker=checker_of(check, column) if check else None,
         base=base,
         config=config,

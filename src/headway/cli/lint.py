@@ -58,7 +58,7 @@ nothing does, 3 nothing does but more rows or money may tell.
 
 
 def lint(
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]...", help="What to lint.")] = None,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATHS", help="What to lint.")] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Make the safe changes in the files.")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Show the safe changes; without --fix, only show them.")] = False,
     select: Annotated[str, typer.Option(metavar="RULES", help="Only these: HW101,HW2,filler.")] = "",
@@ -192,9 +192,12 @@ def _verify(
 
         sys.stdout.write(msgspec.json.encode(done.to_dict()).decode() + "\n")
     elif not quiet:
+        said = ""
         for one in done.verdicts:
             where = f"{one.finding.where.line}:{one.finding.where.column}"
-            typer.echo(f"  {where:<8}{one.finding.rule}  {'holds' if one.kept else 'left: ' + one.why}")
+            why = "" if one.kept else " as above" if one.why == said else f" {one.why}"
+            typer.echo(f"  {where:<8}{one.finding.rule}  {'holds' if one.kept else 'left:' + why}")
+            said = one.why
         typer.echo(done.sentence)
     if done.after is None:
         return 3 if done.open else 1

@@ -45,6 +45,8 @@ PARTS = {
 """Part -> (what it is called, how it is known), in the order in which they happen."""
 
 _TO_FIRST = ("wait", "connect", "network", "provider", "thinking")
+_CHECKED_MIN = 3
+"""The medians of one answer are that answer: it would always hold."""
 RESIDUAL_MAX = 0.05
 """Beyond this share of the total, the product of the medians does not describe the run."""
 
@@ -230,9 +232,9 @@ def _known(name: str, known: str, trip: RoundTrip) -> str:
 def _checked(equation: Equation, good: Sequence[Probe]) -> Equation:
     """The equation with its check: whether TTFT + (n - 1) * TPOT gives the time to the last token."""
     rates = [(probe, rate) for probe in good if (rate := tpot_s(probe)) is not None]
-    if not rates:
+    if len(rates) < _CHECKED_MIN:
         return msgspec.structs.replace(
-            equation, check="It cannot be checked: the answers have no usage, one token, or came in one piece."
+            equation, check=f"It takes {_CHECKED_MIN} answers with usage, of two tokens or more, to check the equation."
         )
     ttft_s = median(probe.ttft_s or 0.0 for probe, _ in rates)
     tokens = float(median(visible_tokens(probe) or 0 for probe, _ in rates))

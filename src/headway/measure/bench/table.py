@@ -38,6 +38,7 @@ def sentences_of(bench: Bench) -> list[str]:
     shared = _shared([one.notes for one in bench.rows]) if several else ()
     for one in bench.rows:
         own = [one.budget.sentence] if one.budget is not None else []
+        own += [_thought(one)] if one.first_reasoning.count else []
         own += [one.equation.check] if one.equation.check and not (several and _holds(one)) else []
         own += [_failed(one)] if one.failures else []
         own += [note for note in one.notes if note not in shared]
@@ -65,6 +66,13 @@ def _checked(one: Figures) -> str:
         f"this measurement itself adds {first}{own.latency_p50_s * 1e3:+.2f} ms to the total (medians of "
         f"{own.requests:,} requests to a null server); its timers were late by {fmt.seconds(one.loop_lag.p99_s)} (p99)"
         f"{rate}."
+    )
+
+
+def _thought(one: Figures) -> str:
+    return (
+        f"The first reasoning token came after {fmt.seconds(one.first_reasoning.p50)} (median), that of the answer "
+        f"after {fmt.seconds(one.ttft.p50)}."
     )
 
 
@@ -148,17 +156,34 @@ def _loads(rows: Sequence[Figures], *, goodput: bool) -> RenderableType:
 
 
 def _equations(rows: Sequence[Figures]) -> RenderableType:
-    shown = [
-        (i, part.label)
-        for i, part in enumerate(next(one.equation.parts for one in rows if one.equation.parts))
-        if any(one.equation.parts and one.equation.parts[i].share >= PART_SHOWN for one in rows)
-    ]
-    table = _table("where the\ntime goes", *(label for _, label in shown), "= mean total")
+    """Means, for they add up: what makes the time to the first token, and what comes on top."""
+    first = next(one.equation for one in rows if one.equation.parts)
+    shown = [i for i in range(len(first.parts)) if any(_share(one, i) >= PART_SHOWN for one in rows)]
+    before = [i for i in shown if first.parts[i].share_of_ttft is not None]
+    after = [i for i in shown if i not in before]
+    heads = [[first.parts[i].label.replace(" and ", "\nand ") for i in part] for part in (before, after)]
+    table = _table("means, and\nwhere they go", *heads[0], "= TTFT", *heads[1], "= total")
     for one in rows:
-        parts = one.equation.parts
-        cells = [f"{fmt.seconds(parts[i].mean_s)}\n{fmt.percent(parts[i].share)}" if parts else "-" for i, _ in shown]
-        table.add_row(_named(one.target, one.load), *cells, fmt.seconds(one.equation.total_mean_s))
+        equation = one.equation
+        cells = [[_part(one, i) for i in part] for part in (before, after)]
+        table.add_row(
+            _named(one.target, one.load),
+            *cells[0],
+            fmt.seconds(equation.ttft_mean_s),
+            *cells[1],
+            fmt.seconds(equation.total_mean_s),
+        )
     return table
+
+
+def _share(one: Figures, i: int) -> float:
+    return one.equation.parts[i].share if one.equation.parts else 0.0
+
+
+def _part(one: Figures, i: int) -> str:
+    if not one.equation.parts:
+        return "-"
+    return f"{fmt.seconds(one.equation.parts[i].mean_s)}\n{fmt.percent(_share(one, i))}"
 
 
 def _tried(highest: Highest) -> RenderableType:

@@ -7,10 +7,11 @@ measured.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from math import isfinite
 from pathlib import Path
@@ -91,23 +92,27 @@ async def marked(checker: Checker, row: Mapping[str, Any], result: Result) -> Sc
     """The mark of one answer. An answer that broke its task's constraint gets 0; a row without one gets none."""
     if result.outcome not in _JUDGED:
         return Score(None, "there is no answer")
-    try:
-        found = checker(row, result.value, result.text)
-        if isawaitable(found):
-            found = await _awaited(found)
-    except Unjudged as silent:
-        return Score(None, str(silent), raised=True)
-    except FAULTS as odd:
-        return Score(None, f"the check failed ({type(odd).__name__}: {str(odd)[:200]})", raised=True)
+    # Gathered, for a check may raise any exception of its own: it comes back as a value, and cancelling goes through.
+    wrong = result.outcome == "invalid_output"
+    if wrong and isinstance(checker, Judge):
+        return Score(0.0)  # there is nothing to judge
+    found: Any = (await asyncio.gather(_called(checker, row, result), return_exceptions=True))[0]
+    if isinstance(found, ConfigError):
+        raise found
     if found is None:
         return Score(None, MISSING)
-    if result.outcome == "invalid_output":
+    if wrong:
         return Score(0.0)
+    if isinstance(found, Unjudged):
+        return Score(None, str(found), raised=True)
+    if isinstance(found, BaseException):
+        return Score(None, f"the check failed ({type(found).__name__}: {str(found)[:200]})", raised=True)
     return _score(found)
 
 
-async def _awaited(found: Awaitable[Any]) -> Any:
-    return await found
+async def _called(checker: Checker, row: Mapping[str, Any], result: Result) -> Any:
+    found = checker(row, result.value, result.text)
+    return await found if isawaitable(found) else found
 
 
 def _score(found: Any) -> Score:

@@ -127,8 +127,10 @@ class Comparing:
         self._stopped = await (self._in_rows if self._in_step else self._in_sets)(a, b)
 
     async def _warm_up(self, a: Lane, b: Lane) -> bool:
-        """Requests that do not count: one on each side, which shows whether it can be asked at all, and then as many at
-        once as will be in flight, which opens connections on both sides alike. False: there is no money for any.
+        """Requests that do not count; False: there is no money for any.
+
+        One on each side shows whether it can be asked at all; then as many at once as will be in flight open
+        connections on both sides alike.
         """
         lanes = list(zip((a.bare(), b.bare()), self._tellers, strict=False))
         row = self._rows[0]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from headway.measure.rewrite.guard import problems
-from headway.measure.rewrite.steps import STEPS, Asked
+from headway.measure.rewrite.steps import STEPS, Asked, Step
 from headway.measure.rewrite.taskedit import TaskText
 from headway.prompts.labels import Labels
 from headway.prompts.output import Json, Output
@@ -22,6 +23,7 @@ TEXT_KEYS: Final = ("system", "prompt")
 APART_MIN: Final = 0.03
 """Candidates nearer to each other than this are one: trying both would cost rows and win nothing."""
 _NAMES_MAX: Final = 2_000
+_LINES_MAX: Final = 200
 _INSTRUCT: Final = "output.instruct"
 _NEEDS_INSTRUCT: Final = ("reasoning", "constraint")
 
@@ -111,11 +113,9 @@ def by_rules(text: TaskText) -> list[Candidate]:
         told = name in _NEEDS_INSTRUCT or said
         asked = asked_of(text, task, instruct=True if told else None)
         for key, before in now.items():
-            done = step(before, asked)
-            if done.text != before.strip() and not problems(
-                before, done.text, keep=keep, beside=asked.beside, waived=done.waived
-            ):
-                changes[key] = done.text
+            short = _stepped(before, step, asked, keep)
+            if short != before.strip():
+                changes[key] = short
         if not changes:
             continue
         now |= changes
@@ -128,6 +128,25 @@ def by_rules(text: TaskText) -> list[Candidate]:
         tokens = fixed_tokens(after)
         found.append(Candidate(name=f"rules: {name}", how=", ".join(used), values=dict(values), tokens=tokens))
     return found
+
+
+def _stepped(before: str, step: Step, asked: Asked, keep: Sequence[str]) -> str:
+    """The text after a step; where the guard refuses all of it, after as many of its lines as it lets pass."""
+    done = step(before, asked)
+    text = done.text.strip()
+    if text == before.strip() or not problems(before, text, keep=keep, beside=asked.beside, waived=done.waived):
+        return text
+    lines = before.split("\n")
+    if len(lines) > _LINES_MAX:
+        return before.strip()
+    for number, line in enumerate(lines):
+        one = step(line, asked)
+        if one.text.strip() == line.strip():
+            continue
+        tried = [*lines[:number], one.text.strip(), *lines[number + 1 :]]
+        if not problems("\n".join(lines), "\n".join(tried), keep=keep, beside=asked.beside, waived=one.waived):
+            lines = tried
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
 def _said(text: TaskText, now: Mapping[str, str], sentence: str) -> dict[str, Any]:

@@ -40,7 +40,8 @@ _AT_MOST: Final = (
     r"|shorter than"
 )
 _AT_LEAST: Final = (
-    r"at (?:the (?:very )?)?least|(?:no|not|never) (?:fewer|less|shorter|lower|earlier) than|(?:a )?minimum(?: of)?|min\.?"
+    r"at (?:the (?:very )?)?least|(?:no|not|never) (?:fewer|less|shorter|lower|earlier) than|(?:a )?minimum(?: of)?"
+    r"|min\.?"
     r"|never (?:fewer|less) than|>=|≥|more than|over|above|longer than|greater than|exceeds?|exceeding"
 )
 _BOUNDS: Final = (

@@ -24,6 +24,8 @@ PROBLEMS_MAX: Final = 20
 COVERED_MIN: Final = 0.5
 """Of a rule's weighted words that one place of the rewrite has to hold. Chosen on tests/measure/rewrite_prompts.py."""
 
+_GUARDED: Final = ("rule", "definition", "plain")
+"""Sentences that must have a counterpart. What cannot be told for courtesy or background counts as a rule."""
 _NEARLY: Final = 0.75
 _SAMPLE_WEIGHT: Final = 0.15
 _QUOTE_CHARS: Final = 70
@@ -141,8 +143,7 @@ def _rules(said: Sequence[Said], whole: str, original: str, keep: Sequence[str])
     frequency = Counter(ordered(original))
     found = []
     for one in said:
-        named = one.role == "plain" and any(has_term(name, one.text) for name in keep)
-        if one.role not in ("rule", "definition") and not named:
+        if one.role not in _GUARDED:
             continue
         weights = _weights(without_why(one.text), frequency)
         total = sum(weights.values())

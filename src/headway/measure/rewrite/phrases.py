@@ -26,18 +26,22 @@ _ASKING: Final = (
     (r"it should (?:also )?be (?:noted|mentioned|emphasi[sz]ed|pointed out|remembered|stressed) that ", ""),
     (r"(?:when(?: you are)?|while|in|for) making (?:your|the|a) (?:decision|choice),? (?:you should |you must )?", ""),
     (
-        r"(?:in addition(?: to (?:this|that))?|furthermore|moreover|additionally|on the other hand|in other words"
-        r"|as a general rule|generally speaking|needless to say|of course),? ",
+        (
+            r"(?:in addition(?: to (?:this|that))?|furthermore|moreover|additionally|on the other hand|in other words"
+            r"|as a general rule|generally speaking|needless to say|of course),? "
+        ),
         "",
     ),
     (r"this is (?:very |really |extremely )?(?:important|crucial|critical|essential): ", ""),
     (r"under no circumstances (?:should|may|must|can) you (?:ever )?", "never "),
     (
-        r"(?:(?:the|this) (?:category|label|class|intent|option|level|group|tag|queue) (?:should be|is to be|must be|is|can be)"
-        r" (?:used|chosen|selected|assigned|applied|picked) (?:for|when|if|to) )",
+        (
+            r"(?:(?:the|this) (?:category|label|class|intent|option|level|group|tag|queue) (?:should be|is to be"
+            r"|must be|is|can be)"
+            r" (?:used|chosen|selected|assigned|applied|picked) (?:for|when|if|to) )"
+        ),
         "",
     ),
-    (r"(?:we|i) (?:will|am going to|are going to) (?:give|provide|show|send) you (?:with )?", "given: "),
     (r"(?:could|would|can|will) you (?:please |kindly )?(?=classify|summari[sz]e|extract|write|return|label|read)", ""),
     (r"\b(?:please|kindly) ", ""),
     (r"(?:,)? please(?=[.!,])", ""),
@@ -63,8 +67,11 @@ _SAYING: Final = (
     (r"with the exception of ", "except "),
     (r"despite the fact that ", "although "),
     (
-        r"(?:(?<=answer)|(?<=summary)|(?<=reply)|(?<=response)|(?<=text)|(?<=output)) that you (?:write|produce|give|provide"
-        r"|generate|return|create|send)(?= )",
+        (
+            r"(?:(?<=answer)|(?<=summary)|(?<=reply)|(?<=response)|(?<=text)|(?<=output)) that you (?:write|produce"
+            r"|give|provide"
+            r"|generate|return|create|send)(?= )"
+        ),
         "",
     ),
     (r"(?:at|in) all (?:times|cases)", "always"),
@@ -77,8 +84,11 @@ _SAYING: Final = (
     (r"on a regular basis", "regularly"),
     (r"(?:the|a) process of ", ""),
     (
-        r"(?:that|which) (?:is|are|was|were) (?=(?:about|in|from|related|written|mentioned|used|sent|taken|made|given|responsible)"
-        r"\b)",
+        (
+            r"(?:that|which) (?:is|are|was|were) (?=(?:about|in|from|related|written|mentioned|used|sent|taken|made"
+            r"|given|responsible)"
+            r"\b)"
+        ),
         "",
     ),
     (r"so as to ", "to "),
@@ -155,6 +165,8 @@ _PHRASES: Final = (
     *((_pattern(long, first=True), short) for long, short in _ASKING),
     *((_pattern(long), short) for long, short in _SAYING),
 )
+
+_RAISE: Final = "\0"
 
 
 def tightened(text: str) -> str:

@@ -16,7 +16,7 @@ from headway.measure.rewrite.cues import cues
 from headway.measure.rewrite.guard import problems
 from headway.measure.rewrite.phrases import tightened
 from headway.measure.rewrite.pieces import has_term, verbatim
-from headway.measure.rewrite.words import Said, sentences, without_why
+from headway.measure.rewrite.words import Said, joined, sentences, without_why
 
 __all__ = ["STEPS", "Asked", "Step", "Stepped"]
 
@@ -76,7 +76,7 @@ Step = Callable[[str, Asked], Stepped]
 
 def _filler(text: str, asked: Asked) -> Stepped:
     """Phrases said shorter, white space at line ends, empty lines in a row."""
-    return Stepped(_tidy(tightened(text)))
+    return Stepped(_tidy(tightened(text if "```" in text else joined(text))))
 
 
 def _courtesy(text: str, asked: Asked) -> Stepped:
@@ -197,10 +197,8 @@ def _constraint(text: str, asked: Asked) -> Stepped:
 
 
 def _background(text: str, asked: Asked) -> Stepped:
-    """Without sentences that only describe: no rule, no label, no number, no negation."""
-    plain = [one for one in sentences(text) if one.role == "plain" and not one.bullet]
-    named = [one for one in plain if any(has_term(label, one.text) for label in asked.labels)]
-    return _without(text, [one for one in plain if one not in named])
+    """Without sentences that tell of the company, the prompt or what will be given: no rule, number or negation."""
+    return _without(text, [one for one in sentences(text) if one.role == "background" and not one.bullet])
 
 
 def _rule_lines(text: str, asked: Asked) -> Stepped:

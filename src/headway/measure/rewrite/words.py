@@ -11,10 +11,10 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-__all__ = ["Role", "Said", "content", "ordered", "sentences", "stem", "unwrapped", "without_why"]
+__all__ = ["Role", "Said", "content", "joined", "ordered", "sentences", "stem", "unwrapped", "without_why"]
 
 Role: TypeAlias = Literal[
-    "rule", "definition", "example", "persona", "polite", "emphasis", "reasoning", "intro", "plain"
+    "rule", "definition", "example", "persona", "polite", "emphasis", "reasoning", "intro", "background", "plain"
 ]
 
 _LIGHT: Final = frozenset(
@@ -34,7 +34,8 @@ _LIGHT: Final = frozenset(
         "generally highly overall particular particularly proper properly simply special specific specifically "
         "strictly task too totally truly typically usually utmost vital whole accordingly appreciate thank thanks "
         "advance grateful job never not no nor none only never cannot without except unless solely exclusively "
-        "decide read tell choose select pick return output answer dont doesnt isnt cant wont arent shouldnt neither nothing "
+        "decide read tell choose select pick circumstances return output answer dont doesnt isnt cant wont arent "
+        "shouldnt neither nothing "
     ).split()
 )
 """Words that carry no rule: function words, emphasis, courtesy. Negations are counted apart (`cues`)."""
@@ -86,7 +87,8 @@ _EXAMPLE: Final = re.compile(
     r"^\W*(?:examples?(?: \d+)?\s*[:.]|e\.g\.|input\s*:|q\s*:|user\s*:)|[\"”’'`]\s*(?:->|=>|→|⇒)", re.IGNORECASE
 )
 _PERSONA: Final = re.compile(
-    r"^(?:you are|you're|(?:(?:we|i) (?:want|need|would like) you to )?(?:act|behave) as|imagine (?:that )?you|pretend|as an? (?:\w+ ){0,4}(?:assistant|expert|specialist))\b",
+    r"^(?:you are|you're|(?:(?:we|i) (?:want|need|would like) you to )?(?:act|behave) as|imagine (?:that )?you"
+    r"|pretend|as an? (?:\w+ ){0,4}(?:assistant|expert|specialist))\b",
     re.IGNORECASE,
 )
 _POLITE: Final = re.compile(
@@ -95,6 +97,14 @@ _POLITE: Final = re.compile(
     r"|i (?:really |would )*appreciate|good luck|hello|hi\b|dear\b|we hope|i hope|please and thank|your (?:help|job"
     r"|work|support)"
     r" (?:is|means|will)|keep up|do your (?:very )?best|you(?:'re| are) doing|let['’]s (?:get started|begin|start|go))",
+    re.IGNORECASE,
+)
+_BACKGROUND: Final = re.compile(
+    r"^(?:we|our|i|my|the (?:following|purpose|goal|aim)|the (?:[\w-]+ ){0,3}(?:company|department|team|business"
+    r"|organi[sz]ation"
+    r"|firm|agency|shop|store|bank|hospital)|this (?:prompt|task|tool|assistant|system|project|step)|below|here|every"
+    r" (?:day|week|month|year)|remember, we|you will (?:be (?:given|provided|shown|sent)|receive|see|get|find))\b"
+    r"(?!.*\byou (?:will|should|must|have|need|are to)\b.*\byou\b)",
     re.IGNORECASE,
 )
 _EMPHASIS: Final = re.compile(
@@ -106,9 +116,9 @@ _EMPHASIS: Final = re.compile(
     re.IGNORECASE,
 )
 _DILIGENT: Final = re.compile(
-    r"\b(?:read|think|consider|look|study|review|examine|analy[sz]e|go through|pay|take your time|double-check"
+    r"\b(?:read|think|consider|look|study|review|examine|analy[sz]e|go through|take your time|double-check"
     r"|reflect)\b"
-    r"[^.]*\b(?:careful(?:ly)?|thorough(?:ly)?|attentive(?:ly)?|close(?:ly)?|attention|deeply|beginning to (?:the )?end"
+    r"[^.]*\b(?:careful(?:ly)?|thorough(?:ly)?|attentive(?:ly)?|close(?:ly)?|deeply|beginning to (?:the )?end"
     r"|before you (?:answer|come|decide|respond|reply))\b|\btake your time\b",
     re.IGNORECASE,
 )
@@ -123,6 +133,7 @@ _WHY: Final = re.compile(
     r"(?P<why>[^.;:!?]*)",
     re.IGNORECASE,
 )
+_WHAT_FOR: Final = re.compile(r"^(?:in order )?to (?:help|support|assist|enable|allow) [^,.;:]*, ?", re.IGNORECASE)
 _WHY_NOT: Final = re.compile(r"\bnot\b|n['’]t\b|\bno\b", re.IGNORECASE)
 _SET_PHRASE: Final = re.compile(
     r"can(?:not|['’]t) thank you enough|goes without saying|cannot stress (?:this )?enough", re.I
@@ -169,6 +180,7 @@ def content(text: str) -> frozenset[str]:
 
 def without_why(text: str) -> str:
     """The sentence without a clause that only says why, where that clause holds nothing a guard looks for."""
+    text = _WHAT_FOR.sub(lambda found: found[0] if _GUARDED.search(found[0]) else "", text)
     return _WHY.sub(lambda found: found[0] if _GUARDED.search(_reason(found)) else "", text)
 
 
@@ -189,7 +201,12 @@ def sentences(text: str) -> list[Said]:
 
 
 def unwrapped(text: str) -> list[str]:
-    """Lines, those that go on in lower case joined to the one before."""
+    """Lines that are not empty, those that go on in lower case joined to the one before."""
+    return [line for line in joined(text).split("\n") if line.strip()]
+
+
+def joined(text: str) -> str:
+    """The text with wrapped lines joined: those that go on in lower case where no sentence has ended."""
     lines: list[str] = []
     open_ = False
     for line in text.split("\n"):
@@ -199,7 +216,7 @@ def unwrapped(text: str) -> list[str]:
         else:
             lines.append(line)
         open_ = bool(line.strip()) and line.rstrip()[-1] not in ".!?:;"
-    return [line for line in lines if line.strip()]
+    return "\n".join(lines)
 
 
 def _split(line: str) -> list[str]:
@@ -231,6 +248,8 @@ def _role(text: str, bullet: bool) -> Role:
         return "definition"
     if text.endswith(":") and not guarded:
         return "intro"
+    if not guarded and _BACKGROUND.match(text) and not re.search(r",? (?:and|so|but) (?:then )?(?:you|please)\b", text):
+        return "background"
     lead = _LEADS.match(text)
     start = re.match(r"[A-Za-z]+", text[lead.end() if lead else 0 :].lstrip(" ,\"'"))
     if (start and start[0].lower() in _VERBS) or _MODAL.search(text) or _COLUMN.search(text):

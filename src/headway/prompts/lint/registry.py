@@ -11,6 +11,7 @@ from headway.prompts.lint import (
     rules_asked,
     rules_calls,
     rules_examples,
+    rules_near,
     rules_output,
     rules_prefix,
     rules_repeat,
@@ -26,6 +27,7 @@ RULES: Final[tuple[Rule, ...]] = tuple(
         (
             *rules_space.RULES,
             *rules_repeat.RULES,
+            *rules_near.RULES,
             *rules_wording.RULES,
             *rules_asked.RULES,
             *rules_examples.RULES,

@@ -9,8 +9,8 @@ from typing import Final
 from headway.prompts.labels import Labels
 from headway.prompts.lint.findings import Change
 from headway.prompts.lint.passages import open_passages
+from headway.prompts.lint.removing import removal
 from headway.prompts.lint.rule import Hit, Rule
-from headway.prompts.lint.rules_repeat import removal
 from headway.prompts.lint.source import Source
 from headway.prompts.output import Sentence
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from headway.prompts.lint.findings import Edit
 from headway.prompts.lint.passages import Text, open_passages
+from headway.prompts.lint.removing import removal
 from headway.prompts.lint.rule import Hit, Rule
-from headway.prompts.lint.rules_repeat import removal
 from headway.prompts.lint.source import Source
 
 __all__ = ["RULES"]

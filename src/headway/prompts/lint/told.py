@@ -26,9 +26,9 @@ def lines(findings: Sequence[Finding]) -> Iterator[tuple[str, str]]:
             yield "bold", file
         at = f"{one.where.line}:{one.where.column}"
         yield _STYLES[one.tier], f"  {at:<8}{one.rule}  {one.tier:<8} {one.message.translate(_UNPRINTABLE)}"
-        tail = "   ".join(part for part in (_quoted(one.quote), _estimate(one)) if part)
+        tail = "   ".join(part for part in (_estimate(one), _quoted(one.quote)) if part)
         if tail:
-            yield "dim", f"{'':<27}{tail}"
+            yield "dim", f"{'':<10}{tail}"
 
 
 def totals(findings: Sequence[Finding]) -> dict[str, Any]:
@@ -47,29 +47,30 @@ def totals(findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def verdict(sources: Sequence[Source], findings: Sequence[Finding]) -> str:
-    """The sum in two sentences, and how milliseconds were reckoned."""
+    """The sum, a line each: how many, what they would save, how that was reckoned."""
     if not findings:
         return f"Nothing found in {_files(sources)}."
     sums = totals(findings)
     counts = ", ".join(f"{many} {tier}" for tier, many in sums["tiers"].items() if many)
-    text = f"{_plural(len(findings), 'finding')} in {_files(sources)} ({counts})."
-    written = sums["output_tokens_saved"]
-    read = sums["tokens_saved"] - written
-    if sums["tokens_saved"] > 0:
-        fixed = sum(count_tokens(part.text, source.model) for source in sources for part in source.texts)
-        share = f" of {fixed:,}" if fixed else ""
-        text += f" A call would save about {read:,}{share} input tokens" + (
-            f", {written:,} output tokens" if written else ""
-        )
-        dollars = sums["dollars_per_1000"]
-        text += (
-            f", ${dollars:,.4g} in 1,000 calls" if dollars is not None else ""
-        ) + f" and {_time(sums['ms_saved'])}."
-        text += f" (Reckoned: {INPUT_TOKEN_MS:g} ms for an input token, {OUTPUT_TOKEN_MS:g} ms for an output token"
-        text += ", or the log's own time; uncached prices.)"
+    said = [f"{_plural(len(findings), 'finding')} in {_files(sources)}: {counts}."]
     if sums["tiers"]["auto"]:
-        text += f" --fix mends {sums['tiers']['auto']} of them."
-    return text
+        said[0] += f" --fix mends {sums['tiers']['auto']}."
+    if sums["tokens_saved"] > 0:
+        said.append(_savings(sources, sums))
+        time = f"{INPUT_TOKEN_MS:g} ms for an input token and {OUTPUT_TOKEN_MS:g} ms for an output token"
+        said.append(f"Reckoned with {time}, or what the log shows; at uncached prices.")
+    return "\n".join(said)
+
+
+def _savings(sources: Sequence[Source], sums: dict[str, Any]) -> str:
+    written = sums["output_tokens_saved"]
+    whole = sum(count_tokens(part.text, source.model) for source in sources for part in source.texts)
+    said = f"A call would save about {sums['tokens_saved'] - written:,}{f' of {whole:,}' if whole else ''} input tokens"
+    said += f", {written:,} output tokens" if written else ""
+    dollars = sums["dollars_per_1000"]
+    return (
+        said + (f", ${dollars:,.3g} in 1,000 calls" if dollars is not None else "") + f" and {_time(sums['ms_saved'])}."
+    )
 
 
 def _files(sources: Sequence[Source]) -> str:
@@ -87,7 +88,7 @@ def _quoted(quote: str) -> str:
 def _estimate(one: Finding) -> str:
     if one.tokens_saved is None:
         return ""
-    dollars = "-" if one.dollars_per_1000 is None else f"${one.dollars_per_1000:.4g}"
+    dollars = "-" if one.dollars_per_1000 is None else f"${one.dollars_per_1000:.3g} per 1,000"
     return f"{_plural(one.tokens_saved, 'token')}, {dollars}, {_time(one.ms_saved or 0.0)}"
 
 
