@@ -17,7 +17,7 @@ from headway.sim.scripted import scripted_whole
 from headway.testing import virtual_run
 from headway.types import Usage
 
-MODELS = {"a": "gpt-4.1-mini", "b": "gpt-4.1-nano"}
+MODELS = {"a": "gpt-4.1-mini", "b": "gpt-4.1-nano", "judge": "gpt-4o"}
 LABELS = ("yes", "no")
 
 
@@ -34,14 +34,14 @@ class Plays(msgspec.Struct, kw_only=True):
 class World:
     """Both models; `in_flight` at most, and every request, in order: (model, prompt)."""
 
-    def __init__(self, a: Plays | None = None, b: Plays | None = None, *, seed: int = 0, judge: Any = None) -> None:
-        self.plays = {MODELS["a"]: a or Plays(), MODELS["b"]: b or Plays()}
-        if judge is not None:
-            self.plays["gpt-4o"] = judge
+    def __init__(self, a: Plays | None = None, b: Plays | None = None, *, seed: int = 0, **models: Plays) -> None:
+        named = {MODELS.get(name, name): plays for name, plays in models.items()}
+        self.plays = {MODELS["a"]: a or Plays(), MODELS["b"]: b or Plays(), **named}
         self.seen: list[tuple[str, str]] = []
         self.in_flight = self.most = 0
         self._rng = Random(seed)
         self._counts = dict.fromkeys(self.plays, 0)
+        self.billed, self.answers = dict.fromkeys(self.plays, 0), dict.fromkeys(self.plays, 0)
 
     async def __call__(self, call: Call) -> Reply:
         model = call.view.model
@@ -56,8 +56,17 @@ class World:
             await asyncio.sleep(plays.latency_s * self._rng.lognormvariate(0.0, plays.noise))
         finally:
             self.in_flight -= 1
-        body = scripted_whole(call, status, plays.answer(prompt), usage)
+        body = scripted_whole(call, status, plays.answer(str(prompt)), usage)
+        self.billed[model] += usage.output_tokens if status == 200 else 0
+        self.answers[model] += status == 200
         return Reply(status, (("content-type", "application/json"),), body, trace=call.trace)
+
+    def billed_usd(self, prices: dict[str, tuple[float, float]]) -> float:
+        """What the provider puts on the bill, at prices in dollars a million tokens, in and out."""
+        return sum(
+            (50 * self.answers[model] * price[0] + self.billed[model] * price[1]) / 1e6
+            for model, price in prices.items()
+        )
 
     @property
     def calls(self) -> dict[str, int]:

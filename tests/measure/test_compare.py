@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 import msgspec
 import pytest
@@ -144,12 +145,31 @@ def test_the_cap_is_never_exceeded():
     for usd_max in (0.0, 0.0002, 0.0005, 0.002):
         world = World(a=Plays(output_tokens=16), b=Plays(output_tokens=16))
         done = compared(world, A, B, rows(100), usd_max=usd_max, engine={"budget_usd": usd_max}, early=False)
-        usage_usd = sum(50 * p[0] + 16 * p[1] for model, _ in world.seen for p in [_PRICES[model]]) / 1e6
-        assert done.dollars == pytest.approx(usage_usd)
+        assert done.dollars == pytest.approx(world.billed_usd(_PRICES))
         assert done.dollars <= usd_max
         assert done.stopped == ("money" if done.rows < 100 else "rows")
         assert all(one.a.result.outcome == one.b.result.outcome == "ok" for one in done.asked)
         assert "money cap" in " ".join(done.notes)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_cap_holds_when_much_goes_wrong(seed):
+    """Answers that have to be asked for again, errors, retries: what the provider bills stays below the cap."""
+    dice = Random(seed)
+
+    def plays():
+        return Plays(
+            answer=lambda prompt: dice.choice(("yes", "no", "perhaps")),
+            status=lambda number: dice.choice((200, 200, 200, 500, 429)),
+            output_tokens=16,
+        )
+
+    world, usd_max = World(a=plays(), b=plays(), seed=seed), dice.choice((0.001, 0.002, 0.004))
+    how = {"budget_usd": usd_max, "attempts_max": 3}
+    done = compared(world, A, B, rows(150), usd_max=usd_max, engine=how, early=False, seed=seed, concurrency=8)
+    assert world.billed_usd(_PRICES) <= done.dollars + 1e-12
+    assert done.dollars <= usd_max
+    assert "budget" not in done.to_dict()["failures"]["a"]
 
 
 _PRICES = {MODELS["a"]: (0.4, 1.6), MODELS["b"]: (0.1, 0.4)}
@@ -158,9 +178,7 @@ _PRICES = {MODELS["a"]: (0.4, 1.6), MODELS["b"]: (0.1, 0.4)}
 
 def test_a_model_without_a_price_cannot_be_capped():
     """Said before the first row; without a cap it runs, and the dollars are unknown."""
-    world = World(b=Plays())
-    world.plays["mine"] = Plays()
-    world._counts["mine"] = 0
+    world = World(mine=Plays())
     mine = variant("b", task={"model": "mine"})
     with pytest.raises(ConfigError, match="price of model 'mine' is unknown, so a cap of \\$1 cannot be kept"):
         compared(world, A, mine, rows(30))

@@ -135,6 +135,8 @@ def test_continued_lines_stay():
 def test_byte_order_mark_stays():
     """A file that begins with a mark still does."""
     assert fixed(source_of("p.md", "\ufeffBe  brief.", "text")).source.raw == "\ufeffBe brief."
+    raw = '\ufeffsystem = "Be  brief."\nprompt = "{text}"\n'
+    assert fixed(source_of("t.toml", raw, "task", task=TASK)).source.raw == raw.replace("  ", " ")
 
 
 def test_requests_are_edited_in_place():
@@ -154,9 +156,17 @@ def test_string_that_is_not_understood_is_skipped():
     assert "t.toml:1: not changed" in skipped[0]
 
 
+def test_what_users_say_is_never_edited():
+    """A user's turn in a request is data: its white space is told, not mended."""
+    raw = '{"messages": [{"role": "user", "content": "a  b  "}]}'
+    source = source_of("r.json", raw, "request")
+    assert fixed(source).source.raw == raw
+    assert {one.tier for one in lint_task(source) if one.rule in ("HW102", "HW103")} == {"suggest"}
+
+
 def test_same_text_twice_in_a_request_is_never_edited_wrongly():
     """Two messages with one text: an edit of the second must not land in the first."""
-    raw = '{"messages": [{"role": "user", "content": "a  b"}, {"role": "user", "content": "a  b"}]}'
+    raw = '{"messages": [{"role": "system", "content": "a  b"}, {"role": "system", "content": "a  b"}]}'
     source = source_of("r.json", raw, "request")
     for key in texts_of(source):
         after, skipped = edited(source, [Edit(key=key, start=1, end=2)])

@@ -226,17 +226,21 @@ def test_calls_to_merge():
 
 
 def test_tasks_to_merge(tmp_path: Path):
-    """Two label tasks on one column of one model are seen together; another model or column is not."""
+    """Two label tasks on one column of one model are seen together; not another model, column, or version of one."""
 
-    def of(name: str, column: str = "text", model: str = MODEL) -> Source:
+    def of(name: str, *labels: str, column: str = "text", model: str = MODEL) -> Source:
         file = tmp_path / name
-        file.write_text(f'model = "{model}"\nprompt = "{{{column}}}"\n[output]\nlabels = ["a", "b"]\n', "utf-8")
-        return source_of(str(file), file.read_text("utf-8"), "task")
+        raw = f'model = "{model}"\nprompt = "{{{column}}}"\n[output]\nlabels = {list(labels)}\n'
+        file.write_text(raw, "utf-8")
+        return source_of(str(file), raw, "task")
 
-    (one,) = lint_together([of("a.toml"), of("b.toml"), of("c.toml", column="title"), of("d.toml", model="gpt-4o")])
+    others = [of("c.toml", "e", "f", column="title"), of("d.toml", "g", "h", model="gpt-4o")]
+    version = of("older.toml", "a", "b")
+    (one,) = lint_together([of("a.toml", "a", "b"), of("b.toml", "c", "d"), version, *others])
     assert one.rule == "HW502"
     assert one.where.file.endswith("a.toml")
-    assert not lint_together([of("a.toml")])
+    assert "older" not in one.message
+    assert not lint_together([of("a.toml", "a", "b"), version, *others])
 
 
 def test_calls_to_split():

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from headway.errors import ConfigError
 from headway.prompts.lint.observed import calls_of
-from headway.prompts.lint.source import Source, log_source, read_source, source_of
+from headway.prompts.lint.source import BYTES_MAX, Source, log_source, read_source, source_of, text_of
 from headway.store.rows import LogRow
 
 __all__ = ["replace", "sources_of"]
@@ -41,7 +41,7 @@ def sources_of(paths: list[str], log: Path | None, run: str | None, rows: str | 
     sources: list[Source] = []
     for name in files:
         if name == "-":
-            source = source_of("-", sys.stdin.read(), "text", model=model)
+            source = source_of("-", text_of("-", sys.stdin.buffer.read(BYTES_MAX + 1)), "text", model=model)
         elif _is_log(Path(name)):
             source = log_source(name, _calls(Path(name), run))
         else:
@@ -56,7 +56,7 @@ def _files(paths: list[str]) -> list[str]:
         raise ConfigError("nothing to lint; name a prompt, a task file or a call log, e.g. headway lint task.toml")
     files: list[str] = []
     for name in paths:
-        found = sorted(glob(name, recursive=True)) if any(mark in name for mark in "*?[") else [name]  # noqa: PTH207
+        found = sorted(glob(name, recursive=True)) if set(name) & set("*?[") and not Path(name).exists() else [name]  # noqa: PTH207
         if not found:
             raise ConfigError(f"there is no file like {name}")
         files += found

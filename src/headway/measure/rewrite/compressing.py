@@ -66,14 +66,8 @@ class Compressed(msgspec.Struct, frozen=True, kw_only=True):
         if all(one.stage == "guard" for one in self.tried):
             return "Nothing was kept: every candidate lost something that a rewrite must keep."
         if self.open:
-            return (
-                "Nothing was kept, but it is open: "
-                + next(
-                    (one.why for one in reversed(self.tried) if one.stage == "confirm"),
-                    "the money or the tries ran out",
-                )
-                + "."
-            )
+            last = next((one.why for one in reversed(self.tried) if one.stage == "confirm"), "the money ran out")
+            return f"Nothing was kept, but that is not the last word: {last}."
         return "Nothing was kept: every shorter version answers worse, or may do so."
 
     def to_dict(self) -> dict[str, Any]:

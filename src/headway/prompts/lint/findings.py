@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -10,11 +12,13 @@ __all__ = ["TIERS", "Change", "Edit", "Finding", "Place", "Tier"]
 
 Tier: TypeAlias = Literal["auto", "suggest", "never"]
 
-TIERS: dict[Tier, str] = {
-    "auto": "safe without asking: `--fix` does it",
-    "suggest": "usually right: change it, then verify with rows",
-    "never": "told only: the words are the owner's, or the change is one of meaning",
-}
+TIERS: Final[Mapping[Tier, str]] = MappingProxyType(
+    {
+        "auto": "safe without asking: `--fix` does it",
+        "suggest": "usually right: change it, then verify with rows",
+        "never": "told only: the words are the owner's, or the change is one of meaning",
+    }
+)
 """Source: FACTS section 7 (what is safe automatically, what is to be verified, what is never touched)."""
 
 

@@ -46,6 +46,8 @@ def refusal(text: Text, edit: Edit) -> str:
     before, after = text.text[edit.start : edit.end], edit.replacement
     if not 0 <= edit.start <= edit.end <= len(text.text):
         return "it lies outside the text"
+    if not text.fixed:
+        return "it stands in a user's turn"
     if _only_space(before, after):
         return _refused_space(text, edit)
     if text.within(edit.start, edit.end, "code", "column"):

@@ -122,8 +122,11 @@ def mergeable(sources: Sequence[Source]) -> Iterator[tuple[Source, Hit]]:
     groups: dict[tuple[object, ...], list[Source]] = defaultdict(list)
     for source in sources:
         task = source.task
-        if task is not None and isinstance(task.output, Labels | Sentence):
-            groups[task.model, task.path, frozenset(task.columns)].append(source)
+        if task is None or not isinstance(task.output, Labels | Sentence):
+            continue
+        group = groups[task.model, task.path, frozenset(task.columns)]
+        if task.output not in [other.task.output for other in group if other.task is not None]:
+            group.append(source)  # one with the same labels is another version of the same question
     for group in groups.values():
         if 2 <= len(group) <= MERGED_MAX and len({source.file for source in group}) == len(group):
             row = max((count_tokens(str(one), group[0].model) for one in group[0].rows[:ROWS_MAX]), default=0)

@@ -18,7 +18,7 @@ from headway.prompts.task import Task
 from headway.prompts.taskfile import load_task
 from headway.store.rows import LogRow
 
-__all__ = ["BYTES_MAX", "Kind", "Source", "log_source", "read_source", "source_of"]
+__all__ = ["BYTES_MAX", "Kind", "Source", "log_source", "read_source", "source_of", "text_of"]
 
 Kind: TypeAlias = Literal["text", "task", "request", "log"]
 
@@ -123,17 +123,21 @@ def read_source(path: Path, *, model: str = "") -> Source:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(BYTES_MAX + 1)
+            raw = text_of(str(path), file.read(BYTES_MAX + 1))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
-    if len(data) > BYTES_MAX:
-        raise ConfigError(f"{path} is larger than {BYTES_MAX // 1024**2} MiB; lint a part of it")
-    try:
-        raw = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     kinds: dict[str, Kind] = {".toml": "task", ".json": "request"}
     return source_of(str(path), raw, kinds.get(path.suffix.casefold(), "text"), model=model)
+
+
+def text_of(file: str, data: bytes) -> str:
+    """Bytes as text. Raises `ConfigError` for more than 4 MiB, or what is not UTF-8."""
+    if len(data) > BYTES_MAX:
+        raise ConfigError(f"{file} is larger than {BYTES_MAX // 1024**2} MiB; lint a part of it")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
 def source_of(

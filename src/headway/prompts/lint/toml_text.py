@@ -38,7 +38,7 @@ class Spelled(NamedTuple):
 def toml_strings(raw: str) -> dict[str, Spelled]:
     """Dotted key -> its string; keys with other values, and strings in arrays and inline tables, are left out."""
     found: dict[str, Spelled] = {}
-    table, at = "", 0
+    table, at = "", 1 if raw.startswith("\ufeff") else 0
     while at < len(raw):
         if header := _TABLE.match(raw, at):
             table, at = header["table"] + ".", header.end()
