@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -48,6 +49,35 @@ def test_a_batch_is_asked_merged_whatever_the_mode(api):
     assert all(result.repairs <= 1 for result in results)
     if api == "messages":
         assert any(result.repairs for result in results)
+
+
+def test_a_process_that_ends_while_a_part_is_asked_again_loses_no_row():
+    """The next one cannot tell which part a batch of it asked about: it pays for that, and asks the row as a whole."""
+
+    async def main():
+        world = World(api="messages", batches={"duration_s": 60.0}, task=task("messages"))
+        try:
+            lane = world.lane()
+            await world.put(lane, range(10))
+            lane.flush()
+            while world.calls["POST /v1/messages/batches"] < 2:  # noqa: ASYNC110 - the provider's doing, on virtual time
+                await asyncio.sleep(1.0)
+            await asyncio.sleep(5.0)
+            settled = len(world.settled)
+            await lane.aclose()
+            again = world.lane()
+            await world.put(again, range(10))
+            again.flush()
+            await world.until(10, lane=again)
+            return settled, world.results, await world.paid(), world.sim.ledger.rows
+        finally:
+            await world.end()
+
+    settled, results, paid, billed = virtual_run(main)
+    assert settled == 0
+    assert [(result.outcome, list(result.value)) for result in results] == [("ok", list(ASKS))] * 10
+    assert sum(result.attempts for result in results) == sum(paid.values()) == 40
+    assert sum(result.dollars for result in results) == pytest.approx(sum(row.dollars or 0.0 for row in billed))
 
 
 @pytest.mark.parametrize("mode", ["auto", "separate"])

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from headway.engine.row import add_usage
+from headway.engine.sentences import FAULTS, fault
 from headway.errors import InputError
 from headway.types import Result, TaskLike
 
@@ -85,14 +86,15 @@ async def prepared(first_of_row: FirstOf, row: Row, index: int, ask: AskOne) -> 
     Raises:
         ConfigError: A mistake in the program.
     """
-    try:
-        first = first_of_row(row)
-    except InputError:
-        return Prepared(row)  # asking about the row says the same
-    if first is None:
-        return Prepared(row)
     loop = asyncio.get_running_loop()
     started_s = loop.time()
+    try:
+        first = first_of_row(row)
+    except (InputError, *FAULTS) as odd:
+        error = odd if isinstance(odd, InputError) else InputError(fault("first", odd))
+        return Prepared(row, (), _failed(row, index, error, started_s))
+    if first is None:
+        return Prepared(row)
     results = await together([ask(task, one) for task, one in first.asks])
     took_s = loop.time() - started_s
     bad = next((one for one in results if one.error), None)
@@ -100,7 +102,7 @@ async def prepared(first_of_row: FirstOf, row: Row, index: int, ask: AskOne) -> 
         try:
             return Prepared(first.ready(results), results, None, took_s)
         except InputError as error:
-            bad = Result(index=index, row=row, error=str(error), outcome="input", error_code="input")
+            bad = _failed(row, index, error, started_s)
     else:
         bad = msgspec.structs.replace(bad, error=f"what had to be asked first failed: {bad.error}", value=None, text="")
     end = msgspec.structs.replace(
@@ -108,6 +110,13 @@ async def prepared(first_of_row: FirstOf, row: Row, index: int, ask: AskOne) -> 
         latency_s=0.0, started_at_s=started_s + took_s,
     )  # fmt: skip
     return Prepared(row, results, end, took_s)
+
+
+def _failed(row: Row, index: int, error: InputError, started_s: float) -> Result:
+    return Result(
+        index=index, row=row, error=str(error), outcome=error.code, error_code=error.code, dollars=0.0,
+        cache="off", started_at_s=started_s,
+    )  # fmt: skip
 
 
 async def together(asking: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:

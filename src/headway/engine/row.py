@@ -47,6 +47,7 @@ class RowAsk:
         "_dollars",
         "_error",
         "_error_code",
+        "_lost",
         "_opened",
         "_outcome",
         "_row",
@@ -85,6 +86,7 @@ class RowAsk:
         self._text = self._error = self._error_code = ""
         self._outcome = "ok"
         self._status: int | None = None
+        self._lost = 0
         self.repairs = 0
         """How often it was asked again."""
         self.settled = False
@@ -101,6 +103,16 @@ class RowAsk:
             self.failed(problem)
         except FAULTS as odd:
             self.failed(InputError(fault("body or key_body", odd)))
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether it may be asked again about a part of it only."""
+        return self._opened is not None
+
+    def begin_again(self, trace: Trace) -> None:
+        """An answer to a question that nobody remembers: it is paid for, and as many are allowed as without it."""
+        self.add(trace)
+        self._lost += 1
 
     def answered(self, status: int, data: bytes, trace: Trace) -> bool:
         """Take an answer, whatever its status; whether the row is settled. If not, `body` is what to ask next."""
@@ -232,7 +244,7 @@ class RowAsk:
 
     def result(self, index: int, *, latency_s: float, started_at_s: float) -> Result:
         """What became of the row."""
-        value, text, opened = self._value, self._text, self._opened
+        value, text, opened = None if self._error else self._value, self._text, self._opened
         if opened is not None:  # the last answer may have held a part only
             value, text = opened.value, opened.text if self.repairs else text
         return Result(
@@ -257,7 +269,7 @@ class RowAsk:
 
     def _repaired(self) -> bool:
         """Whether there is one more question to ask; `body` then holds it."""
-        if self.repairs >= self._task.repairs_max:
+        if self.repairs >= self._task.repairs_max + self._lost:
             return False
         self.repairs += 1
         try:

@@ -20,7 +20,7 @@ from headway.jobs.parcel import AGAIN, OWED, REPAIR, SETTLED, Kept, Parcel
 from headway.jobs.parcel_events import Bad
 from headway.jobs.purse import Purse
 from headway.policy.parcels import patience_s
-from headway.types import Reply, Result, Tags, TaskLike
+from headway.types import Reply, Result, Tags, TaskLike, Trace
 from headway.wire.batch import PRICE_RATIO, BatchRequest, BatchRow, BatchView, result_lines
 
 __all__ = ["Results"]
@@ -213,12 +213,23 @@ class Results:
             )
             if parcel.keys is not None:
                 self._purse.owe(parcel.part, self._purse.owed(parcel.part) - (trace.dollars or 0.0))
-            if not ask.answered(row.status, row.body, trace):
+            if not self._answered(parcel, n, ask, row, trace):
                 self._purse.release(kept.item)  # what is asked next is another request
                 parcel.asks[n] = ask
                 parcel.marks[n] = REPAIR
                 return
         self.finish(parcel, n, self.result(ask, kept), kept)
+
+    def _answered(self, parcel: Parcel, n: int, ask: RowAsk, row: BatchRow, trace: Trace) -> bool:
+        """Whether the answer settles the row.
+
+        What an earlier run asked about a part of a row cannot be told from here, nor what the other parts were: it is
+        paid for, and the row is asked as a whole again.
+        """
+        if n in parcel.repairs and n not in parcel.asks and ask.in_parts and trace.outcome == "ok":
+            ask.begin_again(trace)
+            return False
+        return ask.answered(row.status, row.body, trace)
 
     def _blame(self, parcel: Parcel, view: BatchView) -> None:
         """A batch that failed as a whole may say for which rows: theirs it is, the others go again."""

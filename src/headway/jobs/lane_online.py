@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from headway.jobs.feed import Counted
-from headway.jobs.lanes import Item, LaneView, Settle
+from headway.jobs.lanes import Item, LaneView, Settle, Took
 from headway.types import Result, Tags, TaskLike
 
 __all__ = ["EngineLike", "OnlineLane"]
@@ -153,7 +153,7 @@ class OnlineLane:
                 if self.name == "online":
                     self._settle(item, result)
                 elif self._goes_on(result):
-                    self._settle(item, None)
+                    self._settle(_paid(item, result), None)
                 else:
                     self._settle(item, msgspec.structs.replace(result, lane="flex"))
 
@@ -162,3 +162,11 @@ class OnlineLane:
         if result.status == 400 and "service_tier" in result.error:
             self.refused = result.error
         return bool(self.refused) or result.outcome in _ELSEWHERE
+
+
+def _paid(item: Item, result: Result) -> Item:
+    """The row with what its other questions took where one of several was not answered."""
+    if result.dollars == 0.0:
+        return item
+    took = Took(result.dollars, result.attempts, result.repairs)
+    return msgspec.structs.replace(item, took=took if item.took is None else took + item.took)

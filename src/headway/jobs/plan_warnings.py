@@ -12,6 +12,7 @@ from headway.jobs.place import is_taken
 from headway.jobs.plan_rows import RowsRead
 from headway.policy import volatile
 from headway.policy.prefix_cache import PrefixRules
+from headway.prompts.merge import MergedTask
 from headway.prompts.output import TOKENS_MIN
 from headway.prompts.task import Task
 from headway.report.plan_figures import OutputTokens
@@ -64,9 +65,7 @@ def warnings_of(one: Checked) -> Iterator[str]:
     if read.unreadable:
         rows = f"{read.unreadable:,} row{'s' * (read.unreadable > 1)}"
         yield f"{rows} cannot be read and will stand in the output with their error; the run says which"
-    if read.cut_rows:
-        rows = f"{read.cut_rows:,} row{'s are' if read.cut_rows > 1 else ' is'}"
-        yield f"{rows} cut to [context] of {task.where}: {read.cut_tokens:,} tokens are left out, and not in this plan"
+    yield from _other_requests(task, read)
     if output.bound is None:
         if task.columns or read.unbounded:
             yield (
@@ -79,6 +78,24 @@ def warnings_of(one: Checked) -> Iterator[str]:
             "providers charge their limits by the bound, so a lower one lets more requests through"
         )
     yield from _prefix(one)
+
+
+def _other_requests(task: Task, read: RowsRead) -> Iterator[str]:
+    """Where a run asks something else than the one request for each row that is counted here."""
+    if read.cut_rows and task.first is None:
+        rows = f"{read.cut_rows:,} row{'s are' if read.cut_rows > 1 else ' is'}"
+        yield f"{rows} cut to [context] of {task.where}: {read.cut_tokens:,} tokens are left out, and not in this plan"
+    elif read.cut_rows:
+        rows = f"{read.cut_rows:,} row{'s have' if read.cut_rows > 1 else ' has'}"
+        yield (
+            f"{rows} columns that are summarised first ([context] of {task.where}): what that takes, "
+            f"{read.cut_tokens:,} tokens and more, is not in this plan, and a run pays for it"
+        )
+    if isinstance(task, MergedTask) and task.merge.mode == "separate" and len(task.names) > 1:
+        yield (
+            f"this plan is of one request a row, as batches ask; at once, {task.where} takes {len(task.names)} separate "
+            "ones, each with all of the row: that many times the requests and nearly that many times the input"
+        )
 
 
 def journal_warnings(out: Path | None, journal: Path | None, origin: str, *, fresh: bool) -> Iterator[str]:

@@ -210,7 +210,8 @@ async def _follow(
     """Read a stream. An event is decoded once; what is kept of it is a number."""
     if reader is None:
         async for chunk in reply.chunks():
-            clocks.first_byte_at_s = clocks.first_byte_at_s or now_s()
+            if clocks.first_byte_at_s is None:
+                clocks.first_byte_at_s = now_s()
             clocks.said = clocks.said or bool(chunk)
         return
     splitter, follower = EventSplitter(EVENT_BYTES_MAX), reader.open_stream()

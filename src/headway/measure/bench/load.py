@@ -18,7 +18,7 @@ from headway.engine import Engine
 from headway.errors import ConfigError, HeadwayError
 from headway.measure.bench.arrivals import Schedule, schedule_of
 from headway.measure.bench.clock import LoopLag, unburdened, until
-from headway.measure.bench.load_lane import GAPS_MAX, SPENT, STOPPED, WAITED, Lane, Setting
+from headway.measure.bench.load_lane import GAPS_MAX, SPENT, WAITED, Lane, Setting
 from headway.measure.bench.run_types import COUNT_MAX, Load, OwnError, Progress, Run, Target
 from headway.measure.probe import Probe
 from headway.measure.probing import probe
@@ -117,8 +117,7 @@ class LoadRun:
             finally:
                 self._lag.stop()
                 for lane in self._lanes if self._cancelled else ():
-                    lane.skip(STOPPED, lane.under_way)
-                    lane.under_way = 0
+                    lane.stopped(0 if self._schedule is None else self._schedule.warmup)
 
     def stop(self) -> None:
         """End it early: nothing more is started, and what is under way is given up. `run` returns."""
@@ -173,13 +172,16 @@ class LoadRun:
                 lane.skip(WAITED, int(index >= schedule.warmup))
             else:
                 lane.under_way += 1
+                lane.counting += index >= schedule.warmup
                 group.create_task(self._started(lane, index, offset_s, schedule, group))
 
     async def _started(
         self, lane: Lane, index: int, offset_s: float, schedule: Schedule, group: asyncio.TaskGroup
     ) -> None:
-        await self._ask(lane, index, offset_s, counted=index >= schedule.warmup)
+        counted = index >= schedule.warmup
+        await self._ask(lane, index, offset_s, counted=counted)
         lane.under_way -= 1
+        lane.counting -= counted
         self._fill(lane, schedule, group)
 
     async def _slot(self, slot: int) -> None:
@@ -198,9 +200,9 @@ class LoadRun:
                     round_.create_task(self._in_round(lane, index, intended_s, counted=counted))
 
     async def _in_round(self, lane: Lane, index: int, intended_s: float, *, counted: bool) -> None:
-        lane.under_way += counted
+        lane.counting += counted
         await self._ask(lane, index, intended_s, counted=counted)
-        lane.under_way -= counted
+        lane.counting -= counted
 
     def _take(self) -> tuple[int, bool] | None:
         """The next request of a closed loop and whether it counts; None when it is over."""

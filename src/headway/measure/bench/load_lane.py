@@ -39,7 +39,9 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 class Lane:
     """One target's requests."""
 
-    __slots__ = ("gaps", "late", "probes", "skipped", "starts_s", "target", "under_way", "waiting", "warmup")
+    __slots__ = (
+        "counting", "gaps", "late", "probes", "skipped", "starts_s", "target", "under_way", "waiting", "warmup",
+    )  # fmt: skip
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -49,6 +51,8 @@ class Lane:
         self.late = Late()
         self.skipped: dict[str, int] = {}
         self.under_way = 0
+        self.counting = 0
+        """Of those under way, the requests that count."""
         self.waiting: deque[tuple[int, float]] = deque()
         """Due and not started: index and moment. Bounded by the schedule."""
         self.gaps = 0
@@ -62,6 +66,13 @@ class Lane:
         """Requests that count will not be started."""
         if requests:
             self.skipped[reason] = self.skipped.get(reason, 0) + requests
+
+    def stopped(self, warmup: int) -> None:
+        """The run is over before its end: what is under way or waits, but for the first `warmup`, was due all the same."""
+        self.skip(STOPPED, self.counting)
+        self.skip(WAITED, sum(index >= warmup for index, _ in self.waiting))
+        self.under_way = self.counting = 0
+        self.waiting.clear()
 
     def ended(self, probe: Probe, *, counted: bool) -> None:
         """A request has ended, one way or another."""

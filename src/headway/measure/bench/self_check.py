@@ -16,6 +16,7 @@ from headway.measure.bench.load import run_load
 from headway.measure.bench.null import NullAccount, NullSettings, null_body, null_server
 from headway.measure.bench.run_types import Load, OwnError, Run, Target
 from headway.measure.probe import Probe
+from headway.measure.stats.intervals import quantile_or_none
 
 __all__ = ["RAW", "calibrate", "doubts", "null_like", "own_error_of", "refusal"]
 
@@ -40,7 +41,6 @@ REQUESTS_MIN, REQUESTS_MAX = 20, 2_000
 SECONDS_MAX = 5.0
 LAG_MAX_S, RATE_OFF_MAX, CV_OFF_MAX = 0.005, 0.02, 0.05
 CV_REQUESTS_MIN = 30
-P99_REQUESTS_MIN = 100
 OWN_SHARE_MAX = 0.05
 
 
@@ -93,9 +93,9 @@ def own_error_of(probes: Sequence[Probe], account: Sequence[NullAccount]) -> Own
     ]
     return OwnError(
         latency_p50_s=median(latency),
-        latency_p99_s=_p99(latency),
+        latency_p99_s=quantile_or_none(latency, 0.99),
         ttft_p50_s=median(ttft) if ttft else None,
-        ttft_p99_s=_p99(ttft),
+        ttft_p99_s=quantile_or_none(ttft, 0.99),
         itl_mean_s=sum(itl) / len(itl) if itl else None,
         requests=len(pairs),
         true_ttft_s=median(entry.first_s - entry.arrived_s for _, entry in pairs) if ttft else None,
@@ -172,7 +172,3 @@ def _mean_rate(load: Load) -> float:
     offsets = load.offsets_s
     taken_s = offsets[-1] - offsets[0]
     return (len(offsets) - 1) / taken_s if taken_s > 0 else 1.0
-
-
-def _p99(values: list[float]) -> float | None:
-    return sorted(values)[int(0.99 * len(values))] if len(values) >= P99_REQUESTS_MIN else None

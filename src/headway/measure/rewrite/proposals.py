@@ -14,6 +14,8 @@ import msgspec
 from headway.measure.rewrite.candidates import by_rules, fixed_tokens
 from headway.measure.rewrite.taskedit import TaskText
 from headway.prompts.labels import Labels
+from headway.prompts.lint.run import apply, lint_task
+from headway.prompts.lint.source import source_of
 from headway.prompts.task import Task
 from headway.wire.prices import Prices, Rates
 
@@ -31,8 +33,10 @@ _BOUND_MIN: Final = 16
 _REPEATS_MIN: Final = 0.02
 _PREFIX_TOKENS: Final = 1_024
 """Providers cache prefixes from here on. Source: FACTS section 6."""
-_LIGHT: Final = ("filler", "courtesy", "duplicates", "reasons")
+_LIGHT: Final = ("lint", "filler", "courtesy", "duplicates", "reasons")
 _WIDTHS: Final = (8, 32, 128)
+_LINT_MAX: Final = 5
+_QUOTE_CHARS: Final = 40
 _GENERATION_SHARE: Final = 0.6
 """What generation takes of the latency of a call, where nothing is known: for ordering proposals only."""
 
@@ -94,6 +98,7 @@ def proposals(
         *_prefix(text, task, goal, share),
         *_width(text, goal, width),
         *_merged(text, goal),
+        *_linted(text, task, share),
     ]
     worth = [one for one in found if one.expected > 0 or one.order < 9]
     if goal == "ttft":
@@ -241,6 +246,24 @@ def _merged(text: TaskText, goal: Goal) -> Iterator[Proposal]:
     calls = len(outputs)
     what = f"the {calls} outputs in one call"
     yield Proposal(name="merge", what=what, values={"run.merge": "merged"}, expected=0.5 * (1 - 1 / calls), order=8)
+
+
+def _linted(text: TaskText, task: Task, share: _Shares) -> Iterator[Proposal]:
+    """What lint suggests and has a change for; the safe fixes are in the shorter text already."""
+    source = source_of(str(text.path), text.text, "task", task=task)
+    found = [one for one in lint_task(source) if one.tier == "suggest" and one.tokens_saved]
+    found.sort(key=lambda one: -(one.tokens_saved or 0))
+    for one in found[:_LINT_MAX]:
+        if one.fix is not None:
+            values: dict[str, Any] = {one.fix.key: apply(str(text.value(one.fix.key, default="")), [one.fix])}
+        elif one.change is not None:
+            values = {one.change.key: one.change.value}
+        else:
+            continue
+        output = one.output_tokens_saved
+        gain = share.of_input(max(0, (one.tokens_saved or 0) - output)) + (share.of_output(output) if output else 0.0)
+        name = f"lint {one.rule} {one.quote[:_QUOTE_CHARS]}".strip()
+        yield Proposal(name=name, what=f"{one.rule}: {one.message}", values=values, expected=min(0.95, gain), order=8)
 
 
 def hints(text: TaskText, goal: Goal, *, models: Sequence[str], base: Baseline) -> list[str]:

@@ -17,6 +17,8 @@ from headway.measure.rewrite.guard import problems
 from headway.measure.rewrite.phrases import tightened
 from headway.measure.rewrite.pieces import has_term, verbatim
 from headway.measure.rewrite.words import Said, joined, sentences, without_why
+from headway.prompts.lint.run import fixed
+from headway.prompts.lint.source import source_of
 
 __all__ = ["STEPS", "Asked", "Step", "Stepped"]
 
@@ -72,6 +74,11 @@ class Stepped(msgspec.Struct, frozen=True):
 
 
 Step = Callable[[str, Asked], Stepped]
+
+
+def _lint(text: str, asked: Asked) -> Stepped:
+    """With the safe fixes of lint: white space, JSON without layout, exact repeats."""
+    return Stepped(fixed(source_of("prompt", text, "text")).source.raw)
 
 
 def _filler(text: str, asked: Asked) -> Stepped:
@@ -250,6 +257,7 @@ def _if_lonely(found: re.Match[str]) -> str:
 
 
 STEPS: Final[tuple[tuple[str, Step], ...]] = (
+    ("lint", _lint),
     ("filler", _filler),
     ("courtesy", _courtesy),
     ("duplicates", _duplicates),

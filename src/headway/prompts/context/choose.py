@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -184,7 +184,8 @@ def _sections(text: str, free: Sequence[Part], borders: Sequence[Heading]) -> li
     places = [heading.at for heading in borders]
     units: dict[int, list[Part]] = {}
     for part in free:
-        inside = [at for at in places if part.start < at < part.end and not part.hard]
+        first, behind = bisect_right(places, part.start), bisect_left(places, part.end)
+        inside = [] if part.hard else places[first:behind]
         for start, end in zip([part.start, *inside], [*inside, part.end], strict=True):
             units.setdefault(bisect_right(places, start), []).append(part._replace(start=start, end=end))
     return [Unit(tuple(own), "") for _, own in sorted(units.items())]

@@ -84,9 +84,15 @@ class Calibration:
         self._seen[model].append(min(max(chars / input_tokens, low), high))
 
     def learn_from(self, task: Any, result: Result) -> None:
-        """Take what one row was billed. Rows that were repaired, estimated, or not sent are left out."""
+        """Take what one row was billed. Rows that were repaired, estimated, or not sent are left out.
+
+        So are all rows of tasks that may ask something else as well, a summary or one output at a time: their bills
+        are of several prompts, some of which may be in the cache.
+        """
         usage = result.usage
         if usage is None or usage.estimated or result.attempts != 1 or result.repairs or result.error:
+            return
+        if getattr(task, "first", None) is not None or getattr(getattr(task, "merge", None), "mode", "") == "separate":
             return
         row: Mapping[str, Any] = result.row
         self.learn(task.model, _chars(task.body(row)), usage.input_tokens)

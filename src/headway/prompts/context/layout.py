@@ -23,6 +23,7 @@ LEVELS: Final = ("paragraph", "sentence", "word", "grapheme")
 _FENCE: Final = re.compile(r"[ \t>]*(`{3,}|~{3,})([^\n]*)")
 _JSON: Final = re.compile(r'\{\s*["}]|\[\s*["\[{\d\-\]tfn]')
 _JSON_DEPTH_COST: Final = 5_000
+_JSON_STEP: Final = 16_384
 _HEADING: Final = re.compile(
     r"^ {0,3}(#{1,6})[ \t]+(\S[^\n]*)$"
     r"|^(?=\S)([^\n]{1,120})\n(=+|-{2,})[ \t]*\r?$"
@@ -100,8 +101,11 @@ def _json(text: str, start: int, end: int) -> Iterator[Span]:
     """JSON objects and arrays. The work that failures cost is bounded: behind thousands of brackets, none is found."""
     part = text[start:end]
     decoder, at, left = json.JSONDecoder(), 0, 8 * len(part) + 100_000
+    step = max(_JSON_STEP, len(part) // 64)
     while left > 0 and (found := _JSON.search(part, at)) is not None:
         at = found.start()
+        if at > step:  # a failure counts the lines in front of it
+            part, start, at = part[at:], start + at, 0
         try:
             _, stop = decoder.raw_decode(part, at)
         except json.JSONDecodeError as error:
