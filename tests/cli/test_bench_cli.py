@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +173,14 @@ def test_a_server_that_is_not_there_gives_failures_and_an_exit_code(invoke):
         (("--rate", "fast"), "--rate must be requests a second"),
         (("--duration", "soon"), "--duration must be a time"),
         (("--arrivals", "no.csv"), "no.csv"),
-        (("--report", "no/such/b.html", "--runs", "1"), "cannot be written"),
+        (("--rate", "5", "--concurrency", "2"), "leave one out"),
+        (("--arrivals", "constant"), "give their --rate"),
+        (("--find-max", "--slo", "e2e=1s", "--runs", "3"), "--find-max has no use for --runs"),
+        (("--find-max", "--slo", "e2e=1s", "--report", "b.html"), "--find-max has no use for --report"),
+        (("--find-max", "--slo", "e2e=1s", "--rate", "1,2"), "one --rate"),
+        (("--no-stream", "--slo", "ttft=1s"), "cannot be seen of whole answers"),
+        (("--slo", "ttft=1s,ttft=2s"), "--slo says ttft twice"),
+        (("--max-usd", "lots"), "--max-usd must be an amount"),
     ],
 )
 def test_wrong_calls_are_one_sentence(invoke, arguments, said):
@@ -176,3 +189,46 @@ def test_wrong_calls_are_one_sentence(invoke, arguments, said):
     assert done.exit_code == 2, done.output
     assert said in done.stderr
     assert "Traceback" not in done.output
+
+
+def test_a_report_that_cannot_be_written_is_found_before_anything_is_asked(invoke):
+    """Not after the measurement was paid for."""
+    done = invoke("--report", "no/such/b.html")
+    assert done.exit_code == 2
+    assert "at most" not in done.stderr
+
+
+def test_another_tools_terms_keep_their_figures_in_80_columns(invoke):
+    """Names fold; no figure is cut."""
+    done = invoke("--runs", 3, "--definitions", "aiperf")
+    table = done.stderr[done.stderr.index("aiperf:") : done.stderr.index("AIPerf counts")]
+    assert "std" in table
+    assert "\u2026" not in table
+
+
+def test_a_prompt_in_a_file_is_named_and_not_shown(invoke, tmp_path):
+    """Reports go round; what is asked of a model may not."""
+    (tmp_path / "p.txt").write_text("our own secret sauce, in ten words")
+    done = invoke("--prompt", "p.txt", "--runs", 2, "--json", "--report", "b.html")
+    assert found_of(done)["asked"]["asked"] == "p.txt"
+    assert "sauce" not in done.stdout + (tmp_path / "b.html").read_text("utf-8")
+
+
+def test_ctrl_c_while_it_checks_itself_is_an_interruption(tmp_path):
+    """Exit code 130 whatever was under way; what was measured is told."""
+    with serving(SimSettings(latency_scale=0.02)) as url:
+        argv = [sys.executable, "-c", "from headway.cli import main; main()", "bench", "--base-url", url, "--json"]
+        with subprocess.Popen(
+            [*argv, "--runs", "2", "--concurrency", "1,2"],
+            cwd=tmp_path, env=os.environ | {"OPENAI_API_KEY": "sk-own"}, stdout=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            for _ in range(1_000):
+                with urllib.request.urlopen(url[:-3] + "/sim/ledger") as answer:
+                    if len(json.loads(answer.read())["rows"]) >= 4:  # ahead, warm-up, two that count
+                        break
+                time.sleep(0.01)
+            time.sleep(0.5)  # its own check takes two seconds
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert json.loads(out)["rows"][0]["ok"] == 2

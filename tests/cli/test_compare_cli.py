@@ -138,7 +138,9 @@ def test_a_column_that_is_missing_is_named(url, files):
 def test_expectations_and_codes(url, files):
     """--expect turns the interval into an exit code; a cap of nothing asks nothing."""
     (files / "b.toml").write_text((files / "b.toml").read_text().replace("gpt-4o", "gpt-4.1-nano"))
-    assert invoke(url, files, "a.toml", "b.toml", "--expect", "cheaper", "--quiet").exit_code == 0
+    cheaper = ["--expect", "cheaper", "--quiet"]
+    assert invoke(url, files, "a.toml", "b.toml", *cheaper, "--margin", 25).exit_code == 0
+    assert invoke(url, files, "a.toml", "b.toml", *cheaper).exit_code == 3  # cheaper, but perhaps for a reason
     assert invoke(url, files, "b.toml", "a.toml", "--expect", "cheaper", "--quiet").exit_code == 1
     done = invoke(url, files, "a.toml", "b.toml", "--max-usd", "0")
     assert done.exit_code == 3
@@ -152,6 +154,52 @@ def test_a_check_that_lies_beside_is_found(url, files, monkeypatch):
     (files / "beside_check.py").write_text("def good(row, value, text):\n    return value == row['expected']\n")
     done = invoke(url, files, "a.toml", "b.toml", "--check", "python:beside_check:good", "--json", "--rows", "20")
     assert json.loads(done.stdout)["findings"]["quality"]["rows"] == 20
+
+
+def test_two_prompts_and_a_csv_are_enough(url, files):
+    """No task file: a template with {columns}, and a text that goes before each row's {text}."""
+    (files / "old.txt").write_text("Route the support ticket to its queue.\r\n")
+    (files / "new.md").write_text("Which queue? {text}")
+    how = ["--model", "gpt-4o", "--labels", "billing,technical_support,account_access,shipping,cancellation"]
+    done = invoke(url, files, "old.txt", "new.md", *how, "--expected", "expected", "--rows", 20, "--json")
+    told = json.loads(done.stdout)
+    assert (told["a"], told["b"], told["rows"]) == ("old", "new", 20)
+    assert told["findings"]["quality"]["rows"] == 20
+    assert told["failures"] == {"a": {}, "b": {}}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("b.toml", ["--labels", "x"], "--labels is for prompts as text"),
+        ("gone.txt", [], "gone.txt cannot be read"),
+        ("empty.txt", [], "is empty"),
+        ("binary.txt", [], "is no text in UTF-8"),
+        ("odd.txt", [], "odd.txt"),
+        ("other.txt", [], "no column 'subject'"),
+        ("words.txt", ["--labels", "x,,y"], "empty label"),
+        ("words.txt", ["--expected", "rihgt"], "no column 'rihgt', which 'expected' names"),
+    ],
+)
+def test_prompts_that_cannot_be_asked_are_named(url, files, name, arguments, said):
+    """Missing, empty, not text, a broken template, a column that is not there."""
+    (files / "empty.txt").write_text(" \n")
+    (files / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    (files / "odd.txt").write_text("Say {text")
+    (files / "other.txt").write_text("Say {subject}")
+    (files / "words.txt").write_text("Route it.")
+    first = "a.toml" if name == "b.toml" else "words.txt"
+    done = invoke(url, files, first, name, *arguments)
+    assert done.exit_code == 2, done.output
+    assert said in done.stderr
+
+
+def test_a_name_is_text_and_no_markup(url, files):
+    """Brackets in a name do not end the comparison after it was paid for."""
+    (files / "b.toml").write_text((files / "b.toml").read_text() + '[run]\nname = "[/b]x"\n')
+    done = invoke(url, files, "a.toml", "b.toml", "--rows", 10, "--no-aa")
+    assert done.exit_code == 3, done.output
+    assert "B: [/b]x" in done.stdout
 
 
 def test_ctrl_c_shows_what_is_known(files):

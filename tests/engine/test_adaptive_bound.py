@@ -262,6 +262,15 @@ def test_an_answer_that_a_stop_text_spoils_is_asked_again_without_and_kept_as_it
     virtual_run(main)
 
 
+def test_a_row_that_fails_has_no_value_of_an_earlier_answer():
+    """An answer that a stop text spoilt could be read; where the question without it is refused, nothing of it stays."""
+    task = Task(model="gpt-4.1-mini", prompt="{n}", api="chat", output=Sentence(), max_output_tokens=200)
+    model = FakeProvider([Step(text="Let me see:"), Step(status=403)])
+    (result,) = run(model, rows_of(1), task, concurrency=1, adapt=True)
+    assert [bool(msgspec.json.decode(call.body).get("stop")) for call in model.seen] == [True, False]
+    assert (result.outcome, result.status, result.value) == ("auth", 403, None)
+
+
 def test_a_task_that_makes_its_bodies_its_own_way_is_left_alone():
     """A subclass with its own `body`, and anything that only maps."""
 

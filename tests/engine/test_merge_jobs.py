@@ -8,12 +8,17 @@ import json
 import pytest
 
 from headway import run_async
+from headway.config import Settings
+from headway.jobs.plan import make_plan
+from headway.jobs.runner import JobSettings
 from headway.prompts.labels import Labels
 from headway.prompts.merge import MergedTask
 from headway.prompts.output import Sentence
 from headway.prompts.outputs import Ask
 from headway.sim import SimSettings, Simulator
 from headway.testing import FakeProvider, Step, virtual_run
+from headway.types import Usage
+from headway.wire.prices import Prices
 from tests.jobs.batch_world import MODELS, World
 
 ASKS = {
@@ -99,6 +104,45 @@ def test_a_job_gives_a_record_for_each_row(tmp_path, monkeypatch, mode):
     assert calls == after == (6 if mode == "auto" else 18)
     assert [record["attempts"] for record in records] == [calls // 6] * 6
     assert sum(record["dollars"] for record in records) == pytest.approx(simulator.ledger.totals.dollars)
+
+
+def test_a_plan_says_when_rows_are_asked_in_several_requests(tmp_path):
+    """What is planned is one request a row; where that is not what a run sends, the plan says so."""
+    data = tmp_path / "in.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+
+    def said(mode):
+        job = JobSettings(input=str(data), task=task(mode=mode))
+        plan = asyncio.run(make_plan(job, Settings(log="off"), cache=None))
+        return [one for one in plan.warnings if "takes 3 separate ones" in one]
+
+    assert [len(said(mode)) for mode in ("merged", "auto", "separate")] == [0, 0, 1]
+
+
+def test_what_flex_answered_in_part_is_on_the_rows_account(tmp_path, monkeypatch):
+    """One of two separate questions finds no room: both are asked at the default tier, and the first is not forgotten."""
+    monkeypatch.setenv("HEADWAY_HOME", str(tmp_path))
+    outputs = {"queue": ASKS["queue"], "summary": ASKS["summary"]}
+    asking = MergedTask(model="gpt-5.4-mini", prompt="{text}", outputs=outputs, mode="separate")
+
+    class Full(FakeProvider):
+        async def __call__(self, call):
+            summary = b"Summarise" in call.body
+            full = summary and b'"service_tier":"flex"' in call.body
+            text = "It is late." if summary else "billing"
+            self._script = [Step(status=429) if full else Step(text=text, input_tokens=1000, output_tokens=10)]
+            return await super().__call__(call)
+
+    provider = Full()
+
+    async def main():
+        return list(await run_async(ROWS[:1], asking, lane="flex", cache=False, api_key="sk", handler=provider))
+
+    (result,) = virtual_run(main)
+    one = Prices().rates("gpt-5.4-mini").dollars(Usage(input_tokens=1000, output_tokens=10))
+    assert result.value == {"queue": "billing", "summary": "It is late."}
+    assert result.attempts == len(provider.seen)
+    assert result.dollars == pytest.approx(2.5 * one)
 
 
 def test_the_flex_tier_is_asked_for_parts_as_well(tmp_path, monkeypatch):

@@ -94,6 +94,13 @@ def test_answers_without_usage_make_no_figure_of_tokens():
     assert one.itl.count == 40
 
 
+def test_a_cost_that_was_estimated_is_not_known():
+    """Without usage the engine books what it counted itself: enough for a cap, not for a figure."""
+    one = figures_of(run([probe(0), probe(1, usage=None), probe(2, usage=None, dollars=0.0)]))
+    assert (one.dollars, one.dollars_known) == (None, pytest.approx(0.001))
+    assert any("1 of 3 requests cost is unknown" in note for note in one.notes)
+
+
 def test_a_price_that_is_not_known_makes_the_sum_unknown():
     """None or NaN: never a sum of the others that looks like all of it."""
     for cost in (None, nan):

@@ -141,6 +141,26 @@ def test_the_money_cap_ends_a_run_that_has_no_end_of_its_own():
     assert any("left out" in note for note in done.notes)
 
 
+def test_the_search_for_a_rate_ends_before_the_cap_could_be_passed():
+    """Each try has 100 requests of a cent at most: with $3 there are two, warm-up and all, and it says why it ends."""
+    provider = FakeProvider([Step(delay_s=0.1, input_tokens=60_000, output_tokens=0)])
+    limits = Limits(usd_max=3.0, request_usd=(0.01,), check=False)
+
+    async def main() -> tuple[Done, float]:
+        async with engine(provider) as opened:
+            question = Question(stream=False, output_tokens_max=16)
+            measuring = Measuring(opened, targets_of(question, ["gpt-4o-mini"]), limits)
+            await measuring.find(Slo(e2e_s=1.0), start_per_s=5.0, trial_s=1.0)
+            return measuring.done, measuring.spent_usd
+
+    done, spent_usd = virtual_run(main)
+    found = done.found["gpt-4o-mini"]
+    assert len(found.trials) == 2
+    assert "another try could have passed the cap" in found.sentence
+    assert spent_usd == pytest.approx(0.009 * provider.calls)
+    assert spent_usd <= 3.0
+
+
 def test_no_rate_is_sought_where_one_request_alone_breaks_the_slo():
     """Half a second each against 100 ms: five requests, and an answer."""
     provider = FakeProvider([Step(delay_s=0.5)])

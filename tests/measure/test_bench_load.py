@@ -215,6 +215,30 @@ def test_a_run_that_is_stopped_returns():
     assert len(run.probes) == len(ended) == 3
 
 
+@pytest.mark.parametrize(
+    ("load", "answered", "due"),
+    [
+        (Load(rate_per_s=10.0, arrivals="constant", count=50, concurrency_max=1), 4, 21),
+        (Load(rate_per_s=10.0, arrivals="constant", count=50, warmup_count=30), 0, 0),
+        (Load(rate_per_s=10.0, arrivals="constant", count=50, warmup_count=18), 0, 3),
+    ],
+)
+def test_a_run_that_is_stopped_counts_what_was_due_and_no_warm_up(load: Load, answered: int, due: int):
+    """After 2.02 s of one request each 0.1 s, 21 were due: those that waited for a place count, warm-up does not."""
+
+    async def main() -> Run:
+        async with engine(FakeProvider([Step(delay_s=0.5)])) as opened:
+            driver = LoadRun(opened, [target()], load)
+            running = asyncio.create_task(driver.run())
+            await asyncio.sleep(2.05)
+            driver.stop()
+            await running
+            return driver.runs()[0]
+
+    run = virtual_run(main)
+    assert (len(run.probes), run.due) == (answered, due)
+
+
 def test_the_cap_on_spending_ends_a_run():
     """What the engine refuses to pay for is no failure of the server; nothing after it is tried."""
 

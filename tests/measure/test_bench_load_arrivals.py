@@ -133,7 +133,9 @@ def test_traces_are_read(tmp_path, name, text, moments):
         ("a.csv", "timestamp\nnan\n", "line 2"),
         ("a.csv", "timestamp\n", "no arrivals"),
         ("a.jsonl", "{\n", "line 1 is no JSON object"),
-        ("a.jsonl", '{"timestamp": null}\n', "line 1"),
+        ("a.jsonl", '{"timestamp": null}\n', "line 1:"),
+        ("a.csv", "timestamp\n1\n\n\nsoon\n", "line 5: 'soon'"),
+        ("a.jsonl", '{"timestamp": 1}\n\n{"timestamp": null}\n', "line 3:"),
     ],
 )
 def test_a_trace_that_is_none_names_its_line(tmp_path, name, text, said):

@@ -121,6 +121,22 @@ def test_own_errors_are_measured_less_true():
     assert (own.ttft_p99_s, own.true_ttft_s) == (None, pytest.approx(0.05))
 
 
+def test_the_99th_percentile_of_a_hundred_is_not_their_greatest():
+    """One stray of a hundred is the greatest, not p99; below a hundred there is none."""
+
+    def own(count: int) -> OwnError:
+        late = [0.001] * (count - 1) + [1.0]
+        probes = [
+            Probe(index=i, intended_s=0.0, started_s=0.0, end_s=0.07 + s, first_answer_s=0.05 + s)
+            for i, s in enumerate(late)
+        ]
+        return own_error_of(probes, [NullAccount(i, 0.0, 0.05, 0.07) for i in range(count)])
+
+    assert own(100).latency_p99_s == pytest.approx(0.001 + 0.01 * 0.999)
+    assert own(100).ttft_p99_s == pytest.approx(0.001 + 0.01 * 0.999)
+    assert own(99).latency_p99_s is None
+
+
 def test_a_verdict_is_refused_where_the_own_error_nears_the_effect():
     """Half of it is too near; an error nobody measured refuses nothing."""
     assert refusal(0.001, 0.010) == ""

@@ -141,6 +141,17 @@ def test_an_error_inside_a_stream_is_a_failure():
     assert "overloaded" in seen.error
 
 
+def test_an_error_inside_a_whole_answer_is_a_failure():
+    """Status 200 and some text, and the answer itself says that it broke off: no success, and not merely empty."""
+    body = (
+        b'{"object":"chat.completion","error":{"code":502,"message":"upstream died"},"choices":[{"index":0,'
+        b'"finish_reason":"error","message":{"role":"assistant","content":"partial"}}]}'
+    )
+    seen = asked(FakeProvider([Step(body=body)]), WHOLE)
+    assert (seen.outcome, seen.ok, seen.status) == ("server_error", False, 200)
+    assert seen.error == "the answer says that it failed: upstream died"
+
+
 def test_a_price_that_is_no_number_is_no_cost():
     """Unknown, and said so."""
     provider = FakeProvider([Step(text="ok")])

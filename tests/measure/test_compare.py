@@ -13,6 +13,7 @@ from headway import ConfigError, Engine, InputError, ProviderError
 from headway.measure.compare.comparison import Noise
 from headway.measure.compare.opening import open_engine
 from headway.measure.compare.run import CompareSettings, Comparing, compare
+from headway.measure.compare.table import lines
 from headway.measure.compare.told import concluded
 from headway.measure.compare.variant import RunTable, Variant, differences
 from headway.prompts.labels import Labels
@@ -221,6 +222,29 @@ def test_rows_have_to_have_the_columns():
         compared(World(), A, B, [{"text": "x"}])
 
 
+def test_faster_is_not_enough_while_quality_is_open():
+    """Twice as fast and cheaper on 20 rows, marks all alike: --expect faster and cheaper are open, not kept."""
+    done = compared(World(b=Plays(latency_s=0.5)), A, B, rows(20))
+    assert done.findings.metric("latency").verdict == done.findings.metric("dollars").verdict == "better"
+    assert done.findings.quality.not_inferior is None
+    assert (done.code("faster"), done.code("cheaper")) == (3, 3)
+
+
+def test_rows_that_repeat_are_told():
+    """Sixty copies of one row are one row of evidence on quality; distinct ones need no note."""
+    copies = [{"n": "1", "text": "it is yes", "right": "yes", "id": str(i)} for i in range(30)]
+    done = compared(World(), A, B, copies, early=False)
+    assert any(note.startswith("29 of 30 rows ask what another row asks") for note in done.notes)
+    assert not any("ask what another" in note for note in compared(World(), A, B, rows(30), early=False).notes)
+
+
+def test_no_failure_on_twenty_rows_is_not_yet_the_same():
+    """0 of 20 on both sides leaves +-25 points open, and the table does not say "same"."""
+    [line] = [line for line in lines(compared(World(), A, B, rows(20))) if line.label == "Failed rows"]
+    assert "(-24.9 to +24.9)" in line.change
+    assert line.word == "none seen"
+
+
 def test_sets_of_rows_show_what_parallel_calls_are_worth():
     """One after the other against eight at once: the time for a set, and nothing said of quality."""
     world = World(a=Plays(noise=0.05))
@@ -269,7 +293,7 @@ def test_a_server_that_ignores_the_wish_for_a_stream_is_told():
 
 
 def test_answers_without_usage_are_told():
-    """Their tokens and dollars are estimates: a note says so, and nothing is called free."""
+    """What they took is an estimate: the cap counts it, a note says so, and nothing is claimed of cost or length."""
 
     class Silent(World):
         async def __call__(self, call):
@@ -280,8 +304,10 @@ def test_answers_without_usage_are_told():
             return reply
 
     done = compared(Silent(), A, B, rows(30))
-    assert any("answers of a told no usage: their tokens and dollars are estimates" in note for note in done.notes)
+    assert any("answers of a told no usage: what they took is unknown" in note for note in done.notes)
     assert done.dollars > 0
+    assert (done.findings.metric("dollars"), done.findings.metric("output_tokens")) == (None, None)
+    assert done.verdict in ("same", "inconclusive")
 
 
 def test_a_merged_task_is_asked_as_it_says():

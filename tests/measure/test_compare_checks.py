@@ -119,6 +119,21 @@ def test_a_check_that_always_fails_is_an_error():
         compared(World(), A, B, rows(30), checker=check)
 
 
+def test_a_column_without_any_right_answer_is_an_error_before_anything_is_sent():
+    """Misspelt in --check or in the task: no verdict that quality has no say in."""
+    world = World()
+    for a, checker in ((A, checker_of("exact:rihgt")), (variant("a", task={"expected": "rihgt"}), None)):
+        with pytest.raises(InputError, match="no row has a right answer in column 'rihgt'; there is n, text, right"):
+            compared(world, a, B, rows(30), checker=checker)
+    assert world.seen == []
+
+
+def test_a_check_that_never_has_anything_to_say_is_an_error():
+    """None for every row: a check was asked for, and there was none."""
+    with pytest.raises(InputError, match=r"no mark on any of \d+ rows; the first time: the row has no right answer"):
+        compared(World(), A, B, rows(30), checker=lambda row, value, text: None)
+
+
 def test_rows_without_a_right_answer_are_counted_apart():
     """They count for latency and cost, not for quality."""
     given = [{**row, "right": row["right"] if i % 3 else ""} for i, row in enumerate(rows(60))]

@@ -191,7 +191,9 @@ def test_a_bad_draft_gets_one_chance():
     """The guard's problems are quoted to the writer; a mended draft passes."""
     drafts, _, world = written(BAD, GOOD, drafts_max=1)
     assert drafts[0].problems == ()
-    assert b"Swearing alone is not an insult" in world.writer.seen[1].body or b"restriction" in world.writer.seen[1].body
+    assert (
+        b"Swearing alone is not an insult" in world.writer.seen[1].body or b"restriction" in world.writer.seen[1].body
+    )
     assert world.writer.calls == 2
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.measure.rewrite.cues import cues
-from headway.measure.rewrite.guard import PROBLEMS_MAX, problems
+from headway.measure.rewrite.guard import CHARS_MAX, PROBLEMS_MAX, problems
 from headway.measure.rewrite.words import sentences
 
 from .planted_edits import PROMPTS, planted
@@ -141,6 +141,12 @@ def test_any_text_is_its_own_rewrite(text):
 def test_the_guard_always_answers_and_is_brief(original, rewrite):
     """No input raises, and there is a bound to what is said."""
     assert len(problems(original, rewrite, keep=["a", "b c"])) <= PROBLEMS_MAX
+
+
+@pytest.mark.parametrize("text", ["x" * (CHARS_MAX + 1), "not " * 2_000, "- a b.\n" * 2_000])
+def test_what_is_too_much_to_read_is_refused(text):
+    """The guard's work is bounded, and what it has not read does not pass."""
+    assert "too many" in problems(text, text)[0] or "longer than" in problems(text, text)[0]
 
 
 def test_cues_know_words_for_numbers_and_their_bounds():

@@ -18,7 +18,14 @@ from .rewrite_world import World, prompt_named, rows_of, task_text
 
 TICKETS = prompt_named("tickets")
 BASE = Baseline(
-    rows=30, answered=30, dollars=0.001, latency_s=2.0, ttft_s=2.0, input_tokens=600, output_tokens=80, output_tokens_most=90
+    rows=30,
+    answered=30,
+    dollars=0.001,
+    latency_s=2.0,
+    ttft_s=2.0,
+    input_tokens=600,
+    output_tokens=80,
+    output_tokens_most=90,
 )
 
 
@@ -166,7 +173,9 @@ def test_a_key_that_is_refused_ends_it_at_once():
     class Refused(World):
         async def handler(self, call):
             self.asked += 1
-            return Reply(401, (("content-type", "application/json"),), b'{"error":{"message":"no key"}}', trace=call.trace)
+            return Reply(
+                401, (("content-type", "application/json"),), b'{"error":{"message":"no key"}}', trace=call.trace
+            )
 
     world = Refused()
     with pytest.raises((ConfigError, ProviderError), match="cannot be asked"):

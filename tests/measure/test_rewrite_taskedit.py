@@ -93,6 +93,19 @@ def test_errors_name_the_users_file(tmp_path):
     assert str(tmp_path) in str(caught.value)
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["word", 'say "yes"', "a\\b", "", " ", "tab\there", "line\n", '"""', "é", "x" * 130]),
+        max_size=60,
+    )
+)
+def test_long_lines_are_wrapped_and_come_back(words):
+    """Lines that are wrapped in the file are one line when it is read."""
+    text = " ".join(words)
+    assert text_of(FILE).changed({"system": text}).value("system") == text
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\r"), max_size=300))
 def test_any_text_comes_back(text):

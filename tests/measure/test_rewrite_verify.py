@@ -23,14 +23,25 @@ def finding(source, *, cut="", change=None, tier="suggest", rule="HW205"):
     """A finding that takes a text out of the system text, or changes a setting."""
     text = source.system.text
     fix = Edit(key="system", start=text.index(cut), end=text.index(cut) + len(cut)) if cut else None
-    return Finding(rule=rule, name="test", message="m", reason="r", tier=tier, where=Place(file=source.file), fix=fix, change=change)
+    return Finding(
+        rule=rule,
+        name="test",
+        message="m",
+        reason="r",
+        tier=tier,
+        where=Place(file=source.file),
+        fix=fix,
+        change=change,
+    )
 
 
 @pytest.fixture
 def source(tmp_path):
     """The tickets task in a file, whose text is the only place with the labels."""
     file = tmp_path / "tickets.toml"
-    file.write_text(task_text(TICKETS, instruct=False).changed({"system": f"{TICKETS.system} Return only the team."}).text)
+    file.write_text(
+        task_text(TICKETS, instruct=False).changed({"system": f"{TICKETS.system} Return only the team."}).text
+    )
     return read_source(file)
 
 
@@ -65,7 +76,11 @@ def test_the_one_that_does_harm_is_found(source):
 def test_only_suggestions_with_a_change_are_tried(source):
     """What is automatic, told only, or has no change is none of verify's business."""
     able = finding(source, cut=COURTESY)
-    others = [finding(source, cut=COURTESY, tier="auto"), finding(source, tier="suggest"), finding(source, cut=COURTESY, tier="never")]
+    others = [
+        finding(source, cut=COURTESY, tier="auto"),
+        finding(source, tier="suggest"),
+        finding(source, cut=COURTESY, tier="never"),
+    ]
     assert suggested([*others, able]) == [able]
     done = verified(source, others)
     assert done.verdicts == ()
@@ -90,7 +105,11 @@ def test_a_prompt_alone_cannot_be_verified():
 
 def test_edits_and_settings_go_into_one_file(source):
     """Spans are those of the text that was linted, however many there are."""
-    both = [finding(source, cut=COURTESY), finding(source, cut=WORK), finding(source, change=Change(key="temperature", value=0.0))]
+    both = [
+        finding(source, cut=COURTESY),
+        finding(source, cut=WORK),
+        finding(source, change=Change(key="temperature", value=0.0)),
+    ]
     text = with_findings(source, both)
     assert COURTESY not in text.value("system")
     assert WORK not in text.value("system")

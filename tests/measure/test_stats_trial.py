@@ -152,6 +152,18 @@ def test_smallest_is_the_same():
     assert word(looked(pairs, smallest=0.005), "latency") == "worse"
 
 
+def test_one_document_is_no_interval():
+    """Forty rows of one cluster are one value: no ratio that looks exact comes of it, in latency or in dollars."""
+    trial = Trial(TrialSettings(rows_max=40))
+    for n in range(40):
+        a = Side(ok=True, latency_s=1.0 + n / 10, dollars=1.0 + n)
+        trial.add(Pair(row=n, cluster="one", a=a, b=Side(ok=True, latency_s=2.0 + n / 7, dollars=2.0 + n)))
+    findings = trial.look()
+    assert [findings.metric(name).ratio for name in ("latency", "dollars")] == [None, None]
+    assert [findings.metric(name).verdict for name in ("latency", "dollars")] == ["unclear", "unclear"]
+    assert "%" not in sentence(findings)
+
+
 def test_few_rows_say_nothing():
     """Below the minimum it is inconclusive, however large the difference; then it is not."""
     pairs = [Pair(row=i, a=Side(ok=True, latency_s=2.0 + i), b=Side(ok=True, latency_s=1.0 + i / 2)) for i in range(20)]

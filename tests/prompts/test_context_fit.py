@@ -12,6 +12,7 @@ import headway
 from headway.errors import ConfigError, InputError
 from headway.prompts.context import counter_of, fit
 from headway.prompts.context import regexes as context_regexes
+from headway.prompts.context.layout import hard_spans
 
 FAMILY, FLAG, ACCENT, HANGUL = "👨‍👩‍👧‍👦", "🇩🇪", "e\u0301\u0323", "\u1112\u1161\u11ab"
 PLAIN = [
@@ -298,11 +299,24 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "nasty", ["[" * 30_000, '{"a":' * 8_000, '{"' * 8_000, "```\n" * 9_001, "````x\n" * 6_000, "\u0301" * 20_000]
-)
+    "nasty",
+    ["[" * 30_000, '{"a":' * 8_000, '{"' * 8_000, "```\n" * 9_001, "````x\n" * 6_000, "\u0301" * 20_000,
+     "a" + "\n" * 90_000 + "\u0301", "a" + " " * 400_000 + "\u0301", "。" * 400_000 + "\u0301", "." * 400_000 + "a"],
+)  # fmt: skip
 def test_hostile_texts_take_no_time(nasty):
     """Brackets, quotes, fences and marks without end are bounded work: a quadratic one would take minutes."""
     try:
         assert fit(nasty + " the end", tokens_max=50, how="top_k", query="end").tokens <= 50
     except InputError:
         assert nasty[0] == "\u0301"
+
+
+def test_sections_among_thousands_of_blocks_take_no_time():
+    """Headings are looked up for each part: going through all of them for every part would take minutes."""
+    assert fit("# Head\n\n[1, 2]\n\n" * 30_000, tokens_max=50, how="sections", query="head").tokens <= 50
+
+
+def test_blocks_far_behind_others_that_are_none_are_found_where_they_stand():
+    """Places are those of the whole text, although the beginning is left behind on the way."""
+    text = "[1 x " * 8_000 + '{"a": [1, 2]}' + "word " * 20_000 + "[3]"
+    assert [text[start:end] for start, end in hard_spans(text)] == ['{"a": [1, 2]}', "[3]"]

@@ -18,6 +18,8 @@ from headway.measure.compare.asking import Lane
 from headway.measure.compare.variant import Variant
 from headway.prompts.context import Budgets, Calibration, ContextBudget, budgets_of, counter_of
 from headway.prompts.context.summarise import summary_of, summary_task
+from headway.prompts.merge import MergedTask
+from headway.prompts.output import Text
 from headway.prompts.runtable import RunTable
 from headway.sim import SimSettings, Simulator
 from headway.sim.server import serving
@@ -162,6 +164,16 @@ def test_a_plan_says_what_would_be_cut(tmp_path):
     assert plan.input_tokens.total.high < 400
 
 
+def test_a_plan_says_that_summaries_are_not_in_it(tmp_path):
+    """What is summarised is not left out: a run pays for it, and the plan does not hold it."""
+    data = tmp_path / "rows.jsonl"
+    data.write_text(json.dumps({"question": "?", "text": LONG}) + "\n", "utf-8")
+    plan = asyncio.run(make_plan(JobSettings(input=str(data), task=summed()), headway.Settings(), cache=None))
+    (said,) = (one for one in plan.warnings if "[context]" in one)
+    assert said.startswith("1 row has columns that are summarised first")
+    assert "tokens and more, is not in this plan, and a run pays for it" in said
+
+
 def test_a_run_says_what_was_cut(tmp_path, capfd):
     """`headway run` ends with a line on how many rows were cut, and by how much."""
     data, file = tmp_path / "rows.jsonl", tmp_path / "task.toml"
@@ -258,7 +270,7 @@ def test_a_summary_that_fails_fails_its_row_and_says_so():
 def test_an_empty_summary_fails_its_row_and_is_paid_for():
     """A model that says nothing is an error of the row, with the dollars that it took."""
     (result,), _ = asked([answer("  "), answer("  ")], [{"question": "?", "text": LONG}], summed())
-    assert "column 'text': the summary came back empty" in result.error or "first failed" in result.error
+    assert result.error.startswith("what had to be asked first failed: ")
     assert result.dollars > 0
 
 
@@ -272,12 +284,42 @@ def test_a_text_over_the_window_is_summarised_in_parts():
     assert result.attempts == 4
 
 
+@pytest.mark.parametrize(
+    ("changes", "text", "said"),
+    [
+        ({"window_tokens": 60}, LONG * 3, "column 'text': a text of 3,908 tokens has 72 parts of window_tokens"),
+        ({"keep": ("re:^Paragraph 1[12] ",), "tokens_max": 32}, LONG, "column 'text': what must be kept has 22 tokens"),
+        ({}, object(), "the task's first failed on this row (TypeError: "),
+    ],
+)
+def test_a_text_that_cannot_be_summarised_fails_its_row_alone(changes, text, said):
+    """It is not quietly cut instead, and the other rows are asked."""
+    rows = [{"question": "?", "text": text}, {"question": "?", "text": "Short."}]
+    (bad, good), seen = asked([answer("Fine.")], rows, summed(**changes))
+    assert bad.error.startswith(said)
+    assert (bad.outcome, bad.value, bad.attempts, bad.dollars) == ("input", None, 0, 0.0)
+    assert (good.value, len(seen)) == ("Fine.", 1)
+
+
 def test_rows_are_told_apart_by_the_text_that_is_summarised():
     """Texts that differ anywhere are different questions, and so are other queries about one."""
     task, row = summed(query="{question}"), {"question": "?", "text": LONG}
     keys = {task.row_key(one) for one in (row, row | {"text": LONG + "!"}, row | {"question": "!"})}
     assert len(keys) == 3
     assert task.row_key(row) == task.row_key(dict(row))
+
+
+def test_rows_are_told_apart_by_how_long_their_summary_may_be():
+    """A whole prompt's bound, or another count of tokens, makes another summary: no old answer is taken for it."""
+    columns, row = {"text": ContextBudget(**SUMMED)}, {"question": "?", "text": LONG}
+    budgets = [
+        Budgets(columns=columns, chars_per_token=4),
+        Budgets(columns=columns, chars_per_token=4, tokens_max=40),
+        Budgets(columns=columns, chars_per_token=3),
+    ]
+    tasks = [headway.Task(model="m", prompt="{question}\n{text}", context=one) for one in budgets]
+    assert len({task.row_key(row) for task in tasks}) == 3
+    assert len({task.row_key({"question": "?", "text": "Short."}) for task in tasks}) == 1
 
 
 def test_a_comparison_summarises_too():
@@ -375,3 +417,18 @@ def test_calibration_learns_from_results_and_shrugs_off_outliers():
         calibration.learn_from(task, Result(index=n, row=row, usage=usage, attempts=2))
     assert calibration.chars_per_token("m") == pytest.approx(3.0, rel=0.02)
     assert counter_of("m", calibration.chars_per_token("m"))("abc" * 300) == pytest.approx(300, rel=0.02)
+
+
+def test_calibration_leaves_out_bills_of_several_prompts():
+    """A summary out of the cache is in the row's usage, but not in its prompt."""
+    calibration, row = Calibration(), {"question": "?", "text": "abc" * 200}
+    outputs = {"a": Text(), "b": Text()}
+    apart = MergedTask(model="gpt-5.4-mini", prompt="{text}", outputs=outputs, mode="separate")
+    for task in (summed(), apart):
+        for n in range(8):
+            calibration.learn_from(task, Result(index=n, row=row, usage=Usage(input_tokens=200), attempts=1))
+    assert calibration.chars_per_token("gpt-5.4-mini") == 4.0
+    merged = apart.merged_as(mode="merged")
+    for n in range(8):
+        calibration.learn_from(merged, Result(index=n, row=row, usage=Usage(input_tokens=200), attempts=1))
+    assert calibration.chars_per_token("gpt-5.4-mini") != 4.0

@@ -6,18 +6,19 @@ import asyncio
 import shlex
 import sys
 import time
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from headway.cli import bench_options as opt
+from headway.cli import bench_plan as plan
 from headway.cli.run_options import MODEL
+from headway.cli.trying import writable
 from headway.errors import ConfigError, HeadwayError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from headway.config import Settings
     from headway.engine import Engine
     from headway.measure.bench.questions import Question
@@ -61,9 +62,9 @@ def bench(
     base_url: opt.BaseUrl = None,
     config: opt.Config = None,
     as_configured: opt.AsConfigured = False,
-    concurrency: opt.Concurrency = "1",
+    concurrency: opt.Concurrency = None,
     rate: opt.Rate = None,
-    arrivals: opt.Arrivals = "poisson",
+    arrivals: opt.Arrivals = None,
     runs: opt.Runs = None,
     duration: opt.Duration = None,
     warmup: opt.Warmup = None,
@@ -71,7 +72,7 @@ def bench(
     seed: opt.Seed = 0,
     slo: opt.SloText = None,
     use_case: opt.UseCaseName = None,
-    max_usd: opt.MaxUsd = 1.0,
+    max_usd: opt.MaxUsd = "1",
     check: opt.Check = True,
     definitions: opt.Definitions = "headway",
     report: opt.Report = None,
@@ -84,26 +85,29 @@ def bench(
         from headway.measure.bench.questions import question_of
         from headway.measure.bench.schema import Settings as Judging
 
+        writable(report, "--report")
         settings = load_settings({"base_url": base_url}, file=config)
         question = question_of(prompt, task, input_, api, max_output_tokens, stream=not no_stream)
         judging = Judging(
-            slo=opt.slo_of(slo),
+            slo=plan.slo_of(slo),
             use_case=use_case,
             definitions=None if definitions == "headway" else definitions,
             tls=settings.base_url.startswith("https"),
         )
-        if find_max and judging.slo is None:
-            raise ConfigError("--find-max needs limits to keep: give --slo, e.g. --slo ttft=1s,e2e=8s")
+        if find_max:
+            plan.check_search(judging.slo, concurrency, rate, arrivals, runs, warmup, definitions, report)
+        plan.check_seen(judging.slo, stream=not no_stream)
         code = _Command(
             settings=settings,
             config=config,
             question=question,
-            models=opt.models_of(model, _model_of(task)),
-            loads=opt.loads_of(concurrency, rate, arrivals, runs, duration, warmup, seed),
+            said=str(task or prompt or question.prompt)[:200],
+            models=plan.models_of(model, _model_of(task)),
+            loads=plan.loads_of(concurrency, rate, arrivals, runs, duration, warmup, seed),
             judging=judging,
             find_max=find_max,
             as_configured=as_configured,
-            usd_max=max_usd,
+            usd_max=plan.usd_of(max_usd),
             check=check,
             report=report,
             json=json,
@@ -138,6 +142,7 @@ class _Command:
         settings: Settings,
         config: Path | None,
         question: Question,
+        said: str,
         models: list[str],
         loads: list[Load],
         judging: Judging,
@@ -152,9 +157,11 @@ class _Command:
         self.settings, self.config, self.question, self.models, self.loads = settings, config, question, models, loads
         self.judging, self.find_max, self.as_configured, self.usd_max = judging, find_max, as_configured, usd_max
         self.check, self.report, self.json, self.quiet = check, report, json, quiet
-        self.drawn_s = 0.0
+        self.said, self.drawn_s, self.priced = said, 0.0, False
 
     def start(self) -> int:
+        from msgspec.structs import replace
+
         from headway.measure.bench.clock import precise_loop
         from headway.measure.bench.questions import targets_of, worst_case_usd
         from headway.measure.bench.session import Limits, most_usd
@@ -169,7 +176,7 @@ class _Command:
         )
         most = None if self.find_max else most_usd(self.loads, limits)
         if not self.quiet:
-            typer.echo(self._plan(targets, each, most), err=True)
+            typer.echo(plan.cost_told(self.loads, each, most, self.usd_max), err=True)
         if most is not None and most > self.usd_max:
             raise ConfigError(
                 f"this may cost ${most:.4f}, more than --max-usd {self.usd_max:g}; raise it, or lower --runs or "
@@ -180,26 +187,15 @@ class _Command:
             raise ConfigError(
                 f"two requests to each may cost ${least:.4f}, more than --max-usd {self.usd_max:g}; raise it"
             )
-        limits = _watching(limits, watch=most is None)
+        limits = replace(limits, watch=most is None)
+        self.priced = None not in each
         with asyncio.Runner(loop_factory=precise_loop) as runner:
             done = runner.run(self._measured(targets, limits))
         return self._tell(done)
 
-    def _plan(self, targets: list[Target], each: Sequence[float | None], most: float | None) -> str:
-        from headway.measure.bench.questions import requests_of
-
-        models = f"{len(targets)} model{'s' if len(targets) > 1 else ''}"
-        if most is not None:
-            count = sum(requests_of(load) or 0 for load in self.loads) + 1
-            return f"{models}, {count:,} requests each, warm-up included: ${most:.4f} at most."
-        if None in each:
-            return (
-                f"{models}: what it may cost cannot be told, for a price or a bound (--max-output-tokens) is unknown; "
-                f"it ends when ${self.usd_max:g} are known to be spent."
-            )
-        return f"{models}: it ends before ${self.usd_max:g} are spent."
-
     async def _measured(self, targets: list[Target], limits: Limits) -> Done:
+        from msgspec.structs import replace
+
         from headway.measure.bench.session import Measuring
 
         live = not self.quiet and sys.stderr.isatty()
@@ -210,13 +206,17 @@ class _Command:
                 if self.find_max and self.judging.slo is not None:
                     first = self.loads[0]
                     await measuring.find(
-                        self.judging.slo, start_per_s=first.rate_per_s or 1.0, trial_s=first.duration_s or 20.0
+                        self.judging.slo,
+                        start_per_s=first.rate_per_s or 1.0,
+                        trial_s=first.duration_s or 20.0,
+                        seed=first.seed,
                     )
                 else:
                     await measuring.measure(self.loads)
             except asyncio.CancelledError:
-                if not measuring.done.loads:
+                if not (measuring.done.loads or measuring.done.found):
                     raise
+                return replace(measuring.done, interrupted=True)
             return measuring.done
 
     def _engine(self) -> Engine:
@@ -225,7 +225,12 @@ class _Command:
         from headway.measure.bench.self_check import RAW
 
         if self.as_configured:
-            return ConfiguredEngine(config=self.config, base_url=self.settings.base_url, log_level="off")
+            # The worst case knows of one try a request: what further ones and backups cost is kept below the cap here.
+            caps = [self.settings.budget_usd, self.usd_max if self.priced else None]
+            cap = min((usd for usd in caps if usd is not None and isfinite(usd)), default=None)
+            return ConfiguredEngine(
+                config=self.config, base_url=self.settings.base_url, log_level="off", budget_usd=cap
+            )
         return Engine(config=self.config, base_url=self.settings.base_url, **RAW)
 
     def _progress(self, what: str) -> Progress:
@@ -261,12 +266,12 @@ class _Command:
         from headway import __version__
 
         question = self.question
-        rows = f"{len(question.rows):,} rows, in turn" if question.rows else question.prompt[:200]
+        rows = f", {len(question.rows):,} rows in turn" if question.rows else ""
         off = "as configured" if self.as_configured else "cache, further tries, hedging, routing and log off"
         return {
             "models": ", ".join(self.models),
             "where": self.settings.base_url,
-            "asked": rows,
+            "asked": f"{self.said}{rows}",
             "stream": "yes" if question.stream else "no",
             "loads": ", ".join(load.label for load in self.loads) if not self.find_max else "the highest that holds",
             "engine": off,
@@ -281,14 +286,9 @@ class _Command:
         print_bench(Console(highlight=False, stderr=True), found)
 
     def _write(self, found: Bench, done: Done) -> None:
-        from headway.measure.bench.page import bench_page, write_page
+        from headway.measure.bench.page import bench_page
+        from headway.report.written import write_page
 
         assert self.report is not None
         command = shlex.join(["headway", *sys.argv[1:]])
         write_page(self.report, bench_page(found, done.loads, command=command))
-
-
-def _watching(limits: Limits, *, watch: bool) -> Limits:
-    from msgspec.structs import replace
-
-    return replace(limits, watch=watch)

@@ -1,28 +1,20 @@
-"""The options of `headway bench`, in the groups that its help shows, and what their texts mean."""
+"""The options of `headway bench`, in the groups that its help shows."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
-
-from headway.cli.amounts import seconds_of
-from headway.errors import ConfigError
-
-if TYPE_CHECKING:
-    from headway.measure.bench.run_types import Load, Slo
 
 __all__ = [
     "ApiName", "Arrivals", "AsConfigured", "BaseUrl", "Check", "Concurrency", "Config", "Definitions", "Duration",
     "FindMax", "Input", "Json", "MaxTokens", "MaxUsd", "Models", "NoStream", "PromptText", "Quiet", "Rate", "Report",
-    "Runs", "Seed", "SloText", "TaskFile", "UseCaseName", "Warmup", "loads_of", "models_of", "slo_of",
+    "Runs", "Seed", "SloText", "TaskFile", "UseCaseName", "Warmup",
 ]  # fmt: skip
 
 _ASK, _LOAD, _JUDGE, _TELL = "What to ask", "How hard", "What to hold it against", "What to tell"
 RUNS = 10
-SLO_KEYS = {"ttft": "ttft_s", "e2e": "e2e_s", "itl": "itl_s", "tpot": "tpot_s"}
-WARMUP_MAX = 16
 
 Models: TypeAlias = Annotated[
     list[str] | None,
@@ -67,15 +59,18 @@ AsConfigured: TypeAlias = Annotated[
     ),
 ]
 Concurrency: TypeAlias = Annotated[
-    str, typer.Option(metavar="N,N", help="Closed loop: requests at once; a row each.", rich_help_panel=_LOAD)
+    str | None,
+    typer.Option(metavar="N,N", help="Closed loop: requests at once; a row each. 1.", rich_help_panel=_LOAD),
 ]
 Rate: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="N,N", help="Open loop: requests a second, whatever is answered.", rich_help_panel=_LOAD),
 ]
 Arrivals: TypeAlias = Annotated[
-    str,
-    typer.Option(metavar="NAME|FILE", help="poisson, constant, or a trace (CSV, JSONL).", rich_help_panel=_LOAD),
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE", help="Of --rate: poisson, constant, or a trace (CSV, JSONL).", rich_help_panel=_LOAD
+    ),
 ]
 Runs: TypeAlias = Annotated[
     int | None,
@@ -117,7 +112,10 @@ UseCaseName: TypeAlias = Annotated[
     ),
 ]
 MaxUsd: TypeAlias = Annotated[
-    float, typer.Option("--max-usd", min=0, help="Send nothing that may take it above.", rich_help_panel=_JUDGE)
+    str,
+    typer.Option(
+        "--max-usd", metavar="MONEY", help='Send nothing that may take it above; or "none".', rich_help_panel=_JUDGE
+    ),
 ]
 Check: TypeAlias = Annotated[
     bool,
@@ -134,120 +132,3 @@ Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print everything as one JSON object.", rich_help_panel=_TELL)
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="No progress and no table.", rich_help_panel=_TELL)]
-
-
-def models_of(given: list[str] | None, default: str) -> list[str]:
-    """The models' names, each once.
-
-    Raises:
-        ConfigError: A name is empty.
-    """
-    names = [name.strip() for one in given or [default] for name in one.split(",")]
-    if not all(names):
-        raise ConfigError("--model has an empty name; write e.g. --model gpt-5.4-mini,gpt-4o-mini")
-    return list(dict.fromkeys(names))
-
-
-def slo_of(text: str | None) -> Slo | None:
-    """The SLO of "ttft=1s,e2e=8s".
-
-    Raises:
-        ConfigError: A name or a time is none.
-    """
-    from headway.measure.bench.run_types import Slo
-
-    if text is None:
-        return None
-    limits: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, value = part.strip().partition("=")
-        if name not in SLO_KEYS or not value:
-            raise ConfigError(
-                f"--slo must be limits such as ttft=1s,e2e=8s ({', '.join(SLO_KEYS)}), not {part.strip()!r}"
-            )
-        limits[SLO_KEYS[name]] = _seconds(value.strip(), f"--slo {name}")
-    return Slo(**limits)
-
-
-def loads_of(
-    concurrency: str,
-    rate: str | None,
-    arrivals: str,
-    runs: int | None,
-    duration: str | None,
-    warmup: str | None,
-    seed: int,
-) -> list[Load]:
-    """The loads: one a rate where rates are given, one a concurrency otherwise.
-
-    Raises:
-        ConfigError: A number is none, or out of range.
-        InputError: The trace cannot be read.
-    """
-    from headway.measure.bench.arrivals import read_trace
-    from headway.measure.bench.run_types import Load
-
-    duration_s = None if duration is None else _seconds(duration, "--duration")
-    count = runs if runs is not None or duration_s is not None else RUNS
-    warmup_s, warmup_count = _warmup(warmup)
-    trace = arrivals not in ("poisson", "constant")
-    if not trace and rate is None:
-        return [
-            Load(
-                concurrency=places,
-                count=count,
-                duration_s=duration_s,
-                warmup_count=min(places, WARMUP_MAX) if warmup is None else warmup_count,
-                warmup_s=warmup_s,
-                seed=seed,
-            )
-            for places in (_whole(text) for text in concurrency.split(","))
-        ]
-    offsets = read_trace(Path(arrivals)) if trace else ()
-    if trace and runs is None and duration_s is None:
-        count = len(offsets)
-    rates: list[float | None] = [None] if rate is None else [_number(text) for text in rate.split(",")]
-    return [
-        Load(
-            rate_per_s=per_s,
-            arrivals="trace" if trace else "constant" if arrivals == "constant" else "poisson",
-            offsets_s=tuple(offsets),
-            count=count,
-            duration_s=duration_s,
-            warmup_count=1 if warmup is None else warmup_count,
-            warmup_s=warmup_s,
-            seed=seed,
-        )
-        for per_s in rates
-    ]
-
-
-def _warmup(text: str | None) -> tuple[float, int]:
-    if text is None:
-        return 0.0, 0
-    if text.strip().isdecimal():
-        return 0.0, int(text)
-    return _seconds(text, "--warmup"), 0
-
-
-def _seconds(text: str, where: str) -> float:
-    """As everywhere on the command line, and milliseconds, for limits are that short."""
-    if text.endswith("ms"):
-        number = text.removesuffix("ms").strip()
-        if number.replace(".", "", 1).isdecimal() and float(number) > 0:
-            return float(number) / 1e3
-        raise ConfigError(f"{where} must be a time such as 50ms or 1s, not {text!r}")
-    return seconds_of(text, where)
-
-
-def _whole(text: str) -> int:
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise ConfigError(f"--concurrency must be whole numbers from 1, such as 1,4,16, not {text.strip()!r}")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"--rate must be requests a second, such as 20 or 5,20, not {text.strip()!r}") from None

@@ -1,4 +1,4 @@
-"""`headway compare`: two task files on the same rows; which is better, by how much, and how sure that is."""
+"""`headway compare`: two ways to ask, on the same rows; which is better, by how much, and how sure that is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from headway.cli.run_options import MODEL
+from headway.cli.trying import INPUT_ROWS_MAX, checker, rows_of, writable
+from headway.cli.variants import variants_of
 from headway.errors import ConfigError, HeadwayError, InputError
+from headway.prompts.output import Api
 
 if TYPE_CHECKING:
     from headway.measure.compare.comparison import Comparison
@@ -20,14 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
-INPUT_ROWS_MAX = 100_000
-"""Of an input that is longer, the rows to compare on are drawn from its first so many."""
-
 _HELP = """
 Compare two ways to ask, on the same rows: prompts, models, regions, settings.
 
-A and B are task files. Beside the prompt they may hold the tables "settings"
-(any setting) and "run" (name, stream, concurrency, order). Each row is asked
+A and B are prompts as text, with {column} names, or task files (.toml), which
+may also hold the tables "settings" (any setting) and "run" (name, stream,
+concurrency, order). A text without {column} names goes before each row's
+{text}, as system text. Each row is asked
 both ways, one after the other, in an order that is drawn; before that, A runs
 against itself, to know the noise. It stops when the question is decided, at
 --rows, or before --max-usd would be exceeded. Caches are off unless a file's
@@ -41,6 +44,9 @@ Examples:
 
   headway compare verbose.toml concise.toml --input tickets.csv
 
+  headway compare old.txt new.txt --input t.csv --expected queue
+  --labels billing,shipping --model gpt-5.4-mini
+
   headway compare a.toml b.toml --input rows.csv --margin 3 --report ab.html
 
   headway compare old.toml new.toml --input rows.csv --expect not-worse
@@ -53,9 +59,13 @@ interrupted (what is known by then is shown).
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Task file: what there is.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Task file: what may be better.")],
+    a: Annotated[Path, typer.Argument(metavar="A", help="Prompt or task file: what there is.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Prompt or task file: what may be better.")],
     input_: Annotated[str, typer.Option("--input", metavar="ROWS", help="CSV, JSONL, text or Parquet file.")],
+    model: Annotated[str | None, typer.Option(help=f"For prompts as text: the model; {MODEL}.")] = None,
+    labels: Annotated[str | None, typer.Option(help="For prompts as text: comma-separated labels.")] = None,
+    expected: Annotated[str | None, typer.Option(help="For prompts as text: the column with right answers.")] = None,
+    api: Annotated[Api | None, typer.Option(help="For prompts as text: the API; responses.")] = None,
     margin: Annotated[float, typer.Option(min=0.01, max=99, help="Points of quality B may lose.")] = 2.0,
     rows: Annotated[int | None, typer.Option(min=1, max=INPUT_ROWS_MAX, help="Rows at most; all, up to 400.")] = None,
     max_usd: Annotated[str, typer.Option("--max-usd", metavar="MONEY", help='Spend at most; or "none".')] = "1",
@@ -75,16 +85,13 @@ def compare(
 ) -> None:
     """Compare two ways to ask, on the same rows."""
     try:
-        from headway.measure.compare.variant import load_variant
-
-        variants = load_variant(a), load_variant(b)
+        writable(report, "--report")
+        variants = variants_of((a, b), model, labels, expected, api)
         base = {"base_url": base_url} if base_url else {}
         settings = _settings(
             variants, margin, rows, max_usd, check, seed, config, base, aa=not no_aa, early=not all_rows
         )
-        found = _rows(input_, variants)
-        if report is not None:
-            _writable(report)
+        found = rows_of(input_, variants[0].task, variants[1].task)
         done, interrupted = _run(variants, found, settings, quiet=quiet)
         code = 130 if interrupted else done.code(expect)
         _tell(done, json=json, quiet=quiet, report=report, show_texts=show_texts)
@@ -113,12 +120,9 @@ def _settings(
     early: bool,
 ) -> CompareSettings:
     from headway.cli.amounts import dollars_of
-    from headway.measure.compare.checkers import checker_of
     from headway.measure.compare.settings import CompareSettings
 
     column = variants[0].task.expected or variants[1].task.expected
-    if check is not None and check.startswith("python:") and "" not in sys.path:
-        sys.path.insert(0, "")  # a module that lies here is meant, as for python itself
     return CompareSettings(
         margin=margin / 100,
         rows_max=rows,
@@ -126,28 +130,10 @@ def _settings(
         seed=seed,
         aa=aa,
         early=early,
-        checker=checker_of(check, column) if check else None,
+        checker=checker(check, column),
         base=base,
         config=config,
     )
-
-
-def _rows(name: str, variants: tuple[Variant, Variant]) -> list[dict[str, Any]]:
-    """The rows that can be read; what cannot is told and left out."""
-    from headway.jobs.job import check_columns
-    from headway.jobs.source import open_source
-
-    source = open_source(name, rows_max=INPUT_ROWS_MAX)
-    try:
-        for variant in variants:
-            check_columns(source, variant.task)
-        rows = list(source.rows)
-    finally:
-        source.close()
-    broken = [row for row in rows if row.problem]
-    if broken:
-        typer.echo(f"{len(broken):,} of {len(rows):,} rows are left out; the first: {broken[0].problem}", err=True)
-    return [row.row for row in rows if not row.problem]
 
 
 def _run(
@@ -178,9 +164,11 @@ def _run(
 
 def _tell(done: Comparison, *, json: bool, quiet: bool, report: Path | None, show_texts: bool) -> None:
     if report is not None:
-        from headway.measure.compare.page import write_page
+        from headway.measure.compare.page import comparison_page
+        from headway.report.written import write_page
 
-        write_page(report, done, command=shlex.join(["headway", *sys.argv[1:]]), show_texts=show_texts)
+        command = shlex.join(["headway", *sys.argv[1:]])
+        write_page(report, comparison_page(done, command=command, show_texts=show_texts))
     if json:
         import msgspec
 
@@ -195,9 +183,3 @@ def _tell(done: Comparison, *, json: bool, quiet: bool, report: Path | None, sho
         print_comparison(done, Console(highlight=False))
         if report is not None:
             typer.echo(f"Report: {report}")
-
-
-def _writable(path: Path) -> None:
-    """A page that could not be written is found before anything is spent."""
-    if not path.parent.is_dir() or path.is_dir():
-        raise ConfigError(f"--report: {path} cannot be written; name a file in a folder that exists")

@@ -164,11 +164,7 @@ def _task(file: Path | None, prompt: str | None, labels: str | None, model: str 
         if labels is not None:
             raise ConfigError(f"--labels goes with --prompt; labels of {file} stand in its [output] table")
         return Task.load(file, model=model or "", api=api or "")
-    names = [name.strip() for name in labels.split(",")] if labels is not None else []
-    if labels is not None and not all(names):
-        raise ConfigError("--labels has an empty label; write e.g. --labels billing,shipping")
-    model = model or ("" if api == "messages" else opt.MODEL)  # that API has none of its name
-    return Task(model=model, prompt=prompt or "", labels=names, api=api or "responses", where="--prompt")
+    return opt.plain_task(prompt or "", labels, model, api)
 
 
 def _start(settings: SessionSettings, source: Source | None, engine: str, workers: int | None) -> int:

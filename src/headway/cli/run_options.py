@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
+from headway.errors import ConfigError
 from headway.prompts.output import Api
+from headway.prompts.task import Task
 
 __all__ = [
     "MODEL",
@@ -40,6 +42,7 @@ __all__ = [
     "TaskFile",
     "Workers",
     "engine_settings",
+    "plain_task",
 ]
 
 MODEL = "gpt-5.4-mini"
@@ -57,6 +60,31 @@ def engine_settings(
     """What the options say of the engine, over a task file's [settings]; the rest is for files and environment."""
     told = {"base_url": base_url, "budget_usd": budget_usd, "prompt_grouping": "load" if group else None}
     return {**file, **{name: value for name, value in told.items() if value is not None}}
+
+
+def plain_task(
+    prompt: str,
+    labels: str | None,
+    model: str | None,
+    api: Api | None,
+    *,
+    system: str = "",
+    expected: str = "",
+    where: str = "--prompt",
+) -> Task:
+    """The task that a prompt and the command line make, without a task file. Raises `ConfigError`."""
+    names = [name.strip() for name in labels.split(",")] if labels is not None else []
+    if labels is not None and not all(names):
+        raise ConfigError("--labels has an empty label; write e.g. --labels billing,shipping")
+    return Task(
+        model=model or ("" if api == "messages" else MODEL),  # that API has none of this name
+        prompt=prompt,
+        system=system,
+        labels=names,
+        api=api or "responses",
+        expected=expected,
+        where=where,
+    )
 
 
 Input: TypeAlias = Annotated[

@@ -1,4 +1,4 @@
-"""What `compress` and `optimize` share: rows, the settings of a trial, and progress."""
+"""What `compare`, `compress` and `optimize` share: rows, the settings of a trial, and progress."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ __all__ = ["checker", "rows_of", "teller", "try_settings", "writable"]
 INPUT_ROWS_MAX = 100_000
 
 
-def rows_of(name: str, task: Task | None) -> list[dict[str, Any]]:
-    """The rows of a file that can be read; what cannot is told and left out."""
+def rows_of(name: str, *tasks: Task | None) -> list[dict[str, Any]]:
+    """The rows of a file that can be read, with the columns of all tasks; what cannot is told and left out."""
     from headway.jobs.job import check_columns
     from headway.jobs.source import open_source
 
     source = open_source(name, rows_max=INPUT_ROWS_MAX)
     try:
-        if task is not None:
-            check_columns(source, task)
+        for task in tasks:
+            if task is not None:
+                check_columns(source, task)
         rows = list(source.rows)
     finally:
         source.close()
@@ -42,6 +43,8 @@ def checker(spec: str | None, column: str) -> Checker | None:
     """What `--check` names."""
     from headway.measure.compare.checkers import checker_of
 
+    if spec is not None and spec.startswith("python:") and "" not in sys.path:
+        sys.path.insert(0, "")  # a module that lies here is meant, as for python itself
     return checker_of(spec, column) if spec else None
 
 

@@ -93,8 +93,8 @@ def _other_requests(task: Task, read: RowsRead) -> Iterator[str]:
         )
     if isinstance(task, MergedTask) and task.merge.mode == "separate" and len(task.names) > 1:
         yield (
-            f"this plan is of one request a row, as batches ask; at once, {task.where} takes {len(task.names)} separate "
-            "ones, each with all of the row: that many times the requests and nearly that many times the input"
+            f"this plan is of one request a row, as batches ask; online and at flex, {task.where} takes "
+            f"{len(task.names)} separate ones, each with all of the row: so many times the requests and their input"
         )
 
 

@@ -18,7 +18,7 @@ from headway.engine import Engine
 from headway.engine.sentences import FAULTS, failure
 from headway.errors import HeadwayError
 from headway.measure.probe import Probe
-from headway.types import Answer, Reply, Tags, Trace
+from headway.types import Answer, ErrorView, Reply, Tags, Trace
 from headway.wire import reader_for
 from headway.wire.base import Reader
 from headway.wire.event_text import event_text
@@ -194,6 +194,9 @@ async def _take(
             clocks.said = bool(data)
             return
         answer = clocks.answer = reader.read_answer(reply.status, data)
+        if answer.error is not None:  # a 200 can say that it failed, whatever text it brings
+            clocks.error = f"the answer says that it failed: {_said(answer.error)}"
+            return
         text = reader.text(data)
         clocks.said = bool(text) or answer.admissible  # tool calls and vectors are answers without a text
         if clocks.said:
@@ -237,8 +240,11 @@ async def _follow(
         answer = clocks.answer = follower.answer()
         clocks.said = clocks.content_events > 0
         if answer.error is not None:
-            said = answer.error.message or answer.error.code or "it gave no reason"
-            clocks.error = f"the stream ended in an error: {said}"
+            clocks.error = f"the stream ended in an error: {_said(answer.error)}"
+
+
+def _said(error: ErrorView) -> str:
+    return error.message or error.code or "it gave no reason"
 
 
 def _content(clocks: _Clocks, at_s: float, *, gaps: bool) -> None:

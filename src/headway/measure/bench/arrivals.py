@@ -136,8 +136,8 @@ def read_trace(path: Path, *, column: str = "", rows_max: int = COUNT_MAX) -> tu
     found = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = _json_rows(file, path) if lines else csv.DictReader(file)
-            for number, row in enumerate(islice(rows, rows_max), start=1 if lines else 2):
+            rows = _json_rows(file, path) if lines else _csv_rows(file)
+            for number, row in islice(rows, rows_max):
                 found.append(_moment(row, column, path, number, scale=0.001 if lines else 1.0))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"the arrivals in {path} cannot be read ({error}); give a CSV or JSON lines file") from None
@@ -147,12 +147,19 @@ def read_trace(path: Path, *, column: str = "", rows_max: int = COUNT_MAX) -> tu
     return tuple(at_s - found[0] for at_s in found)
 
 
-def _json_rows(file: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
+def _csv_rows(file: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each with the number of its (last) line: blank ones and line breaks in a cell count."""
+    reader = csv.DictReader(file)
+    for row in reader:
+        yield reader.line_num, row
+
+
+def _json_rows(file: Iterable[str], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     for number, line in enumerate(file, start=1):
         if line.strip():
             try:
-                yield decode(line)
+                yield number, decode(line)
             except (msgspec.MsgspecError, RecursionError) as error:
                 raise InputError(f"{path}, line {number} is no JSON object ({error}); mend or remove it") from None
 

@@ -170,10 +170,15 @@ class _Money(NamedTuple):
 
 
 def _money(run: Run) -> _Money:
-    costs = [probe.dollars for probe in run.probes if _costs(probe)]
+    costs = [_dollars(probe) for probe in run.probes if _costs(probe)]
     known = [cost for cost in costs if cost is not None and isfinite(cost)]
     unknown = len(costs) - len(known)
     return _Money(None if unknown or not run.probes else sum(known), sum(known), unknown, len(costs))
+
+
+def _dollars(probe: Probe) -> float | None:
+    """What it cost; None where that is an estimate, for the answer said nothing of its tokens."""
+    return probe.dollars if probe.usage is not None or not probe.dollars else None
 
 
 def _costs(probe: Probe) -> bool:
@@ -228,8 +233,8 @@ def _notes(run: Run, good: Sequence[Probe], money: _Money) -> list[str]:
     kept = [p.latency_s for p in run.probes if p.ok and from_cache(p)]
     if kept:
         notes.append(
-            f"{len(kept):,} answers came from a cache, in {fmt.seconds(median(kept))} (median): no other figure but "
-            "requests/s has them in it."
+            f"{len(kept):,} answers came from a cache, in {fmt.seconds(median(kept))} (median): they are in "
+            "requests/s, goodput and the cost of a success, and in no time of the provider."
         )
     if silent := sum(p.outcome == "empty" for p in run.probes):
         notes.append(f"{silent:,} answers held no token; they count as failed.")

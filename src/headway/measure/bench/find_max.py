@@ -40,6 +40,7 @@ async def find_max(
     seed: int = 0,
     deadline_s: float | None = None,
     progress: Callable[[Trial], None] | None = None,
+    affordable: Callable[[int], bool] | None = None,
 ) -> Found:
     """Find the highest rate of Poisson arrivals at which `slo.share_min` of all requests keep the limits.
 
@@ -60,6 +61,7 @@ async def find_max(
         seed: Of the arrivals.
         deadline_s: Of each request; None: twice the SLO's `e2e_s`, where it has one.
         progress: Told of every trial.
+        affordable: Whether so many requests may be paid for; asked before every trial, and the search ends where not.
 
     Raises:
         ConfigError: The SLO has no limit, or an argument is out of range.
@@ -86,6 +88,9 @@ async def find_max(
             deadline_s=deadline_s,
             seed=seed + len(trials),
         )
+        assert load.count is not None
+        if affordable is not None and not affordable(load.count + round(warmup_s * rate_per_s)):
+            return _found(search, trials, ended="another try could have passed the cap on spending")
         trial, driver = await _try(engine, target, slo, load, confirms=search.confirms)
         trials.append(trial)
         if progress is not None:

@@ -68,7 +68,7 @@ class Lane:
             self.skipped[reason] = self.skipped.get(reason, 0) + requests
 
     def stopped(self, warmup: int) -> None:
-        """The run is over before its end: what is under way or waits, but for the first `warmup`, was due all the same."""
+        """It ends early: what is under way or waits, but for the first `warmup` requests, was due all the same."""
         self.skip(STOPPED, self.counting)
         self.skip(WAITED, sum(index >= warmup for index, _ in self.waiting))
         self.under_way = self.counting = 0

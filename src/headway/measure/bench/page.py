@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
-from headway.errors import ConfigError
 from headway.measure.bench.budgets import BUDGETS_S
 from headway.measure.bench.equation import PARTS, countable, parts_of
 from headway.measure.bench.figures import Figures, of_provider
@@ -21,7 +18,7 @@ from headway.report.charts_base import COLOURS
 from headway.report.charts_time import Span, stacked_chart, waterfall_chart
 from headway.report.page import card, definition_table, details, figure, page, section, table, text
 
-__all__ = ["bench_page", "write_page"]
+__all__ = ["bench_page"]
 
 _COLOUR = {name: i for i, name in enumerate(("generation", "provider", "thinking", "network", "wait", "connect"))}
 """Part -> place in `COLOURS`: the same in all charts of the page."""
@@ -54,21 +51,6 @@ def bench_page(bench: Bench, loads: Sequence[Sequence[Run]], *, title: str = "",
     again = f"<pre>{text(command)}</pre>" if command else ""
     parts.append(section("How it was asked, and how to ask again", definition_table(bench.asked) + again, wide=True))
     return page(heading, "\n".join(part for part in parts if part))
-
-
-def write_page(path: Path, document: str) -> None:
-    """Put a page where it belongs, as a whole or not at all.
-
-    Raises:
-        ConfigError: It cannot be written there.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(document, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ConfigError(f"--report: {path} cannot be written: {error.strerror or error}; name another") from None
 
 
 def _told(bench: Bench) -> str:

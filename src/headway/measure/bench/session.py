@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -90,6 +91,11 @@ class Measuring:
         self._round_usd = sum(usd or 0.0 for usd in limits.request_usd)
         self.done = Done()
 
+    @property
+    def spent_usd(self) -> float:
+        """So far, warm-up included, as far as prices are known."""
+        return self._spent_usd
+
     async def ahead(self) -> None:
         """One request to each target. Raises `ConfigError` where one is refused: all others would be, too."""
         found = [await preflight(self._engine, target) for target in self._targets]
@@ -108,19 +114,20 @@ class Measuring:
                 self.done, loads=(*self.done.loads[:-1], tuple(replace(run, own_error=own) for run in runs))
             )
 
-    async def find(self, slo: Slo, *, start_per_s: float, trial_s: float) -> None:
-        """The highest rate of each target that keeps the SLO.
+    async def find(self, slo: Slo, *, start_per_s: float, trial_s: float, seed: int = 0) -> None:
+        """The highest rate of each target that keeps the SLO; no trial is begun that could pass the money cap.
 
         Raises:
             ConfigError: The SLO has no limit.
         """
-        for target in self._targets:
+        for target, each in zip(self._targets, self._limits.request_usd or [None] * len(self._targets), strict=True):
+            request_usd = each or 0.0
             tell = self._progress(f"{target.name}: rates tried") if self._progress is not None else None
             trials: list[Trial] = []
 
             def tried(trial: Trial, trials: list[Trial] = trials, tell: Progress | None = tell) -> None:
                 trials.append(trial)
-                self._spend(trial.run.probes)
+                self._spend((*trial.run.warmup, *trial.run.probes))
                 if tell is not None:
                     tell(len(trials), None)
 
@@ -128,11 +135,20 @@ class Measuring:
                 found = Found(rate_per_s=None, sentence=_NOT_ALONE)
                 self.done = replace(self.done, found=self.done.found | {target.name: found})
                 continue
-            found = await find_max(self._engine, target, slo, start_per_s=start_per_s, trial_s=trial_s, progress=tried)
+            found = await find_max(
+                self._engine, target, slo, start_per_s=start_per_s, trial_s=trial_s, seed=seed, progress=tried,
+                affordable=partial(self._affordable, request_usd),
+            )  # fmt: skip
             self.done = replace(self.done, found=self.done.found | {target.name: found})
             if self._over:
-                self._note("--max-usd was passed while rates were tried; what was to come after that was left out.")
+                self._note("--max-usd was reached while rates were tried: what was to come after that was left out.")
                 return
+
+    def _affordable(self, request_usd: float, requests: int) -> bool:
+        """Whether so many requests fit into what is left of the money, at their worst; over, once they do not."""
+        if self._limits.watch and self._spent_usd + requests * request_usd > self._limits.usd_max:
+            self._over = True
+        return not self._over
 
     async def _kept_alone(self, target: Target, slo: Slo) -> bool:
         """Whether one request at a time keeps the SLO at all: else ever lower rates would be tried, for long."""
@@ -160,6 +176,9 @@ class Measuring:
         finally:
             runs, self._warming = tuple(driver.runs()), 0
             self._spend([probe for run in runs for probe in run.warmup])
+            if driver.spent:
+                self._over = True
+                self._note(f"The cap on spending was reached at {load.label}, which was ended by it.")
             # What was asked ahead opened the connections: it tells the round trip, as the rest of the warm-up does.
             runs = tuple(replace(run, warmup=(*self._first, *run.warmup)) for run in runs)
             self.done = replace(self.done, loads=(*self.done.loads, runs))

@@ -14,6 +14,7 @@ from headway.report import format as fmt
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["PART_SHOWN", "between", "number", "print_bench", "sentences_of"]
 
@@ -111,10 +112,11 @@ def _tables(bench: Bench) -> Iterator[RenderableType]:
 
 def _table(*names: str) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for i, name in enumerate(names):
-        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+        table.add_column(Text(name), justify="right" if i else "left", no_wrap=True)
     return table
 
 
@@ -197,6 +199,7 @@ def _tried(highest: Highest) -> RenderableType:
 def _terms(terms: InTerms) -> RenderableType:
     names = list(dict.fromkeys(name for term in terms.terms for name in term.values if name))
     table = _table(f"{terms.tool}: {fmt.printable(terms.target)}, {terms.load}", *names, "unit")
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"  # where room is short, no figure is cut
     for term in terms.terms:
         if "" in term.values:
             cells = [number(term.values[""]), *("" for _ in names[1:])]
@@ -206,9 +209,11 @@ def _terms(terms: InTerms) -> RenderableType:
     return table
 
 
-def _named(target: str, load: str) -> str:
+def _named(target: str, load: str) -> Text:
     """A row's name: the load stands under the target, where intervals stand beside it."""
-    return f"{fmt.printable(target)}\n{load}"
+    from rich.text import Text
+
+    return Text(f"{fmt.printable(target)}\n{load}")
 
 
 def _with(value_s: float | None, interval: Interval | None) -> str:

@@ -27,7 +27,7 @@ from headway.prompts.output import Json
 from headway.prompts.template import as_text
 from headway.types import Result
 
-__all__ = ["MISSING", "Checker", "Score", "checker_of", "exact", "marked"]
+__all__ = ["MISSING", "Checker", "Exact", "Score", "checker_of", "marked"]
 
 Checker: TypeAlias = Callable[[Mapping[str, Any], Any, str], Any]
 """(row, value, text) -> bool, a float from 0 to 1, None, or an awaitable of these."""
@@ -61,7 +61,7 @@ def checker_of(spec: str, column: str = "") -> Checker:
     if kind == "exact":
         if not (rest or column):
             raise ConfigError("--check exact: no task names its 'expected' column; write --check exact:COLUMN")
-        return exact(rest or column)
+        return Exact(rest or column)
     if kind == "schema":
         return _fits(Path(rest)) if rest else _kept_form
     if kind == "regex" and rest:
@@ -77,15 +77,20 @@ def checker_of(spec: str, column: str = "") -> Checker:
     raise ConfigError(f"--check {spec}: there is no such check; use {KINDS}")
 
 
-def exact(column: str) -> Checker:
+class Exact:
     """Right is what the row's column says, but for case and white space at its ends."""
 
-    def check(row: Mapping[str, Any], value: Any, text: str) -> bool | None:
-        expected = as_text(row.get(column)).strip()
+    def __init__(self, column: str) -> None:
+        self.column = column
+
+    def __call__(self, row: Mapping[str, Any], value: Any, text: str) -> bool | None:
+        """Whether it is; None where the row does not say what is right."""
+        expected = self.expected(row)
         return str(value).strip().casefold() == expected.casefold() if expected else None
 
-    check.__name__ = "exact"
-    return check
+    def expected(self, row: Mapping[str, Any]) -> str:
+        """What is right for a row; "" where it does not say."""
+        return as_text(row.get(self.column)).strip()
 
 
 async def marked(checker: Checker, row: Mapping[str, Any], result: Result) -> Score:

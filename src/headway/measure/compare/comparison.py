@@ -120,17 +120,18 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
             return {"better": 0, "same": 0, "inconclusive": 3}.get(self.verdict, 1)
         if expect == "better":
             return {"better": 0, "inconclusive": 3}.get(self.verdict, 1)
-        if self.findings.quality.not_inferior is False:
+        quality = self.findings.quality
+        if quality.not_inferior is False:
             return 1
+        chance = self.sets is not None and self.same_asked  # then marks can only differ by chance
+        is_open = quality.kind != "none" and quality.not_inferior is None and not chance
         words = self._words()
         if expect == "not-worse":
             if "worse" in words.values():
                 return 1
-            quality = self.findings.quality
-            is_open = quality.kind != "none" and quality.not_inferior is None
             return 3 if is_open or "unclear" in words.values() else 0
         word = words.get("latency" if expect == "faster" else "dollars", "unclear")
-        return {"better": 0, "unclear": 3}.get(word, 1)
+        return {"better": 3 if is_open else 0, "unclear": 3}.get(word, 1)
 
     def _words(self) -> dict[str, str]:
         found = {name: self.findings.metric(name) for name in ("latency", "dollars", "failures")}
@@ -185,14 +186,15 @@ def pair_of(asked: Asked, *, ttft: bool) -> Pair:
 
 
 def _side(answered: Answered, score: Score, *, ttft: bool) -> Side:
-    result = answered.result
+    result, usage = answered.result, answered.result.usage
     ok = result.outcome == "ok"
+    told = usage is not None and not usage.estimated  # what was not told is estimated, and no ground for a claim
     return Side(
         ok=ok,
         latency_s=result.latency_s if ok else None,
         ttft_s=answered.ttft_s if ok and ttft else None,
-        output_tokens=float(result.usage.output_tokens) if ok and result.usage is not None else None,
-        dollars=result.dollars,
+        output_tokens=float(usage.output_tokens) if ok and usage is not None and told else None,
+        dollars=result.dollars if told or not result.dollars else None,
         score=score.value,
         note=score.note or result.error,
     )

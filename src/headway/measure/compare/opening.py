@@ -8,7 +8,7 @@ from typing import Any
 from headway.config import load_settings
 from headway.config.settings import Settings
 from headway.engine import Engine
-from headway.measure.compare.checkers import Checker, exact
+from headway.measure.compare.checkers import Checker, Exact
 from headway.measure.compare.settings import CompareSettings
 from headway.measure.compare.variant import Variant
 from headway.prompts.outputs import Outputs
@@ -40,12 +40,12 @@ def own_check(a: Task, b: Task) -> Checker | None:
         columns = {name: ask.expected for name, ask in outputs.asks.items() if ask.expected}
         return _all_of(columns) if columns else None
     column = a.expected or b.expected
-    return exact(column) if column else None
+    return Exact(column) if column else None
 
 
 def _all_of(columns: Mapping[str, str]) -> Checker:
     """The share of a row's outputs that are right, of those whose right value is known."""
-    checks = {name: exact(column) for name, column in columns.items()}
+    checks = {name: Exact(column) for name, column in columns.items()}
 
     def check(row: Mapping[str, Any], value: Any, text: str) -> float | None:
         values = value if isinstance(value, Mapping) else {}

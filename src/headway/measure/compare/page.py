@@ -4,36 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from headway.errors import ConfigError
 from headway.measure.compare.comparison import Asked, Comparison
 from headway.measure.compare.table import facts, lines
 from headway.report import format as fmt
 from headway.report.charts import differences_chart, ecdf_chart, ecdf_keys
 from headway.report.page import card, definition_table, details, figure, page, section, table, text
 
-__all__ = ["comparison_page", "write_page"]
+__all__ = ["comparison_page"]
 
 _ROWS_SHOWN = 50
 _FAILURES_SHOWN = 20
 _CHARS_MAX = 300
-
-
-def write_page(path: Path, done: Comparison, *, command: str = "", show_texts: bool = False) -> Path:
-    """Write the page, as a whole or not at all, and return its path.
-
-    Raises:
-        ConfigError: It cannot be written there.
-    """
-    beside = path.with_name(path.name + ".part")
-    try:
-        beside.write_text(comparison_page(done, command=command, show_texts=show_texts), "utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise ConfigError(f"--report: {path} cannot be written: {error.strerror or error}; name another") from None
-    return path
 
 
 def comparison_page(done: Comparison, *, command: str = "", show_texts: bool = False) -> str:

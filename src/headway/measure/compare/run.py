@@ -13,7 +13,7 @@ from headway.engine import Engine
 from headway.errors import ConfigError, InputError, ProviderError
 from headway.measure.compare.asking import Lane, Row
 from headway.measure.compare.blocks import firsts, run_rows, run_set
-from headway.measure.compare.checkers import marked
+from headway.measure.compare.checkers import Exact, marked
 from headway.measure.compare.comparison import Asked, Comparison, Noise, SetRuns, Stopped, pair_of
 from headway.measure.compare.judge import Judge
 from headway.measure.compare.noise import noise_of
@@ -89,6 +89,7 @@ class Comparing:
         self._differences = differences(a, b)
         self._widths = (a.run.width or how.concurrency, b.run.width or how.concurrency)
         self._checker = how.checker or own_check(a.task, b.task)
+        _check_right_answers(self._checker, rows)
         self._in_step = self._widths[0] == self._widths[1]
         self._trial = Trial(how.trial(self._rows_max, shared=not self._in_step))
         self._tellers: list[Teller] = []
@@ -274,6 +275,15 @@ class Comparing:
             asked=tuple(self._asked),
         )
         return concluded(bare, self._a, self._b, checked=self._checker is not None)
+
+
+def _check_right_answers(checker: object, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A column that holds no right answer at all is a mistake, and found before anything is spent."""
+    if isinstance(checker, Exact) and not any(map(checker.expected, rows)):
+        raise InputError(
+            f"no row has a right answer in column {checker.column!r}; there is {', '.join(map(str, rows[0]))}; name "
+            "the right one in 'expected' or with --check exact:COLUMN, or leave both out to compare without quality"
+        )
 
 
 def _chosen(rows: Sequence[Mapping[str, Any]], variants: Sequence[Variant], rng: Random) -> list[Row]:

@@ -64,14 +64,21 @@ def lines(done: Comparison) -> list[Line]:
         metric = done.findings.metric(name)
         if metric is not None:
             show = _SHOWN[name]
-            word = metric.verdict or ""
+            word: str = metric.verdict or ""
             above = label if not label.startswith(" ") else above
             full = label if above == label else f"{above}, {label.strip()}"
             change = _change(metric)
+            if name == "failures" and word == "same" and not _within(metric, done.findings.smallest):
+                word = "none seen"  # no row failed on one side alone, which is not yet "the same"
             if done.sets is not None and name == "failures" and not metric.a and not metric.b:
                 change = "none"  # sets are few: the interval says no more than that
             found.append(Line(label, show(metric.a), show(metric.b), change, word, full))
     return found
+
+
+def _within(metric: MetricFinding, most: float) -> bool:
+    found = metric.difference
+    return found is not None and -most <= found.low and found.high <= most
 
 
 def _change(metric: MetricFinding) -> str:
@@ -120,10 +127,10 @@ def quality_line(done: Comparison) -> str:
     if found.verdict == "better":
         word = "better"
     change = "" if found.difference is None else f", {points(found.difference)}"
-    said = f"{_share(found.a)} against {_share(found.b)} on {found.rows:,} rows{change}: {word}"
+    base = f"{_share(found.a)} against {_share(found.b)} on {found.rows:,} row{'' if found.rows == 1 else 's'}"
     if done.sets is not None and done.same_asked:
-        said = f"{_share(found.a)} against {_share(found.b)} on {found.rows:,} rows"
-        return f"{said}; the same is asked, so that only chance can tell them apart"
+        return f"{base}; the same is asked, so that only chance can tell them apart"
+    said = f"{base}{change}: {word}"
     if not found.only_a and not found.only_b:
         return f"{said}; no row is marked differently"
     return f"{said}; {done.a} is better on {found.only_a:,} rows, {done.b} on {found.only_b:,}"
@@ -153,8 +160,8 @@ def print_comparison(done: Comparison, console: Console) -> None:
     console.print()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("", no_wrap=True)
-    table.add_column(f"A: {done.a}", justify="right")
-    table.add_column(f"B: {done.b}", justify="right")
+    table.add_column(Text(fmt.printable(f"A: {done.a}")), justify="right")
+    table.add_column(Text(fmt.printable(f"B: {done.b}")), justify="right")
     table.add_column("B against A", justify="right", no_wrap=True)
     table.add_column("")
     for line in lines(done):

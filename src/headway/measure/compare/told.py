@@ -27,8 +27,10 @@ def concluded(bare: Comparison, a: Variant, b: Variant, *, checked: bool) -> Com
     """
     failed = [(one.score_a, one.score_b) for one in bare.asked if one.score_a.raised or one.score_b.raised]
     first = next((score.note for both in failed for score in both if score.raised), "")
-    if failed and all(score.value is None for one in bare.asked for score in (one.score_a, one.score_b)):
-        raise InputError(f"the check gave no mark on any of {bare.rows:,} rows; the first time: {first}")
+    scores = [score for one in bare.asked for score in (one.score_a, one.score_b)]
+    silent = bare.stopped in ("decided", "rows") and any(score.note == MISSING for score in scores)
+    if checked and (failed or silent) and all(score.value is None for score in scores):
+        raise InputError(f"the check gave no mark on any of {bare.rows:,} rows; the first time: {first or MISSING}")
     done = replace(
         bare,
         missing=sum(MISSING in (one.score_a.note, one.score_b.note) for one in bare.asked),
@@ -95,6 +97,11 @@ def _notes(done: Comparison, a: Variant, b: Variant, *, checked: bool) -> Iterat
         yield "To have quality checked, name the 'expected' column in the task files, or say --check."
     if done.missing:
         yield f"{done.missing:,} of {done.rows:,} rows have no right answer to compare with."
+    if repeated := _repeated(done, a, b):
+        yield (
+            f"{repeated:,} of {done.rows:,} rows ask what another row asks: rows that were copied, not met, make "
+            "quality look better known than it is."
+        )
     if done.unscored:
         yield f"The check failed on {done.unscored:,} of {done.rows:,} rows."
     length, lengths = done.findings.metric("length_part"), done.findings.metric("output_tokens")
@@ -109,6 +116,13 @@ def _notes(done: Comparison, a: Variant, b: Variant, *, checked: bool) -> Iterat
     yield from _of_side(done, "b", b)
 
 
+def _repeated(done: Comparison, a: Variant, b: Variant) -> int:
+    """Rows that show neither prompt anything that an earlier one did not."""
+    columns = sorted({*a.task.columns, *b.task.columns})
+    asked = [one.a.result.row for one in done.asked]
+    return len(asked) - len({repr([row.get(name) for name in columns]) for row in asked})
+
+
 def _of_side(done: Comparison, side: str, variant: Variant) -> Iterator[str]:
     answered = [getattr(one, side) for one in done.asked]
     good = [one for one in answered if one.result.outcome == "ok"]
@@ -120,7 +134,7 @@ def _of_side(done: Comparison, side: str, variant: Variant) -> Iterator[str]:
         yield f"{variant.name} asked for streams, but {whole:,} answers came whole: the server ignored the wish."
     silent = sum(_estimated(one.result.usage) for one in good)
     if silent:
-        yield f"{silent:,} answers of {variant.name} told no usage: their tokens and dollars are estimates, or unknown."
+        yield f"{silent:,} answers of {variant.name} told no usage: what they took is unknown, and in no figure."
     empty = sum(not one.result.text for one in good)
     if empty:
         yield f"{empty:,} answers of {variant.name} are empty, and were accepted."

@@ -18,15 +18,22 @@ from headway.measure.rewrite.cues import added_numbers, cues, lost
 from headway.measure.rewrite.pieces import has_term, listed, verbatim
 from headway.measure.rewrite.words import Said, content, ordered, sentences, without_why
 
-__all__ = ["PROBLEMS_MAX", "problems"]
+__all__ = ["CHARS_MAX", "PROBLEMS_MAX", "problems"]
 
 PROBLEMS_MAX: Final = 20
+CHARS_MAX: Final = 60_000
+"""Of a text that is longer nothing is known, so it counts as refused."""
+_CUES_MAX: Final = 1_500
+_SENTENCES_MAX: Final = 1_500
 COVERED_MIN: Final = 0.5
 """Of a rule's weighted words that one place of the rewrite has to hold. Chosen on tests/measure/rewrite_prompts.py."""
 
 _GUARDED: Final = ("rule", "definition", "plain")
 """Sentences that must have a counterpart. What cannot be told for courtesy or background counts as a rule."""
 _NEARLY: Final = 0.75
+TOLD_MIN: Final = 1 / 3
+"""Of the words that no other sentence has, that place has to hold so many."""
+
 _SAMPLE_WEIGHT: Final = 0.15
 _QUOTE_CHARS: Final = 70
 _SAMPLES: Final = re.compile(r"\b(?:such as|e\.g\.|for example|for instance|like|including)\b", re.IGNORECASE)
@@ -67,6 +74,8 @@ def problems(
     for sentence in waived:
         original = original.replace(sentence, " ", 1)
     whole = f"{rewrite}\n{beside}"
+    if max(len(original), len(whole)) > CHARS_MAX:
+        return [f"the text is longer than the {CHARS_MAX:,} characters that the guard reads"]
     if not whole.strip():
         return ["nothing is left of the text"] if original.strip() else []
     said = sentences(original)
@@ -77,7 +86,8 @@ def problems(
     found += _letters(original, whole)
     found += _counted(guarded, original, whole)
     found += _lists(said, whole, keep)
-    found += _rules(said, whole, original, keep)
+    found += _rules(said, whole, keep)
+    found += _examples(said, whole, keep)
     return list(dict.fromkeys(found))[:PROBLEMS_MAX]
 
 
@@ -96,9 +106,11 @@ def _letters(original: str, whole: str) -> list[str]:
 
 
 def _counted(guarded: str, original: str, whole: str) -> list[str]:
-    here = cues(whole)
+    here, there = cues(whole), cues(guarded)
+    if max(len(here), len(there)) > _CUES_MAX:
+        return [f"the text has more than {_CUES_MAX:,} numbers and negations, too many for the guard to compare"]
     found = []
-    for cue in lost(cues(guarded), here, Counter(ordered(original))):
+    for cue in lost(there, here, Counter(ordered(original))):
         what = "number" if cue.kind == "number" else "restriction"
         found.append(f"the {what} in '{cue.said}' is gone or is about something else")
     return found + [f"the number in '{cue.said}' is new" for cue in added_numbers(cues(original), here)]
@@ -134,13 +146,16 @@ def _heads(name: str, place: str) -> bool:
     return has_term(name, place[: len(name) + 4])
 
 
-def _rules(said: Sequence[Said], whole: str, original: str, keep: Sequence[str]) -> list[str]:
+def _rules(said: Sequence[Said], whole: str, keep: Sequence[str]) -> list[str]:
     """Rules without a counterpart, weakened ones, and ones that were turned round or given to another label."""
-    places = [one.text for one in sentences(whole)] or [whole]
+    now = sentences(whole)
+    places = [one.text for one in now if one.role != "example"] or [one.text for one in now] or [whole]
+    if max(len(places), len(said)) > _SENTENCES_MAX:
+        return [f"the text has more than {_SENTENCES_MAX:,} sentences, too many for the guard to compare"]
     windows = [f"{a} {b}" for a, b in zip(places, [*places[1:], ""], strict=True)]
     stems = [content(window) for window in windows]
     own = [content(place) for place in places]
-    frequency = Counter(ordered(original))
+    frequency = Counter(word for one in said if one.role != "example" for word in content(one.text))
     found = []
     for one in said:
         if one.role not in _GUARDED:
@@ -151,12 +166,34 @@ def _rules(said: Sequence[Said], whole: str, original: str, keep: Sequence[str])
             continue
         scores = [_share(weights, here) for here in stems]
         best = _place(scores, [_share(weights, here) for here in own])
-        if scores[best] < COVERED_MIN * total:
+        telling = [word for word, weight in weights.items() if frequency[word] == 1 and weight > _SAMPLE_WEIGHT]
+        told = sum(word in stems[best] for word in telling)
+        if scores[best] < COVERED_MIN * total or told < TOLD_MIN * len(telling):
             found.append(f"the rule {_quote(one.text)} has no counterpart")
             continue
         if problem := _turned(one, places[best], windows[best]) or _relabelled(one, places[best], windows[best], keep):
             found.append(problem)
     return found
+
+
+def _examples(said: Sequence[Said], whole: str, keep: Sequence[str]) -> list[str]:
+    """Examples whose label is another one now: what stands behind the arrow, or after the quotation."""
+    now = [one.text for one in sentences(whole) if one.role == "example"]
+    found = []
+    for one in said:
+        quotes = [piece for name, piece in verbatim(one.text) if name == "the quoted text"]
+        if one.role != "example" or not quotes:
+            continue
+        names = [name for name in keep if has_term(name, _tail(one.text, quotes[0]))]
+        for place in now if names else ():
+            after = [name for name in keep if has_term(name, _tail(place, quotes[0]))] if quotes[0] in place else names
+            if not set(after) <= set(names):
+                found.append(f"the example {_quote(one.text)} has another label now")
+    return found
+
+
+def _tail(example: str, quote: str) -> str:
+    return example.partition(quote)[2]
 
 
 def _place(scores: Sequence[float], own: Sequence[float]) -> int:
@@ -184,6 +221,9 @@ def _relabelled(one: Said, place: str, window: str, keep: Sequence[str]) -> str:
     names = [name for name in keep if has_term(name, one.text)]
     if not 0 < len(names) <= 2:
         return ""  # a list: `_lists` looks at these
+    strange = [name for name in keep if name not in names and _heads(name, place)]
+    if strange and any(_heads(name, one.text) for name in names):
+        return f"what {_quote(one.text)} says is said of '{strange[0]}' now"
     where = place if any(has_term(name, place) for name in keep) else window
     gone = [name for name in names if not has_term(name, where)]
     return f"the rule {_quote(one.text)} is not about '{gone[0]}' any more" if gone else ""

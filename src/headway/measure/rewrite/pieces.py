@@ -15,10 +15,10 @@ _KINDS: Final = (
     ("the inline code", re.compile(r"`([^`\n]+)`")),
     ("the quoted text", re.compile(r"[\"“”]([^\"“”\n]{1,300})[\"“”]|(?<![\w'])'([^'\n]{1,120})'(?!\w)")),
     ("the column", re.compile(r"(?<!\{)(\{[A-Za-z_][\w ]*\})(?!\})")),
-    ("the address", re.compile(r"\b(?:https?://|www\.)[^\s)>\]\"']+|\b[\w.+-]+@[\w-]+\.[\w.-]+\w")),
+    ("the address", re.compile(r"\b(?:https?://|www\.)[^\s)>\]\"']+|\b[\w.+-]{1,80}@[\w-]{1,80}\.[\w.-]{1,80}\w")),
     ("the path", re.compile(r"(?<![\w.])(?:~|\.{1,2})?/(?:[\w.-]+/)*[\w-]+\.?[\w-]+")),
     ("the identifier", re.compile(
-        r"\b[A-Za-z]+(?:_[A-Za-z0-9]+)+\b|\b[a-z]+[a-z0-9]*[A-Z]\w*\b|\b[A-Z]{1,6}-\d+\b|<[A-Za-z/][\w-]*>"
+        r"\b[A-Za-z]+(?:_[A-Za-z0-9]+)+\b|\b[a-z][a-z0-9]{0,60}[A-Z]\w*\b|\b[A-Z]{1,6}-\d+\b|<[A-Za-z/][\w-]*>"
         r"|\b[A-Za-z]\w*\(\)|\b\w+\.(?:json|csv|txt|py|xml|ya?ml|toml|html|pdf|md)\b"
     )),
 )  # fmt: skip
@@ -34,7 +34,7 @@ _SHOUTED: Final = frozenset(
 _KEYS: Final = re.compile(
     r"\b(?:keys|fields|properties|columns|attributes)\b[^.\n]{0,20}?[:,]?\s+(?P<list>[^.\n]{3,200})", re.I
 )
-_ITEM: Final = r"(?:[\w'’/-]+ ){0,3}[\w'’/-]+"
+_ITEM: Final = r"(?:[\w'’/-]{1,40} ){0,3}[\w'’/-]{1,40}"
 _LIST: Final = re.compile(
     rf"(?P<items>{_ITEM}(?:, {_ITEM}){{1,20}}),? (?:and|or) (?P<last>{_ITEM})"
     rf"|:\s(?P<plain>{_ITEM}(?:, {_ITEM}){{2,40}})(?=[.;\n]|$)"

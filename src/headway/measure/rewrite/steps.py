@@ -30,13 +30,14 @@ _ANSWER_VERBS: Final = re.compile(
     re.IGNORECASE,
 )
 _FORM: Final = re.compile(
-    r"\b(?:write|output|return|respond|reply|answer|give|print|end|finish|put|provide|state|say|name)\b[^.]*"
+    r"\b(?:write|output|return|respond|reply|answer|give|print|end|finish|put|provide|state|say|name)\b[^.]{0,200}"
     r"\b(?:labels?|categor(?:y|ies)|class|intent|one word|single word|word|name of)\b",
     re.IGNORECASE,
 )
 _WITHIN_LIST: Final = re.compile(
-    r"\b(?:never|do not|don['’]t|must not|not)\b[^.]*\b(?:not|outside|other than|except|besides|own|new|else)\b[^.]*"
-    r"(?:\b(?:list(?:ed)?|categor(?:y|ies)|labels?|above|below|given|options?)\b)|\bonly\b[^.]*\b(?:listed"
+    r"\b(?:never|do not|don['’]t|must not|not)\b[^.]{0,200}\b(?:not|outside|other than|except|besides|own|new"
+    r"|else)\b[^.]{0,200}"
+    r"(?:\b(?:list(?:ed)?|categor(?:y|ies)|labels?|above|below|given|options?)\b)|\bonly\b[^.]{0,200}\b(?:listed"
     r"|from the list|of these"
     r"|of the (?:following|above|labels|categories))\b",
     re.IGNORECASE,

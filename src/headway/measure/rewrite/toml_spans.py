@@ -138,5 +138,9 @@ def _block(text: str) -> str:
         safe = _line(line)[1:-1].replace('\\"', '"').replace('""', '"\\"')
         safe = safe[:-1] + '\\"' if safe.endswith('"') else safe
         plain = len(safe) > _WIDTH and "  " not in safe and safe == safe.strip() and "\\" not in safe
-        lines.append(" \\\n".join(textwrap.wrap(safe, _WIDTH - 2, break_on_hyphens=False)) if plain else safe)
+        lines.append(
+            " \\\n".join(textwrap.wrap(safe, _WIDTH - 2, break_on_hyphens=False, break_long_words=False))
+            if plain
+            else safe
+        )
     return '"""\n' + "\n".join(lines) + '"""'

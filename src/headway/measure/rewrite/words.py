@@ -104,21 +104,21 @@ _BACKGROUND: Final = re.compile(
     r"|organi[sz]ation"
     r"|firm|agency|shop|store|bank|hospital)|this (?:prompt|task|tool|assistant|system|project|step)|below|here|every"
     r" (?:day|week|month|year)|remember, we|you will (?:be (?:given|provided|shown|sent)|receive|see|get|find))\b"
-    r"(?!.*\byou (?:will|should|must|have|need|are to)\b.*\byou\b)",
+    r"(?!.{0,300}\byou (?:will|should|must|have|need|are to)\b.{0,300}\byou\b)",
     re.IGNORECASE,
 )
 _EMPHASIS: Final = re.compile(
     r"^(?:(?:please |also |as already (?:mentioned|said)|as (?:mentioned|stated) (?:above|before)|again|once again"
     r"|remember"
     r"|note|once more|it goes without saying)\W*(?:that )?)*(?:it is|it's|this is|your (?:work|job|answer|task) is"
-    r"|the accuracy)\b[^.]*"
+    r"|the accuracy)\b[^.]{0,200}"
     r"\b(?:important|essential|crucial|vital|critical|matters?|priority)\b",
     re.IGNORECASE,
 )
 _DILIGENT: Final = re.compile(
     r"\b(?:read|think|consider|look|study|review|examine|analy[sz]e|go through|take your time|double-check"
     r"|reflect)\b"
-    r"[^.]*\b(?:careful(?:ly)?|thorough(?:ly)?|attentive(?:ly)?|close(?:ly)?|deeply|beginning to (?:the )?end"
+    r"[^.]{0,200}\b(?:careful(?:ly)?|thorough(?:ly)?|attentive(?:ly)?|close(?:ly)?|deeply|beginning to (?:the )?end"
     r"|before you (?:answer|come|decide|respond|reply))\b|\btake your time\b",
     re.IGNORECASE,
 )

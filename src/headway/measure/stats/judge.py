@@ -59,7 +59,7 @@ class Judge:
         ratio = typical_ratio(a, b, tail=self._tail or _SHOWN_TAIL, clusters=_clusters(used))
         return MetricFinding(
             name=name,
-            ratio=ratio,
+            ratio=Interval(estimate=1.0, low=1.0, high=1.0) if a == b else ratio,
             a=median(a),
             b=median(b),
             verdict=self._word(a, b, ratio),

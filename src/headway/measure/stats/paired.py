@@ -35,10 +35,14 @@ _EXACT_MAX = 60
 def typical_ratio(
     a: Sequence[float], b: Sequence[float], *, tail: float, clusters: Sequence[str] = ()
 ) -> Interval | None:
-    """What B over A typically is on a row, from values > 0 in the same order; `tail` as in `typical`."""
+    """What B over A typically is on a row, from values > 0 in the same order; `tail` as in `typical`.
+
+    None below two pairs (clusters): one says nothing of how far it may be off.
+    """
     logs = [log(y) - log(x) for x, y in zip(a, b, strict=True)]
-    found = typical([fsum(logs[i] for i in group) / len(group) for group in grouped(len(logs), clusters)], tail=tail)
-    if found is None:
+    groups = grouped(len(logs), clusters)
+    found = typical([fsum(logs[i] for i in group) / len(group) for group in groups], tail=tail)
+    if found is None or len(groups) < 2:
         return None
     return Interval(estimate=exp(found.estimate), low=exp(found.low), high=exp(found.high), level=found.level)
 

@@ -77,14 +77,15 @@ class FittedTemplate(Template):
         return super().fill(self.fitted(row), change)
 
     def identity(self, row: Mapping[str, Any]) -> str:
-        """What tells this row's question from others': all of a column that is to be summarised."""
-        cuts = self.cuts(row)
+        """What tells this row's question from others': all of a column that is to be summarised, and to how much."""
+        cuts, bounds = self.cuts(row), self._bounds(row) if self._summary_tasks else {}
         texts: dict[str, Any] = {name: one.text for name, one in cuts.items()}
         more = ""
         for name in self._summary_tasks:
             if name in cuts and cuts[name].cut:
                 texts[name] = row[name]
-                more += f"\0{self.budgets.columns[name]!r}\0{self.query(name, row)}"
+                size = f"{bounds[name]} {self.budgets.chars_per_token}"
+                more += f"\0{self.budgets.columns[name]!r}\0{size}\0{self.query(name, row)}"
         return super().fill({**row, **texts}) + more
 
     @property

@@ -94,5 +94,5 @@ def _sections(text: str, level: int, title: str, headings: Sequence[Heading]) ->
     places = [heading.at for heading in headings]
     for heading in headings:
         if heading.level == level and heading.title.casefold() == title.casefold():
-            behind = headings[bisect_right(places, heading.at) :]
-            yield heading.at, next((other.at for other in behind if other.level <= level), len(text))
+            behind = range(bisect_right(places, heading.at), len(headings))
+            yield heading.at, next((headings[i].at for i in behind if headings[i].level <= level), len(text))

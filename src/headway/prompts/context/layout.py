@@ -32,11 +32,10 @@ _HEADING: Final = re.compile(
     re.MULTILINE,
 )
 _CUTS: Final = {
-    "paragraph": r"\r?\n(?:[ \t]*+\r?\n)++" + JOINS,
-    "sentence": r"""(?:[.!?…]++["'”’»)\]]*+\s++|[。！？｡]++["'”’»」』）)\]]*+\s*+)"""
-    + JOINS
-    + r"|\n(?=[ \t]*+(?:[-*+•|]|\d{1,3}[.)])[ \t])",
-    "word": r"\s++" + JOINS,
+    "paragraph": r"\r?\n(?:[ \t]*+\r?\n)++",
+    "sentence": r"""(?:(?<![.!?…])[.!?…]++["'”’»)\]]*+\s++|[。！？｡]++["'”’»」』）)\]]*+\s*+)"""
+    r"|\n(?=[ \t]*+(?:[-*+•|]|\d{1,3}[.)])[ \t])",
+    "word": r"\s++",
 }
 
 
@@ -165,7 +164,8 @@ def cuts(text: str, start: int, end: int, level: str) -> list[int]:
     """The places behind which ``text[start:end]`` may be cut at this level, in order, `end` being the last."""
     if level == "grapheme":
         return ends(text, start, end)
-    places = {match.end() for match in pattern(_CUTS[level]).finditer(text, start, end)}
+    free = pattern(JOINS)  # looked at here: in the patterns, each start in a long run would be tried in vain
+    places = {at for match in pattern(_CUTS[level]).finditer(text, start, end) if free.match(text, at := match.end())}
     if level == "paragraph":
         places.update(match.start() for match in _HEADING.finditer(text, start, end))
     places -= {start}
