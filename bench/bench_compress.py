@@ -3,7 +3,8 @@
 Against the simulator, in virtual time, with real comparisons. The simulator is no writer, so all of the reduction is
 that of the rules; a model that writes can only add to it. `compress_prompts/` holds twenty prompts with rows, written
 by somebody else than the rules were. Each row is asked in ten forms (another reference number), for forty rows can
-prove nothing at any margin worth having.
+prove nothing at any margin worth having. `compress_planted.toml` holds harmful edits and good shortenings of them,
+written without sight of the guard.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,8 +114,13 @@ def reduction() -> None:
 def accepted_on_rows(prompt: Prompt, harmful: str) -> bool:
     """Whether rows alone let a harmful edit pass, with the task's own list of labels out of the way."""
     text = task_text(prompt, instruct=False).changed({"system": f"{prompt.system}\n{_list(prompt)}"})
-    candidate = Candidate(name="planted", how="by hand", values={"system": f"{harmful}\n{_list(prompt)}"}, tokens=1)
-    parts = divided(rows_of(prompt, PLANTED_ROWS), seed=1, needed=["text"])
+    return holds(text, {"system": f"{harmful}\n{_list(prompt)}"}, rows_of(prompt, PLANTED_ROWS))
+
+
+def holds(text: TaskText, values: dict[str, str], rows: list[dict[str, str]]) -> bool:
+    """Whether rows alone would keep a rewrite."""
+    candidate = Candidate(name="planted", how="by hand", values=values, tokens=1)
+    parts = divided(rows, seed=1, needed=text.variant().task.columns)
 
     async def main() -> bool:
         make = engines(Simulator(SimSettings(seed=1)))
@@ -153,6 +160,59 @@ def harm() -> None:
     )
 
 
+def unbiased() -> None:
+    """Forty harmful edits and twenty good shortenings by somebody who had not read the guard.
+
+    What the guard says of the good shortening itself does not count as catching the edit in it. Such a refusal is told
+    apart, for `compress` refuses that text all the same; so are the edits in a text that has nothing else against it.
+    """
+    edited = tomllib.loads((Path(__file__).parent / "compress_planted.toml").read_text(encoding="utf-8"))
+    past: list[str] = []
+    accepted: list[str] = []
+    refused_anyway: list[str] = []
+    alone: list[str] = []
+    good: dict[str, list[str]] = {}
+    kinds: Counter[str] = Counter()
+    for text, rows in seen_never():
+        name, keep = text.path.stem, keep_of(text.variant().task)
+        key = "system" if text.value("system") else "prompt"
+        whole = str(text.value(key))
+        good[name] = list(problems(whole, edited[name]["good"], keep=keep))
+        for edit in edited[name]["edits"]:
+            harmful = whole if edit.get("original") else edited[name]["good"]
+            known = problems(whole, harmful, keep=keep)
+            for find, replace in edit["changes"]:
+                assert find in harmful, (name, find)
+                harmful = harmful.replace(find, replace)
+            found = problems(whole, harmful, keep=keep)
+            said = f"{name}, {edit['kind']}: {edit['what']}"
+            if not known:
+                alone.append(said)
+            if any(one not in known for one in found):
+                continue
+            past.append(said)
+            kinds[edit["kind"]] += 1
+            if found:
+                refused_anyway.append(said)
+            if holds(text, {key: harmful}, rows):
+                accepted.append(said)
+    of = sum(len(one["edits"]) for one in edited.values())
+    emit("compress: harmful edits by somebody who has not read the guard, accepted by the guard alone", "reported",
+         round(len(past) / of, 3), reached=None, of=of, past=past, kinds=dict(kinds),
+         refused_for_the_text_around_them=refused_anyway, nothing_else_against=_part(past, alone))  # fmt: skip
+    emit("compress: harmful edits by somebody who has not read the guard, accepted by guard and rows", "<= 5 %",
+         round(len(accepted) / of, 3), reached=len(accepted) <= 0.05 * of, of=of, accepted=accepted,
+         not_refused_for_the_text_around_them=sum(one not in refused_anyway for one in accepted),
+         nothing_else_against=_part(accepted, alone))  # fmt: skip
+    emit("compress: good shortenings by somebody who has not read the guard that it lets pass", "reported",
+         sum(not one for one in good.values()), reached=None, of=len(good),
+         refused={name: one for name, one in good.items() if one})  # fmt: skip
+
+
+def _part(some: list[str], of: list[str]) -> str:
+    return f"{sum(one in of for one in some)} of {len(of)}"
+
+
 def mechanical() -> None:
     """Each sentence dropped, number changed, negation taken out and label swapped, one at a time, in texts never seen.
 
@@ -190,6 +250,7 @@ def edits_of(whole: str, keep: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 def main() -> None:
     own_state()
     harm()
+    unbiased()
     mechanical()
     reduction()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from typer.testing import CliRunner
 
 from headway.cli import app
 from headway.sim import SimSettings, serving
-from tests.measure.rewrite_world import prompt_named, rows_of, task_text
+from tests.measure.rewrite_world import prompt_named, write_files
 
 TICKETS = prompt_named("tickets")
 
@@ -25,19 +24,8 @@ def server():
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     """A task, and some rows."""
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setenv("HEADWAY_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    Path("task.toml").write_text(task_text(TICKETS).text)
-    write_rows(32)
+    write_files(tmp_path, monkeypatch, TICKETS, 32)
     return tmp_path
-
-
-def write_rows(count):
-    with Path("rows.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["id", "text", "expected"])
-        writer.writeheader()
-        writer.writerows(rows_of(TICKETS, count))
 
 
 def invoke(*arguments: object):

@@ -188,6 +188,13 @@ def test_a_failed_part_of_separate_calls_is_named_and_the_others_are_kept():
     assert result.error.startswith("queue: 'nowhere' is not one of")
 
 
+def test_what_separate_calls_cost_is_unknown_where_one_price_is():
+    """None, and not the sum of the prices that are known, or 0."""
+    priced, unpriced = (run(Model(), task(mode="separate", model=model))[0] for model in ("gpt-5.4-mini", "unpriced"))
+    assert priced.dollars > 0
+    assert (unpriced.outcome, unpriced.dollars) == ("ok", None)
+
+
 def test_many_rows_keep_their_order():
     """Merged and separate, in input order and as they are done."""
     for mode in ("merged", "separate", "auto"):

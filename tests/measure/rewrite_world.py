@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 from headway import Engine
 from headway.measure.rewrite.taskedit import TaskText
-from headway.measure.rewrite.toml_spans import encoded
+from headway.prompts.toml_edit import encoded
 from headway.sim import SimSettings, Simulator
 from headway.testing import FakeProvider, Step
 
@@ -35,12 +36,12 @@ def task_text(prompt: Prompt, *, model: str = "gpt-5.4-mini", instruct: bool = T
     """A task file that asks the prompt."""
     lines = [
         f'model = "{model}"  # the model',
-        f"system = {encoded(prompt.system, '')}",
+        f"system = {encoded(prompt.system)}",
         'prompt = "Message: {text}"',
         'expected = "expected"',
     ]
     if prompt.labels:
-        lines += ["", "[output]", f"labels = {encoded(list(prompt.labels), '')}"]
+        lines += ["", "[output]", f"labels = {encoded(list(prompt.labels))}"]
         lines += [] if instruct else ["instruct = false"]
     return TaskText(path=Path(f"{prompt.name}.toml"), text="\n".join([*lines, more]) + "\n")
 
@@ -55,6 +56,18 @@ def rows_of(prompt: Prompt, count: int) -> list[dict[str, str]]:
         opening, ending = _OPENINGS[turn % 7], _ENDINGS[turn // 7 % 7]
         rows.append({"id": str(number), "text": f"{opening} {text} ({number}). {ending}".strip(), "expected": label})
     return rows
+
+
+def write_files(folder: Path, monkeypatch, prompt: Prompt, count: int) -> None:
+    """A user's folder, to stand in: a key, task.toml that asks the prompt, and rows.csv."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("HEADWAY_HOME", str(folder / "home"))
+    monkeypatch.chdir(folder)
+    Path("task.toml").write_text(task_text(prompt).text)
+    with Path("rows.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["id", "text", "expected"])
+        writer.writeheader()
+        writer.writerows(rows_of(prompt, count))
 
 
 class World:

@@ -61,6 +61,9 @@ def test_a_task_is_asked_about_its_rows_in_turn(tmp_path):
     asked = [json.loads(target.body(i))["messages"][-1]["content"] for i in range(3)]
     assert asked == ["Say first", "Say second", "Say first"]
     assert "stream" not in json.loads(target.body(0))
+    [plain] = targets_of(question_of("Sort it.", None, str(rows), "chat", 20, stream=False), ["m"])
+    said = [message["content"] for message in json.loads(plain.body(1))["messages"]]
+    assert said == ["Sort it.", "second"]  # without a {column} it stands before the row's text
     with pytest.raises(InputError, match="nope"):
         targets_of(question_of("Say {nope}", None, str(rows), None, None, stream=True), ["m"])
 

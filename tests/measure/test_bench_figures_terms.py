@@ -9,6 +9,7 @@ from headway.measure.bench.figures import figures_of
 from headway.measure.bench.run_types import Lag, OwnError, Slo
 from headway.measure.bench.schema import Settings, bench_of
 from headway.measure.bench.verdict import verdict_of
+from headway.measure.stats.resample import paired_ratio
 from tests.measure.bench_probes import failed, probe, run
 
 PROBES = [
@@ -110,6 +111,19 @@ def test_the_fastest_is_named_where_pairs_say_so():
     assert found.fastest == "b"
     assert found.ratio.high < 1
     assert "b is the fastest to its first token" in found.sentence
+
+
+def test_a_verdict_on_very_many_requests_takes_no_longer(monkeypatch):
+    """The bootstrap draws from 2,000 pairs at the most."""
+    drawn = []
+
+    def counted(a, b, *more, **named):
+        drawn.append(len(a))
+        return paired_ratio(a, b, *more, **named | {"resamples": 100})
+
+    monkeypatch.setattr("headway.measure.bench.verdict.paired_ratio", counted)
+    assert verdict(rounds(0.50, 3_000, target="a"), rounds(0.40, 3_000, target="b")).fastest == "b"
+    assert drawn == [2_000]
 
 
 def test_no_fastest_where_it_may_be_chance():

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from headway import Call, ConfigError, Engine, InputError, Reply
+from headway import Call, ConfigError, Engine, InputError, Reply, Usage
 from headway.measure.bench.load import LoadRun, run_load
 from headway.measure.bench.run_types import Load, Run, Slo, Target
 from headway.measure.probe import Probe
@@ -332,3 +332,14 @@ def test_an_slo_is_kept_by_what_can_be_told_only():
     assert not Slo(e2e_s=9.0).kept_by(msgspec.structs.replace(probe, outcome="empty"))
     with pytest.raises(ConfigError):
         Slo(ttft_s=0.0)
+
+
+def test_gaps_and_time_per_token_are_over_one_less_than_there_are():
+    """Two events 1 s apart have one gap of 1 s; three tokens, one of them a thought, have one second token."""
+    probe = Probe(
+        intended_s=0.0, started_s=0.0, first_answer_s=1.0, last_content_s=2.0, end_s=2.0, content_events=2,
+        usage=Usage(input_tokens=1, output_tokens=3, reasoning_tokens=1),
+    )  # fmt: skip
+    for name in ("itl_s", "tpot_s"):
+        assert Slo(**{name: 1.0}).kept_by(probe)
+        assert not Slo(**{name: 0.99}).kept_by(probe)

@@ -151,6 +151,7 @@ def test_the_cap_is_never_exceeded():
         assert done.stopped == ("money" if done.rows < 100 else "rows")
         assert all(one.a.result.outcome == one.b.result.outcome == "ok" for one in done.asked)
         assert "money cap" in " ".join(done.notes)
+        assert done.rows > 0 or "the money cap has no room" in done.sentence
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -204,6 +205,15 @@ def test_two_sides_that_never_answer_are_an_error():
     down = Plays(status=lambda n: 500)
     with pytest.raises(ProviderError, match=r"neither a nor b gave an answer; the first: .* answered 500"):
         compared(World(a=down, b=down), A, B, rows(50))
+
+
+def test_a_provider_that_only_refuses_is_given_up_after_the_first_requests():
+    """It does not wait out row after row: 429 to the first two, or 503 to all of the requests that go ahead."""
+    for status, requests in ((429, 2), (503, 2 * (1 + 4))):
+        world = World(*(Plays(status=lambda n, status=status: status) for _ in "ab"))
+        with pytest.raises(ProviderError, match="neither a nor b gave an answer"):
+            compared(world, A, B, rows(50))
+        assert len(world.seen) == requests
 
 
 def test_a_wrong_key_or_model_is_found_with_the_first_request():
@@ -354,7 +364,7 @@ def test_engines_are_closed_and_progress_is_told():
     done = virtual_run(lambda: compare(A, B, rows(30), engines=make, progress=progress))
     assert len(made) == 2
     assert all(engine._closed for engine in made)
-    assert told[0] == ("noise", 0, 10)
+    assert told[:2] == [("rows", 0, 30), ("noise", 0, 10)]
     assert told[-1] == ("rows", done.rows, 30)
 
 

@@ -14,7 +14,7 @@ from headway.measure.stats import bootstrap, paired_ratio, quantile, quantile_or
 from headway.measure.stats.intervals import finite, normal_quantile, t_quantile
 from headway.measure.stats.paired import total_ratio, typical, typical_ratio
 from headway.measure.stats.proportions import graded_difference, mcnemar, mcnemar_tail, paired_difference
-from headway.measure.stats.resample import grouped
+from headway.measure.stats.resample import grouped, read_draws
 from headway.measure.stats.rows import rounded_up, rows_needed
 from headway.measure.stats.spending import boundary, nominal, spending
 
@@ -180,6 +180,12 @@ def test_a_bootstrap_can_be_repeated_and_turned_round():
     assert back is not None
     assert (back.inverse.low, back.inverse.high) == pytest.approx((there.low, there.high), rel=1e-4)
     assert there.low < 0.82 < there.high
+
+
+def test_few_rows_are_read_further_out():
+    """Hesterberg's expansion for five rows: t = 2.776 times sqrt(5 / 4) is a normal tail of 0.0955 %, not 2.5 %."""
+    found = read_draws(50_000.0, [float(i) for i in range(100_001)], 5, 0.95)
+    assert (found.low, found.high) == (pytest.approx(95.5, rel=0.01), pytest.approx(100_000 - 95.5, rel=1e-4))
 
 
 def test_rows_that_hang_together_count_once():

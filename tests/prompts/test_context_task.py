@@ -267,6 +267,25 @@ def test_a_summary_that_fails_fails_its_row_and_says_so():
     assert (result.value, result.status, result.attempts) == (None, 500, 1)
 
 
+def test_a_rows_time_begins_with_its_summary():
+    """2 s for the summary and 1 s for the answer are 3 s, from where the summary was asked; no price is no price."""
+    steps = [Step(text="All quiet.", delay_s=2.0), Step(text="Fine.", delay_s=1.0)]
+    provider = FakeProvider(steps)
+    task = headway.Task(
+        model="unpriced", prompt="{text}", context=Budgets(columns={"text": ContextBudget(**SUMMED)}, chars_per_token=4)
+    )
+
+    async def main():
+        async with headway.Engine(handler=provider, log="off", seed=1, attempts_max=1) as engine:
+            started_s = asyncio.get_running_loop().time()
+            return started_s, [result async for result in engine.map([{"text": LONG}], task)]
+
+    started_s, (result,) = virtual_run(main)
+    assert result.latency_s == pytest.approx(3.0, abs=0.1)
+    assert result.started_at_s == pytest.approx(started_s, abs=0.1)
+    assert result.dollars is None
+
+
 def test_an_empty_summary_fails_its_row_and_is_paid_for():
     """A model that says nothing is an error of the row, with the dollars that it took."""
     (result,), _ = asked([answer("  "), answer("  ")], [{"question": "?", "text": LONG}], summed())
@@ -340,6 +359,15 @@ def test_batches_are_refused_for_summaries(tmp_path):
     """Rows of a batch wait for no summary: the job says so before anything is sent."""
     with pytest.raises(ConfigError, match=r'how = "summarise" asks twice about a row'):
         headway.run([{"question": "?", "text": LONG}], summed(), lane="batch", handler=FakeProvider([]), cache=False)
+
+
+def test_summaries_are_asked_for_at_the_tier_of_their_row():
+    """A job in the flex lane pays the flex price for both questions."""
+    provider = FakeProvider([answer("All quiet."), answer("Fine.")])
+    rows = [{"question": "?", "text": LONG}]
+    (result,) = headway.run(rows, summed(), lane="flex", handler=provider, cache=False, api_key="k")
+    assert (result.value, result.lane) == ("Fine.", "flex")
+    assert [json.loads(call.body)["service_tier"] for call in provider.seen] == ["flex", "flex"]
 
 
 def test_a_job_summarises_online(tmp_path):

@@ -16,7 +16,6 @@ from headway.prompts.lint.guard import refusal
 from headway.prompts.lint.passages import Text
 from headway.prompts.lint.run import apply, edited, fixed, lint_task
 from headway.prompts.lint.source import Source, read_source, source_of
-from headway.prompts.lint.toml_text import json_strings, toml_strings
 from headway.prompts.task import Task
 
 TASK = Task(model="gpt-5.4-mini", prompt="{text}")
@@ -211,21 +210,6 @@ def test_apply_adds_deletions_up():
         Edit(key="t", start=4, end=6, replacement="x"),
     ]
     assert apply("abcdefg", edits) == "fg"
-
-
-def test_strings_of_toml_are_found():
-    """All kinds, in tables, beside arrays and comments that look like strings."""
-    raw = (
-        "a = 'x' # b = \"no\"\nlist = [\"c = 'no'\", # ]\n  '''d = 1''']\ninline = { e = \"no\" }\n"
-        '[t."u"]\nf = """\nq\\"\\u00e9""""\n"g h" = \'\'\'\n\'\'z\'\'\'\n'
-    )
-    found = {key: one.text for key, one in toml_strings(raw).items()}
-    table = tomllib.loads(raw)
-    assert found["a"] == table["a"]
-    assert found['t."u".f'] == table["t"]["u"]["f"]
-    assert found['t."u".g h'] == table["t"]["u"]["g h"]
-    assert set(found) == {"a", 't."u".f', 't."u".g h'}
-    assert [one.text for one in json_strings('{"a\\n": "\\u00e9\\\\"}')] == ["a\n", "\u00e9\\"]
 
 
 def test_file_of_another_kind_is_refused(tmp_path: Path):

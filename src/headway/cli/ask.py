@@ -263,12 +263,12 @@ def _so_far(made: list[Summed]) -> str:
 
 def _table(made: list[Summed]) -> Table:
     """One row a model; narrow enough for 80 columns."""
-    from rich.table import Table
     from rich.text import Text
 
     from headway.report import format as fmt
+    from headway.report.grid import grid
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = grid("dim")
     table.add_column("model")
     for name in ("runs", "TTFT", "total", "tokens/s", "out", "cost", "errors"):
         table.add_column(name, justify="right", no_wrap=True)

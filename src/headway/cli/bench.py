@@ -15,7 +15,7 @@ import typer
 from headway.cli import bench_options as opt
 from headway.cli import bench_plan as plan
 from headway.cli.run_options import MODEL
-from headway.cli.trying import writable
+from headway.cli.trying import WIDTH_MIN, writable
 from headway.errors import ConfigError, HeadwayError, InputError
 
 if TYPE_CHECKING:
@@ -283,7 +283,9 @@ class _Command:
 
         from headway.measure.bench.table import print_bench
 
-        print_bench(Console(highlight=False, stderr=True), found)
+        console = Console(highlight=False, stderr=True)
+        console.width = max(console.width, WIDTH_MIN)
+        print_bench(console, found)
 
     def _write(self, found: Bench, done: Done) -> None:
         from headway.measure.bench.page import bench_page

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headway.cli.ending import print_json
 from headway.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -263,20 +264,18 @@ def _size(value_bytes: float) -> str:
 
 
 def _print_json(lines: list[dict[str, Any]]) -> None:
-    import msgspec
-
     for line in lines:
-        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+        print_json(line)
 
 
 def _print_table(names: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from headway.report import format as fmt
+    from headway.report.grid import grid
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = grid("dim")
     for name in names:
         table.add_column(name, no_wrap=True)
     for row in rows:

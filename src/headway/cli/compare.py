@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from headway.cli.run_options import MODEL
-from headway.cli.trying import INPUT_ROWS_MAX, checker, rows_of, writable
+from headway.cli.trying import INPUT_ROWS_MAX, WIDTH_MIN, checker, rows_of, writable
 from headway.cli.variants import variants_of
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.prompts.output import Api
@@ -73,6 +73,7 @@ def compare(
     expect: Annotated[
         Literal["better", "not-worse", "faster", "cheaper"] | None, typer.Option(help="What B has to be, for CI.")
     ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=1_000, help="Rows under way, if [run] does not say.")] = 4,
     seed: Annotated[int, typer.Option(help="Of the order of rows and sides.")] = 0,
     all_rows: Annotated[bool, typer.Option("--all-rows", help="Go on to --rows when it is decided.")] = False,
     no_aa: Annotated[bool, typer.Option("--no-aa", help="Leave out the runs of A against itself.")] = False,
@@ -89,7 +90,7 @@ def compare(
         variants = variants_of((a, b), model, labels, expected, api)
         base = {"base_url": base_url} if base_url else {}
         settings = _settings(
-            variants, margin, rows, max_usd, check, seed, config, base, aa=not no_aa, early=not all_rows
+            variants, margin, rows, max_usd, check, concurrency, seed, config, base, aa=not no_aa, early=not all_rows
         )
         found = rows_of(input_, variants[0].task, variants[1].task)
         done, interrupted = _run(variants, found, settings, quiet=quiet)
@@ -112,6 +113,7 @@ def _settings(
     rows: int | None,
     max_usd: str,
     check: str | None,
+    concurrency: int,
     seed: int,
     config: Path | None,
     base: dict[str, Any],
@@ -127,6 +129,7 @@ def _settings(
         margin=margin / 100,
         rows_max=rows,
         usd_max=None if max_usd.strip().lower() == "none" else dollars_of(max_usd, "--max-usd"),
+        concurrency=concurrency,
         seed=seed,
         aa=aa,
         early=early,
@@ -180,6 +183,8 @@ def _tell(done: Comparison, *, json: bool, quiet: bool, report: Path | None, sho
 
         from headway.measure.compare.table import print_comparison
 
-        print_comparison(done, Console(highlight=False))
+        console = Console(highlight=False)
+        console.width = max(console.width, WIDTH_MIN)
+        print_comparison(done, console)
         if report is not None:
             typer.echo(f"Report: {report}")

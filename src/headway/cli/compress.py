@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
-import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from headway.errors import ConfigError, HeadwayError, InputError
+from headway.cli.ending import exits, show, write_texts
+from headway.errors import ConfigError
 
 if TYPE_CHECKING:
     from headway.measure.rewrite.compressing import Compressed
@@ -63,6 +63,7 @@ def compress(
     write: Annotated[bool, typer.Option("--write", help="Change PROMPT in place.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the shorter version there.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=1_000, help="Rows under way at once.")] = 16,
     seed: Annotated[int, typer.Option(help="Of how rows are divided and drawn.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
     base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
@@ -72,8 +73,9 @@ def compress(
     """Find the shortest version of a prompt that is not inferior on your rows."""
     from headway.cli.trying import checker, rows_of, teller, try_settings, writable
 
-    try:
+    with exits("compress"):
         from headway.measure.rewrite.compressing import compress as shorten
+        from headway.measure.rewrite.compressing import output_of
         from headway.measure.rewrite.writing import Writer
 
         writable(out, "--out")
@@ -88,17 +90,16 @@ def compress(
             check=checker(check, task.expected),
             base_url=base_url,
             config=config,
+            concurrency=concurrency,
         )
         scribe = Writer(model="" if writer == "same" else writer, drafts_max=drafts) if writer else None
         done = asyncio.run(shorten(text, found, settings, writer=scribe, told=teller(quiet=quiet or json)))
-        _write(done, write=write, out=out)
+        if done.after is not None:
+            text_after = output_of(done.after)
+            ending = "" if text_after.endswith("\n") else "\n"
+            write_texts(text_after + ending, (prompt if write else None, out))
         _tell(done, json=json, quiet=quiet, report=report, written=write or out is not None)
         code = 0 if done.after is not None else 3 if done.open else 1
-    except HeadwayError as error:
-        typer.echo(f"headway compress: {error}", err=True)
-        code = 2 if isinstance(error, ConfigError | InputError) else 1
-    except KeyboardInterrupt:
-        code = 130
     raise typer.Exit(code)
 
 
@@ -130,35 +131,9 @@ _LABELS_MAX = 200
 """Different right answers, all named in the prompt, up to which they are taken for its labels."""
 
 
-def _write(done: Compressed, *, write: bool, out: Path | None) -> None:
-    from headway.measure.rewrite.compressing import output_of
-
-    if done.after is None:
-        return
-    ending = "\n" if not output_of(done.after).endswith("\n") else ""
-    for path in ([done.before.path] if write else []) + ([out] if out is not None else []):
-        try:
-            path.write_text(output_of(done.after) + ending, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
-
-
 def _tell(done: Compressed, *, json: bool, quiet: bool, report: Path | None, written: bool) -> None:
-    if report is not None:
-        from headway.measure.rewrite.page import write_compressed
+    from headway.measure.rewrite.page import compressed_page
+    from headway.measure.rewrite.told import print_compressed
 
-        write_compressed(report, done, command=shlex.join(["headway", *sys.argv[1:]]))
-    if json:
-        import msgspec
-
-        sys.stdout.write(msgspec.json.encode(done.to_dict()).decode() + "\n")
-    elif quiet:
-        typer.echo(done.sentence)
-    else:
-        from rich.console import Console
-
-        from headway.measure.rewrite.told import print_compressed
-
-        print_compressed(done, Console(highlight=False), written=written)
-        if report is not None:
-            typer.echo(f"Report: {report}")
+    table = partial(print_compressed, written=written)
+    show(done, page=compressed_page, table=table, json=json, quiet=quiet, report=report)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from headway.errors import ConfigError, HeadwayError, InputError
+from headway.cli.ending import exits, print_json
+from headway.errors import ConfigError
 
 if TYPE_CHECKING:
     from headway.engine import Engine
@@ -68,14 +69,8 @@ def demo(
     ] = _LATENCY_SCALE,
 ) -> None:
     """Twenty support tickets, four ways."""
-    try:
+    with exits("demo", interrupted="interrupted; nothing is left running"):
         code = asyncio.run(_demo(out, json=json, quiet=quiet, latency_scale=latency_scale))
-    except HeadwayError as error:
-        typer.echo(f"headway demo: {error}", err=True)
-        code = 2 if isinstance(error, ConfigError | InputError) else 1
-    except KeyboardInterrupt:
-        typer.echo("interrupted; nothing is left running", err=True)
-        code = 130
     raise typer.Exit(code)
 
 
@@ -229,8 +224,6 @@ def _command() -> str:
 
 
 def _print_json(summaries: dict[str, Summary], told: tuple[str, str], report: Path) -> None:
-    import msgspec
-
     figures = {
         "runs": {name: summary.to_dict() for name, summary in summaries.items()},
         "baseline": _NAMES[0],
@@ -238,7 +231,7 @@ def _print_json(summaries: dict[str, Summary], told: tuple[str, str], report: Pa
         "verdict": told[1],
         "report": str(report.resolve()),
     }
-    sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")
+    print_json(figures)
 
 
 def _prepare(out: Path) -> Path:

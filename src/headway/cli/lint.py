@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from headway.errors import ConfigError, HeadwayError, InputError
+from headway.cli.ending import exits, print_json
+from headway.errors import ConfigError
 
 if TYPE_CHECKING:
     from headway.prompts.lint.findings import Finding
@@ -86,7 +87,7 @@ def lint(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code tells.")] = False,
 ) -> None:
     """Find what in a prompt, a task or a call log costs and does nothing."""
-    try:
+    with exits("lint"):
         if explain:
             _explain(explain)
             raise typer.Exit(0)
@@ -107,11 +108,6 @@ def lint(
         elif not quiet and not (diff and not fix):
             _print(sources, found)
         code = int(any(one.tier in _LEVELS[level] for one in found))
-    except HeadwayError as error:
-        typer.echo(f"headway lint: {error}", err=True)
-        code = 2 if isinstance(error, ConfigError | InputError) else 1
-    except KeyboardInterrupt:
-        code = 130
     raise typer.Exit(code)
 
 
@@ -188,9 +184,7 @@ def _verify(
     settings = try_settings(**given, seed=0, check=checker(check, task.expected))
     done = verify_command(source, found, rows_of(rows, task), settings, told=teller(quiet=quiet or json))
     if json:
-        import msgspec
-
-        sys.stdout.write(msgspec.json.encode(done.to_dict()).decode() + "\n")
+        print_json(done.to_dict())
     elif not quiet:
         said = ""
         for one in done.verdicts:
@@ -242,7 +236,7 @@ def _print_json(sources: list[Source], found: list[Finding]) -> None:
         "findings": [msgspec.to_builtins(one) for one in found],
         "totals": totals(found),
     }
-    sys.stdout.write(msgspec.json.encode(tree).decode() + "\n")
+    print_json(tree)
 
 
 def _print(sources: list[Source], found: list[Finding]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headway.cli.ending import print_json
 from headway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _print_json(rows: list[tuple[LogRow, LatencyBreakdown | None]]) -> None:
 
     for call, parts in rows:
         line = {**msgspec.to_builtins(call), "latency": msgspec.to_builtins(parts)}
-        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+        print_json(line)
 
 
 def _print(rows: list[tuple[LogRow, LatencyBreakdown | None]], path: Path, run: str | None) -> None:
@@ -121,12 +121,12 @@ def _prefixes(calls: list[LogRow]) -> str:
 
 def _table(rows: list[tuple[LogRow, LatencyBreakdown | None]]) -> Table:
     """One row a call; narrow enough for 80 columns."""
-    from rich.table import Table
     from rich.text import Text
 
     from headway.report import format as fmt
+    from headway.report.grid import grid
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table = grid("dim", gap=1)
     table.add_column("time", no_wrap=True)
     table.add_column("answer", no_wrap=True)
     for name in ("wait", "conn", "net+queue", "process", "TTFT", "gener", "total", "out", "cost"):

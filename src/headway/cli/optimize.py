@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
-import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from headway.errors import ConfigError, HeadwayError, InputError
+from headway.cli.ending import exits, show, write_texts
 
 if TYPE_CHECKING:
     from headway.measure.rewrite.optimized import Optimized
@@ -54,6 +53,7 @@ def optimize(
     write: Annotated[bool, typer.Option("--write", help="Change TASK in place.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the improved task there.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=1_000, help="Rows under way at once.")] = 16,
     seed: Annotated[int, typer.Option(help="Of how rows are divided and drawn.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
     base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
@@ -63,7 +63,7 @@ def optimize(
     """Improve a task, one verified change at a time."""
     from headway.cli.trying import checker, rows_of, teller, try_settings, writable
 
-    try:
+    with exits("optimize"):
         from headway.measure.rewrite.optimizing import optimize as improve
         from headway.measure.rewrite.taskedit import TaskText
 
@@ -79,49 +79,23 @@ def optimize(
             check=checker(check, read.expected),
             base_url=base_url,
             config=config,
+            concurrency=concurrency,
         )
         names = [name.strip() for name in models.split(",") if name.strip()]
         done = asyncio.run(improve(text, rows, goal, settings, models=names, told=teller(quiet=quiet or json)))
-        _write(done, write=write, out=out)
+        if done.changed:
+            write_texts(done.after.text, (task if write else None, out))
         _tell(done, json=json, quiet=quiet, report=report, written=write or out is not None)
         code = (0 if done.holds else 3) if done.changed else 1
-    except HeadwayError as error:
-        typer.echo(f"headway optimize: {error}", err=True)
-        code = 2 if isinstance(error, ConfigError | InputError) else 1
-    except KeyboardInterrupt:
-        code = 130
     raise typer.Exit(code)
 
 
 optimize.__doc__ = _HELP
 
 
-def _write(done: Optimized, *, write: bool, out: Path | None) -> None:
-    if not done.changed:
-        return
-    for path in ([done.before.path] if write else []) + ([out] if out is not None else []):
-        try:
-            path.write_text(done.after.text, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
-
-
 def _tell(done: Optimized, *, json: bool, quiet: bool, report: Path | None, written: bool) -> None:
-    if report is not None:
-        from headway.measure.rewrite.page_optimized import write_optimized
+    from headway.measure.rewrite.page_optimized import optimized_page
+    from headway.measure.rewrite.told import print_optimized
 
-        write_optimized(report, done, command=shlex.join(["headway", *sys.argv[1:]]))
-    if json:
-        import msgspec
-
-        sys.stdout.write(msgspec.json.encode(done.to_dict()).decode() + "\n")
-    elif quiet:
-        typer.echo(done.sentence)
-    else:
-        from rich.console import Console
-
-        from headway.measure.rewrite.told import print_optimized
-
-        print_optimized(done, Console(highlight=False), written=written)
-        if report is not None:
-            typer.echo(f"Report: {report}")
+    table = partial(print_optimized, written=written)
+    show(done, page=optimized_page, table=table, json=json, quiet=quiet, report=report)

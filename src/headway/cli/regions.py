@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headway.errors import ConfigError, HeadwayError
+from headway.cli.ending import exits, print_json
+from headway.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,13 +49,8 @@ def regions(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False,
 ) -> None:
     """Measure the upstreams of the configuration from here, and name the fastest."""
-    try:
+    with exits("regions"):
         code = _run(config, model, runs, max_usd, json=json, quiet=quiet)
-    except HeadwayError as error:
-        typer.echo(f"headway regions: {error}", err=True)
-        code = 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        code = 130
     raise typer.Exit(code)
 
 
@@ -117,7 +113,7 @@ def _print_json(measured: list[Measured], winner: Winner | None) -> None:
     import msgspec
 
     found = {"winner": msgspec.to_builtins(winner), "upstreams": [msgspec.to_builtins(one) for one in measured]}
-    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    print_json(found)
 
 
 def _print(measured: list[Measured], winner: Winner | None) -> None:
@@ -146,12 +142,12 @@ def _verdict(winner: Winner | None) -> str:
 
 def _table(measured: list[Measured], winner: Winner | None) -> Table:
     """One row an upstream; narrow enough for 80 columns."""
-    from rich.table import Table
     from rich.text import Text
 
     from headway.report import format as fmt
+    from headway.report.grid import grid
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table = grid("dim", gap=1)
     for name in ("upstream", "region", "model"):
         table.add_column(name, no_wrap=True)
     for name in ("TTFT ms", "worst", "total ms", "tok/s", "errors", "cost"):

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from headway.measure.rewrite.settings import Told, TrySettings
     from headway.prompts.task import Task
 
-__all__ = ["checker", "rows_of", "teller", "try_settings", "writable"]
+__all__ = ["INPUT_ROWS_MAX", "WIDTH", "WIDTH_MIN", "checker", "rows_of", "teller", "try_settings", "writable"]
 
 INPUT_ROWS_MAX = 100_000
+WIDTH = 16
+"""Rows under way at once."""
+WIDTH_MIN = 80
+"""Of what is printed, in columns: on a narrower terminal lines break, but no figure is cut."""
 
 
 def rows_of(name: str, *tasks: Task | None) -> list[dict[str, Any]]:
@@ -56,6 +60,7 @@ def try_settings(
     check: Checker | None,
     base_url: str | None,
     config: Path | None,
+    concurrency: int = WIDTH,
     rows: int | None = None,
 ) -> TrySettings:
     """From the command line: margin in points, money as people write it."""
@@ -63,6 +68,7 @@ def try_settings(
     from headway.measure.rewrite.settings import TrySettings
 
     return TrySettings(
+        concurrency=concurrency,
         margin=margin / 100,
         usd_max=None if max_usd.strip().lower() == "none" else dollars_of(max_usd, "--max-usd"),
         seed=seed,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from headway.cli.run_options import plain_task
 from headway.errors import ConfigError
-from headway.prompts.template import Template
+from headway.prompts.plain import plain_parts
 
 if TYPE_CHECKING:
     from headway.measure.compare.variant import Variant
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["variants_of"]
 
-COLUMN = "text"
-"""What a prompt without a {column} is about."""
 BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -34,7 +32,7 @@ def variants_of(
         if _is_task(path):
             return load_variant(path)
         text, where = _read(path), str(path)
-        system, prompt = ("", text) if Template(text, where).columns else (text, f"{{{COLUMN}}}")
+        system, prompt = plain_parts(text, where)
         task = plain_task(prompt, labels, model, api, system=system, expected=expected or "", where=where)
         return Variant(name=path.stem, task=task)
 

@@ -1,4 +1,4 @@
-"""Published limits by provider and tier, as a start: what the provider's own headers say replaces them; "off" paces not.
+"""Published limits by provider and tier, as a start: what the provider's own headers say replaces them; "off": none.
 
 Source: the tiers as FACTS section 2 quotes them (OpenAI's limits page for its mid-size models, November 2026). Limits
 differ by model; where yours do, set `requests_per_min` and `tokens_per_min`, or leave all of it out and let them be

@@ -216,6 +216,7 @@ class Task:
         first, bound, rest = self._parts
         task._parts = first + b',"service_tier":"flex"', bound, rest
         task._head = task._head_with(self.max_output_tokens, ())
+        task._template = self._template.flex()
         return task
 
     def expected_of(self, row: Mapping[str, Any]) -> str | None:

@@ -51,7 +51,7 @@ from headway.prompts.outputs import Ask
 from headway.prompts.runtable import RunTable, Tables, checked_settings
 from headway.prompts.task import Task
 
-__all__ = ["closest", "load_tables", "load_task"]
+__all__ = ["closest", "load_tables", "load_task", "read_text"]
 
 _BYTES_MAX = 4 * 1024 * 1024
 
@@ -107,7 +107,7 @@ def load_task(path: Path, *, model: str = "", api: str = "") -> Task:
         ConfigError: The file, or one it names, is missing, is not TOML, or holds a wrong key or value.
     """
     try:
-        raw = tomllib.loads(_read(path))
+        raw = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     _refuse_unknown(path, raw, _TaskTable, "")
@@ -197,7 +197,7 @@ def load_tables(path: Path) -> Tables:
         ConfigError: As `load_task`, for these tables.
     """
     try:
-        return _tables(path, tomllib.loads(_read(path)))
+        return _tables(path, tomllib.loads(read_text(path)))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
 
@@ -256,7 +256,7 @@ def _output(path: Path, table: _OutputTable, at: str) -> Output | None:
     if table.labels is not None:
         return Labels(labels=tuple(table.labels))
     if table.labels_file is not None:
-        lines = _read(path.parent / table.labels_file, f"{path}: {at}.labels_file: ").splitlines()
+        lines = read_text(path.parent / table.labels_file, f"{path}: {at}.labels_file: ").splitlines()
         return Labels(labels=tuple(line.strip() for line in lines if line.strip()))
     if table.schema_file is not None:
         return Json(schema=_schema(f"{path}: {at}.schema_file: ", path.parent / table.schema_file))
@@ -269,12 +269,13 @@ def _output(path: Path, table: _OutputTable, at: str) -> Output | None:
 
 def _schema(prefix: str, file: Path) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(_read(file, prefix), type=dict[str, Any])
+        return msgspec.json.decode(read_text(file, prefix), type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise ConfigError(f"{prefix}{file} is not a JSON object: {error}") from None
 
 
-def _read(path: Path, prefix: str = "") -> str:
+def read_text(path: Path, prefix: str = "") -> str:
+    """A file of UTF-8 text, at most 4 MiB. Raises `ConfigError`, which begins with `prefix`."""
     try:
         with path.open("rb") as file:
             raw = file.read(_BYTES_MAX + 1)

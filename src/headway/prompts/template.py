@@ -59,6 +59,10 @@ class Template:
         """What has to be asked before a row's text is known: nothing here; see `context.FittedTemplate`."""
         return None
 
+    def flex(self) -> Template:
+        """As it is for requests at the flex tier."""
+        return self
+
     def left_out_tokens(self, row: Mapping[str, Any]) -> int:
         """Tokens of the row that are not in its text: none here; see `context.FittedTemplate`."""
         return 0

@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from headway.errors import ConfigError
 from headway.report import format as fmt
 from headway.report.boxes import Axes, detail
 from headway.report.comparison import COMPARED, Compared
 from headway.report.figures import Summary
-from headway.report.page import bar_table, card, definition_table, page, section, text
+from headway.report.page import bar_table, card, card_row, definition_table, page, section, text
+from headway.report.written import write_page
 
 __all__ = ["write_comparison", "write_report"]
 
@@ -42,7 +42,7 @@ def write_report(
     if settings or command:
         again = f"<pre>{text(command)}</pre>" if command else ""
         parts.append(section("Settings, and how to run it again", definition_table(settings or {}) + again, wide=True))
-    return _write(Path(path), page(title, "\n".join(parts)))
+    return write_page(Path(path), page(title, "\n".join(parts)))
 
 
 def write_comparison(
@@ -99,7 +99,7 @@ def write_comparison(
     if settings or command:
         again = f"<pre>{text(command)}</pre>" if command else ""
         parts.append(section("Settings, and how to run it again", definition_table(settings or {}) + again, wide=True))
-    return _write(Path(path), page(title, "\n".join(parts)))
+    return write_page(Path(path), page(title, "\n".join(parts)))
 
 
 def _header(title: str, notes: Sequence[str]) -> str:
@@ -157,7 +157,7 @@ def _cards(s: Summary) -> str:
                 f"{a.right:,} of {a.count:,}; 95 % interval {fmt.interval(a.low, a.high)}",
             )
         )
-    return f'<div class="cards">{"".join(cards)}</div>'
+    return card_row(cards)
 
 
 def _side_by_side(runs: Mapping[str, Summary], base: Summary, baseline: str) -> str:
@@ -177,16 +177,3 @@ def _cell(cell: Compared, is_base: bool) -> str:
     note = "" if is_base and not cell.always else cell.note
     css = ' class="good"' if cell.better else ""
     return f"<td>{text(cell.value)}{f'<small{css}>{text(note)}</small>' if note else ''}</td>"
-
-
-def _write(path: Path, document: str) -> Path:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(document, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ConfigError(
-            f"The report cannot be written to {path}: {error.strerror or error}; choose another path."
-        ) from None
-    return path

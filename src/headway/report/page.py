@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-__all__ = ["bar_table", "card", "definition_table", "details", "figure", "page", "section", "table", "text"]
+__all__ = ["bar_table", "card", "card_row", "definition_table", "details", "figure", "page", "section", "table", "text"]
 
 _CHARS_MAX = 2_000
 _ENTRIES_MAX = 100
@@ -108,6 +108,11 @@ def card(label: str, value: str, note: str = "") -> str:
     """One headline figure."""
     below = f"<dd>{text(note)}</dd>" if note else ""
     return f'<dl class="card"><dt>{text(label)}</dt><dd>{text(value)}</dd>{below}</dl>'
+
+
+def card_row(cards: Iterable[str]) -> str:
+    """Headline figures side by side."""
+    return f'<div class="cards">{"".join(cards)}</div>'
 
 
 def section(title: str, body: str, *, wide: bool = False) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headway.report import format as fmt
+from headway.report.grid import grid
 from headway.report.plan_figures import InputTokens, Interval, LanePlan, Plan
 
 __all__ = ["print_plan"]
@@ -41,7 +42,7 @@ def _block(console: Console, heading: str, block: Table | Group) -> None:
 
 
 def _figures(plan: Plan) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = grid()
     table.add_column(style="bold", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
@@ -78,7 +79,7 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str, str]]:
 
 def _bars(tokens: InputTokens, bar: str) -> Group:
     most = max(one.requests for one in tokens.bars)
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = grid()
     table.add_column(justify="right", no_wrap=True, style="dim")
     table.add_column(justify="right", no_wrap=True)
     table.add_column(style="cyan", no_wrap=True)
@@ -90,7 +91,7 @@ def _bars(tokens: InputTokens, bar: str) -> Group:
 
 
 def _lanes(plan: Plan) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = grid("dim")
     table.add_column("", no_wrap=True)
     for heading in ("dollars", "at most", "time"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -12,6 +12,7 @@ from rich.text import Text
 from headway.report import format as fmt
 from headway.report.comparison import COMPARED, Compared
 from headway.report.figures import Cost, LatencyFigures, Summary
+from headway.report.grid import grid
 from headway.report.progress import Progress
 
 __all__ = ["Progress", "comparison_table", "print_summary"]
@@ -47,7 +48,7 @@ def comparison_table(summaries: Mapping[str, Summary], baseline: str) -> Table:
         KeyError: There is no run of that name.
     """
     base = summaries[baseline]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = grid("bold")
     table.add_column("")
     for name in summaries:
         table.add_column(name, justify="right", no_wrap=False)
@@ -64,7 +65,7 @@ def _cell(cell: Compared, is_base: bool) -> Text:
 
 
 def _figures(s: Summary) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = grid()
     table.add_column(style="bold", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
@@ -177,7 +178,7 @@ def _latencies(s: Summary) -> RenderableType | None:
         return None
     if s.call_latency.count == s.latency.count:
         shown = [pair for pair in shown if pair[0] != "all rows"]
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table = grid("dim", gap=3)
     table.add_column("")
     for name in ("n", "mean", "p50", "p95", "p99"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -192,7 +193,7 @@ def _categories(s: Summary, bar: str) -> RenderableType | None:
         return None
     shown = list(s.categories.items())[:_CATEGORIES_SHOWN]
     most = shown[0][1]
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = grid()
     table.add_column(max_width=36, no_wrap=True, overflow="ellipsis")
     table.add_column(justify="right", no_wrap=True)
     table.add_column(style="cyan", no_wrap=True)
@@ -207,7 +208,7 @@ def _categories(s: Summary, bar: str) -> RenderableType | None:
 def _failures(s: Summary) -> RenderableType | None:
     if not s.failures:
         return None
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = grid()
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

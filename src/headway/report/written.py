@@ -22,5 +22,7 @@ def write_page(path: Path, document: str) -> Path:
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise ConfigError(f"--report: {path} cannot be written: {error.strerror or error}; name another") from None
+        raise ConfigError(
+            f"The report cannot be written to {path}: {error.strerror or error}; choose another path."
+        ) from None
     return path

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headway.errors import ConfigError, ConnectFailed
+from headway.errors import ConfigError
 from headway.sim.app import DROP, asgi_app
+from headway.sim.child import child_server
 from headway.sim.settings import SimSettings
 from headway.sim.simulator import Simulator
 
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from headway.sim.network import Network
 
 __all__ = ["child_main", "serve_forever", "serve_on", "serving"]
-
-_START_S: Final = 20.0
-_STOP_S: Final = 5.0
 
 
 def serve_forever(
@@ -75,32 +71,8 @@ def serving(settings: SimSettings | None = None) -> Iterator[str]:
     """
     if find_spec("uvicorn") is None or find_spec("httptools") is None:
         raise ConfigError("the simulator's server is not installed; run: pip install 'headway[sim]'")
-    child = subprocess.Popen(  # this interpreter, no shell
-        [sys.executable, "-m", "headway.sim"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    if child.stdin is None or child.stdout is None:
-        raise ConnectFailed("the simulator's process has no pipes")
-    guard = threading.Timer(_START_S, child.kill)
-    guard.daemon = True
-    guard.start()
-    try:
-        child.stdin.write(msgspec.json.encode(settings or SimSettings()) + b"\n")
-        child.stdin.flush()
-        url = child.stdout.readline().decode().strip()
-        if not url:
-            raise ConnectFailed(f"the simulator's process ended with code {child.wait()} before it listened")
-        guard.cancel()
+    with child_server("headway.sim", settings or SimSettings(), "the simulator") as url:
         yield url
-    finally:
-        guard.cancel()
-        child.stdin.close()
-        try:
-            child.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        child.stdout.close()
 
 
 def serve_on(

@@ -21,6 +21,7 @@ OFFERED_MIN = 0.95
 HELD_BACK_MAX = 6
 """Trials more, for our own engine's send rate to grow to what is tried."""
 PACED_S = 0.001
+_BUSY = "this process could not send {:.3g} requests a second, so the server may hold more"
 OWN_SHARE_MAX = 0.25
 """Share of a limit that requests may be late to start for want of this process's time."""
 
@@ -80,16 +81,12 @@ async def find_max(
     while (rate_per_s := search.next_rate()) is not None:
         if trials:
             await asyncio.sleep(rest_s)
+        count = min(COUNT_MAX // 2, max(REQUESTS_MIN, round(rate_per_s * trial_s)))
         load = Load(
-            rate_per_s=rate_per_s,
-            count=min(COUNT_MAX // 2, max(REQUESTS_MIN, round(rate_per_s * trial_s))),
-            warmup_s=warmup_s,
-            concurrency_max=100_000,
-            deadline_s=deadline_s,
+            rate_per_s=rate_per_s, count=count, warmup_s=warmup_s, concurrency_max=100_000, deadline_s=deadline_s,
             seed=seed + len(trials),
-        )
-        assert load.count is not None
-        if affordable is not None and not affordable(load.count + round(warmup_s * rate_per_s)):
+        )  # fmt: skip
+        if affordable is not None and not affordable(count + round(warmup_s * rate_per_s)):
             return _found(search, trials, ended="another try could have passed the cap on spending")
         trial, driver = await _try(engine, target, slo, load, confirms=search.confirms)
         trials.append(trial)
@@ -101,8 +98,7 @@ async def find_max(
             held_back += 1
             continue
         if not _offered(trial, slo):
-            said = f"this process could not send {rate_per_s:.3g} requests a second, so the server may hold more"
-            return _found(search, trials, ended=said)
+            return _found(search, trials, ended=_BUSY.format(rate_per_s))
         search.add(rate_per_s, held=trial.kept)
     return _found(search, trials)
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
 import sys
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +18,6 @@ from typing import Final, cast
 import httptools
 import msgspec
 
-from headway.errors import ConnectFailed
 from headway.measure.bench.clock import precise_loop
 
 __all__ = ["NullAccount", "NullSettings", "null_body", "null_server", "serve_null"]
@@ -28,7 +25,6 @@ __all__ = ["NullAccount", "NullSettings", "null_body", "null_server", "serve_nul
 BODY_BYTES_MAX: Final = 1024 * 1024
 ACCOUNT_MAX: Final = 200_000
 """Requests in the account; older ones are dropped."""
-_START_S, _STOP_S = 20.0, 5.0
 _INDEX: Final = re.compile(rb'"user":\s*"(\d{1,9})"')
 _LIMITS: Final = (
     b"x-ratelimit-limit-requests: 30000000\r\nx-ratelimit-remaining-requests: 29999000\r\n"
@@ -193,32 +189,10 @@ def null_server(settings: NullSettings | None = None) -> Iterator[str]:
     Raises:
         ConnectFailed: It did not start within 20 s.
     """
-    child = subprocess.Popen(  # this interpreter, no shell
-        [sys.executable, "-m", "headway.measure.bench.null"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    if child.stdin is None or child.stdout is None:
-        raise ConnectFailed("the null server's process has no pipes")
-    guard = threading.Timer(_START_S, child.kill)
-    guard.daemon = True
-    guard.start()
-    try:
-        child.stdin.write(msgspec.json.encode(settings or NullSettings()) + b"\n")
-        child.stdin.flush()
-        port = child.stdout.readline().decode().strip()
-        if not port:
-            raise ConnectFailed(f"the null server's process ended with code {child.wait()} before it listened")
-        guard.cancel()
+    from headway.sim.child import child_server  # only where one is started: the child itself does without
+
+    with child_server("headway.measure.bench.null", settings or NullSettings(), "the null server") as port:
         yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        guard.cancel()
-        child.stdin.close()
-        try:
-            child.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        child.stdout.close()
 
 
 async def _serve() -> None:

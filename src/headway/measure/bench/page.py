@@ -16,7 +16,7 @@ from headway.report import format as fmt
 from headway.report.charts import SERIES_MAX, ecdf_chart, ecdf_keys
 from headway.report.charts_base import COLOURS
 from headway.report.charts_time import Span, stacked_chart, waterfall_chart
-from headway.report.page import card, definition_table, details, figure, page, section, table, text
+from headway.report.page import card, card_row, definition_table, details, figure, page, section, table, text
 
 __all__ = ["bench_page"]
 
@@ -71,7 +71,7 @@ def _cards(rows: Sequence[Figures]) -> str:
         card("Answered", f"{one.ok:,} of {one.due:,}", f"{number(one.requests_per_s)} a second"),
         card("Cost", fmt.dollars(one.dollars), f"{fmt.dollars(one.dollars_per_success)} a success"),
     ]
-    return f'<div class="cards">{"".join(cards)}</div>'
+    return card_row(cards)
 
 
 def _p95(spread: Spread) -> str:

@@ -19,6 +19,7 @@ from headway.measure.bench.run_types import Load, Target
 from headway.measure.probe import Probe
 from headway.measure.probing import probe
 from headway.prompts.output import Api
+from headway.prompts.plain import plain_parts
 from headway.prompts.task import Task
 from headway.wire import reader_for
 
@@ -238,4 +239,5 @@ def task_maker(file: Path | None, prompt: str, api: Api | None) -> Callable[[str
     """What makes the task of a model: out of a task file, or out of a prompt with {column} names."""
     if file is not None:
         return lambda model: Task.load(file, model=model, api=api or "")
-    return lambda model: Task(model=model, prompt=prompt, api=api or "responses", where="--prompt")
+    system, template = plain_parts(prompt, "--prompt")
+    return lambda model: Task(model=model, prompt=template, system=system, api=api or "responses", where="--prompt")

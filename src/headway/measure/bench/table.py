@@ -111,10 +111,11 @@ def _tables(bench: Bench) -> Iterator[RenderableType]:
 
 
 def _table(*names: str) -> Table:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    from headway.report.grid import grid
+
+    table = grid("dim", gap=1)
     for i, name in enumerate(names):
         table.add_column(Text(name), justify="right" if i else "left", no_wrap=True)
     return table

@@ -18,7 +18,8 @@ from headway.report import format as fmt
 
 __all__ = ["Verdict", "verdict_of"]
 
-_PAIRS_MIN = 5
+_PAIRS_MIN, _PAIRS_MAX = 5, 2_000
+"""Of more pairs than the latter a sample is drawn: a second of bootstrap, and a wider interval at the most."""
 _RESAMPLES = 2_000
 _SEED = 20_261_121
 _FAILED_MORE = 0.05
@@ -105,6 +106,8 @@ def _ratio(a: Run, b: Run, metric: str, level: float) -> Interval | None:
     ]
     if len(pairs) < _PAIRS_MIN:
         return None
+    if len(pairs) > _PAIRS_MAX:
+        pairs = Random(_SEED).sample(pairs, _PAIRS_MAX)
     mine, others = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return paired_ratio(others, mine, median, rng=Random(_SEED), level=level, resamples=_RESAMPLES)
 

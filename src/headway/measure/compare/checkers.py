@@ -11,7 +11,7 @@ import asyncio
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import isawaitable
 from math import isfinite
 from pathlib import Path
@@ -21,13 +21,13 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from headway.engine.sentences import FAULTS
-from headway.errors import ConfigError
+from headway.errors import ConfigError, InputError
 from headway.measure.compare.judge import Judge, Unjudged
 from headway.prompts.output import Json
 from headway.prompts.template import as_text
 from headway.types import Result
 
-__all__ = ["MISSING", "Checker", "Exact", "Score", "checker_of", "marked"]
+__all__ = ["MISSING", "Checker", "Exact", "Score", "check_right_answers", "checker_of", "marked"]
 
 Checker: TypeAlias = Callable[[Mapping[str, Any], Any, str], Any]
 """(row, value, text) -> bool, a float from 0 to 1, None, or an awaitable of these."""
@@ -91,6 +91,15 @@ class Exact:
     def expected(self, row: Mapping[str, Any]) -> str:
         """What is right for a row; "" where it does not say."""
         return as_text(row.get(self.column)).strip()
+
+
+def check_right_answers(checker: object, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A column that holds no right answer at all is a mistake, found before anything is spent. Raises `InputError`."""
+    if isinstance(checker, Exact) and not any(map(checker.expected, rows)):
+        raise InputError(
+            f"no row has a right answer in column {checker.column!r}; there is {', '.join(map(str, rows[0]))}; name "
+            "the right one in 'expected' or with --check exact:COLUMN, or leave both out to compare without quality"
+        )
 
 
 async def marked(checker: Checker, row: Mapping[str, Any], result: Result) -> Score:

@@ -10,7 +10,7 @@ from headway.measure.compare.comparison import Asked, Comparison
 from headway.measure.compare.table import facts, lines
 from headway.report import format as fmt
 from headway.report.charts import differences_chart, ecdf_chart, ecdf_keys
-from headway.report.page import card, definition_table, details, figure, page, section, table, text
+from headway.report.page import card, card_row, definition_table, details, figure, page, section, table, text
 
 __all__ = ["comparison_page"]
 
@@ -57,7 +57,7 @@ def _cards(done: Comparison) -> str:
     quality = done.findings.quality
     if quality.a is not None and quality.b is not None:
         cards.append(card("Quality", f"{quality.b * 100:.1f} %", f"A {quality.a * 100:.1f} %, {quality.rows:,} rows"))
-    return f'<div class="cards">{"".join(cards)}</div>'
+    return card_row(cards)
 
 
 def _answered(done: Comparison) -> list[tuple[float, float]]:

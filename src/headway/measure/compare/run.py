@@ -13,7 +13,7 @@ from headway.engine import Engine
 from headway.errors import ConfigError, InputError, ProviderError
 from headway.measure.compare.asking import Lane, Row
 from headway.measure.compare.blocks import firsts, run_rows, run_set
-from headway.measure.compare.checkers import Exact, marked
+from headway.measure.compare.checkers import check_right_answers, marked
 from headway.measure.compare.comparison import Asked, Comparison, Noise, SetRuns, Stopped, pair_of
 from headway.measure.compare.judge import Judge
 from headway.measure.compare.noise import noise_of
@@ -25,6 +25,7 @@ from headway.measure.compare.told import concluded
 from headway.measure.compare.variant import Variant, differences, named
 from headway.measure.stats import Findings
 from headway.measure.stats.trial import Trial
+from headway.types import Result
 
 __all__ = ["CompareSettings", "Comparing", "compare"]
 
@@ -89,7 +90,7 @@ class Comparing:
         self._differences = differences(a, b)
         self._widths = (a.run.width or how.concurrency, b.run.width or how.concurrency)
         self._checker = how.checker or own_check(a.task, b.task)
-        _check_right_answers(self._checker, rows)
+        check_right_answers(self._checker, rows)
         self._in_step = self._widths[0] == self._widths[1]
         self._trial = Trial(how.trial(self._rows_max, shared=not self._in_step))
         self._tellers: list[Teller] = []
@@ -137,17 +138,22 @@ class Comparing:
         row = self._rows[0]
         if not self._fit([row], (1, 1), judged=False):
             return False
+        self._tell("rows", 0, self._rows_max)
+        results = []
         for lane, teller in lanes:
-            result = (await lane.ask(row)).result
+            results.append(result := (await lane.ask(row)).result)
             teller.book(result)
             if result.outcome in _REFUSED or result.status == 404:
                 raise ConfigError(f"{lane.variant.name} cannot be asked: {result.error}")
-        width = min(max(self._widths), _WARM_MAX)
-        rows = self._rows[: width if width > 1 else 0]
+        if all(result.outcome == "throttled" for result in results):
+            self._check_answered(results)  # the engine was patient twice: all others would wait as long
+        rows = self._rows[: min(max(self._widths), _WARM_MAX) if max(self._widths) > 1 else 0]
         rows = rows[: self._fit(rows, (1, 1), judged=False)]
         for lane, teller in lanes:
             for answered in await asyncio.gather(*(lane.ask(row) for row in rows)):
-                teller.book(answered.result)
+                results.append(result := answered.result)
+                teller.book(result)
+        self._check_answered(results if rows else ())
         return True
 
     async def _measure_noise(self, a: Lane) -> None:
@@ -215,11 +221,15 @@ class Comparing:
             done = await self._marked(one)
             self._asked.append(done)
             self._trial.add(pair_of(done, ttft=ttft))
-        if self._asked and not any(side.result.outcome == "ok" for one in self._asked for side in (one.a, one.b)):
-            first = self._asked[0].a.result
-            raise ProviderError(f"neither {self._a.name} nor {self._b.name} gave an answer; the first: {first.error}")
+        self._check_answered([side.result for one in self._asked for side in (one.a, one.b)])
         self._tell("rows", len(self._asked), self._rows_max)
         return len(whole) == len(asked)
+
+    def _check_answered(self, results: Sequence[Result]) -> None:
+        """Go on only where one was answered at least: no verdict comes of nothing, and waiting for it takes long."""
+        if results and all(one.outcome != "ok" for one in results):
+            names = f"neither {self._a.name} nor {self._b.name}"
+            raise ProviderError(f"{names} gave an answer; the first: {results[0].error}")
 
     async def _marked(self, one: Asked) -> Asked:
         """With its marks. They are given one after the other, while nothing is measured."""
@@ -275,15 +285,6 @@ class Comparing:
             asked=tuple(self._asked),
         )
         return concluded(bare, self._a, self._b, checked=self._checker is not None)
-
-
-def _check_right_answers(checker: object, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A column that holds no right answer at all is a mistake, and found before anything is spent."""
-    if isinstance(checker, Exact) and not any(map(checker.expected, rows)):
-        raise InputError(
-            f"no row has a right answer in column {checker.column!r}; there is {', '.join(map(str, rows[0]))}; name "
-            "the right one in 'expected' or with --check exact:COLUMN, or leave both out to compare without quality"
-        )
 
 
 def _chosen(rows: Sequence[Mapping[str, Any]], variants: Sequence[Variant], rng: Random) -> list[Row]:

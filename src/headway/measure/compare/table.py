@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from headway.measure.compare.comparison import Comparison
 from headway.measure.compare.told import noise_line
 from headway.measure.stats import Interval, MetricFinding
 from headway.report import format as fmt
+from headway.report.grid import grid
 
 __all__ = ["Line", "facts", "lines", "print_comparison", "quality_line"]
 
@@ -158,7 +158,7 @@ def print_comparison(done: Comparison, console: Console) -> None:
             console.print(Text(note, style="bold red"))
     console.print(Text(done.sentence, style="bold"), soft_wrap=not console.is_terminal)
     console.print()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = grid("bold")
     table.add_column("", no_wrap=True)
     table.add_column(Text(fmt.printable(f"A: {done.a}")), justify="right")
     table.add_column(Text(fmt.printable(f"B: {done.b}")), justify="right")
@@ -168,7 +168,7 @@ def print_comparison(done: Comparison, console: Console) -> None:
         table.add_row(line.label, line.a, line.b, line.change, Text(line.word, style=_STYLES.get(line.word, "dim")))
     console.print(table)
     console.print()
-    below = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    below = grid()
     below.add_column(style="bold", no_wrap=True)
     below.add_column()
     for label, value in facts(done):

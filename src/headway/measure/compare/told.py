@@ -39,6 +39,8 @@ def concluded(bare: Comparison, a: Variant, b: Variant, *, checked: bool) -> Com
     )
     verdict: str = done.findings.verdict
     said = f"{sentence(done.findings, done.a, done.b)}."
+    if not done.rows and done.stopped == "money":
+        said = "inconclusive: the money cap has no room for a row, at the most that it may cost."
     if done.sets is not None:
         alone = _row_sentence(done) if done.same_asked else ""
         verdict, said = _with_sets(done), f"{_sets_sentence(done)} {alone or said}"
@@ -97,7 +99,7 @@ def _notes(done: Comparison, a: Variant, b: Variant, *, checked: bool) -> Iterat
         yield "To have quality checked, name the 'expected' column in the task files, or say --check."
     if done.missing:
         yield f"{done.missing:,} of {done.rows:,} rows have no right answer to compare with."
-    if repeated := _repeated(done, a, b):
+    if done.findings.quality.rows and (repeated := _repeated(done, a, b)):
         yield (
             f"{repeated:,} of {done.rows:,} rows ask what another row asks: rows that were copied, not met, make "
             "quality look better known than it is."

@@ -15,9 +15,8 @@ from typing import Literal
 import msgspec
 
 from headway.measure.compare.comparison import Comparison
-from headway.measure.compare.run import compare
-from headway.measure.compare.variant import Variant
 from headway.measure.rewrite.candidates import Candidate
+from headway.measure.rewrite.comparisons import Comparisons
 from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings
 from headway.measure.rewrite.taskedit import TaskText
 
@@ -80,20 +79,21 @@ async def choose(
         engines: As in `compare`.
         told: Is told of every step.
     """
-    chooser = _Chooser(text, rows, settings, spent_usd, engines, told)
+    comparisons = Comparisons(settings, engines, told, spent_usd)
+    chooser = _Chooser(text, rows, settings, comparisons)
     tried: list[Tried] = []
     for place, candidate in enumerate(candidates):
         stopped = chooser.stopped(place)
         if stopped:
             why = "not tried: " + ("the money was used up" if stopped == "money" else "enough were tried before it")
             tried += [Tried(candidate=one, stage="untried", why=why) for one in candidates[place:]]
-            return Choice(tried=tuple(tried), dollars=chooser.spent_usd, stopped=stopped)
+            return Choice(tried=tuple(tried), dollars=comparisons.spent_usd, stopped=stopped)
         tried.append(await chooser.attempt(candidate))
         if tried[-1].stage == "kept":
             why = "not tried: a shorter one holds"
             tried += [Tried(candidate=one, stage="untried", why=why) for one in candidates[place + 1 :]]
-            return Choice(tried=tuple(tried), dollars=chooser.spent_usd, stopped="found")
-    return Choice(tried=tuple(tried), dollars=chooser.spent_usd, stopped="exhausted")
+            return Choice(tried=tuple(tried), dollars=comparisons.spent_usd, stopped="found")
+    return Choice(tried=tuple(tried), dollars=comparisons.spent_usd, stopped="exhausted")
 
 
 class _Chooser:
@@ -102,21 +102,17 @@ class _Chooser:
         text: TaskText,
         rows: tuple[Sequence[Row], Sequence[Row]],
         settings: TrySettings,
-        spent_usd: float,
-        engines: Engines | None,
-        told: Told | None,
+        comparisons: Comparisons,
     ) -> None:
-        self._text, self._settings, self._engines, self._told = text, settings, engines, told
+        self._text, self._settings, self._comparisons = text, settings, comparisons
         self._original = text.variant("original")
         self._choose, self._confirm = rows
         self._confirms = 0
         self._alpha_left = settings.alpha
-        self._broke = False
-        self.spent_usd = spent_usd
 
     def stopped(self, place: int) -> Literal["money", "looks", ""]:
         """Why no more can be tried; "" if it can."""
-        if self._broke:
+        if self._comparisons.broke:
             return "money"
         return "looks" if self._confirms >= self._settings.confirmed_max or place >= self._settings.tried_max else ""
 
@@ -125,38 +121,27 @@ class _Chooser:
         variant = self._text.changed(candidate.values).variant(candidate.name)
         chosen: Comparison | None = None
         if self._choose:
-            chosen = await self._compare(variant, self._choose, self._settings.alpha)
+            chosen = await self._comparisons.compare(self._original, variant, self._choose)
             if chosen.stopped == "money":
                 return Tried(
                     candidate=candidate, stage="untried", why="not tried: the money was used up", chosen=chosen
                 )
             if why := looks_worse(chosen, self._settings.margin):
-                self._say(f"{candidate.name}: {why}")
+                self._comparisons.say(f"{candidate.name}: {why}")
                 return Tried(candidate=candidate, stage="choose", why=why, chosen=chosen)
         self._confirms += 1
         last = self._confirms == self._settings.confirmed_max
         alpha = self._alpha_left if last else self._alpha_left / 2
         self._alpha_left -= alpha
-        confirmed = await self._compare(variant, self._confirm, alpha, aa=self._confirms == 1)
+        confirmed = await self._comparisons.compare(
+            self._original, variant, self._confirm, alpha=alpha, aa=self._confirms == 1
+        )
         if confirmed.not_inferior and not _worse(confirmed):
-            self._say(f"{candidate.name}: holds")
+            self._comparisons.say(f"{candidate.name}: holds")
             return Tried(candidate=candidate, stage="kept", why=confirmed.sentence, chosen=chosen, confirmed=confirmed)
         why = why_not(confirmed, self._settings.margin)
-        self._say(f"{candidate.name}: {why}")
+        self._comparisons.say(f"{candidate.name}: {why}")
         return Tried(candidate=candidate, stage="confirm", why=why, chosen=chosen, confirmed=confirmed)
-
-    async def _compare(self, variant: Variant, rows: Sequence[Row], alpha: float, *, aa: bool = False) -> Comparison:
-        cap = self._settings.usd_max
-        left = None if cap is None else cap - self.spent_usd
-        how = self._settings.compare(left_usd=left, rows=len(rows), alpha=alpha, aa=aa)
-        found = await compare(self._original, variant, rows, settings=how, engines=self._engines)
-        self.spent_usd += found.dollars
-        self._broke = found.stopped == "money"
-        return found
-
-    def _say(self, line: str) -> None:
-        if self._told is not None:
-            self._told(line, self.spent_usd)
 
 
 def looks_worse(found: Comparison, margin: float) -> str:

@@ -6,7 +6,6 @@ others (`choosing`); the first that holds is kept.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ from headway.measure.compare.comparison import Comparison
 from headway.measure.rewrite.candidates import Candidate, by_rules, fixed_tokens, spread_out
 from headway.measure.rewrite.choosing import Choice, Tried, choose
 from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings, demand_check, divided
-from headway.measure.rewrite.taskedit import TaskText
+from headway.measure.rewrite.taskedit import TaskText, unified
 from headway.measure.rewrite.writing import Writer, write
 
 __all__ = ["Compressed", "compress", "diff_of"]
@@ -160,11 +159,7 @@ def output_of(text: TaskText) -> str:
 
 def diff_of(before: TaskText, after: TaskText) -> str:
     """A unified diff of what is in the file and what would be."""
-    name = str(before.path)
-    lines = difflib.unified_diff(
-        output_of(before).splitlines(), output_of(after).splitlines(), name, f"{name} (shorter)", lineterm=""
-    )
-    return "\n".join(lines)
+    return unified(before.path, output_of(before), output_of(after), "shorter")
 
 
 def _because(candidate: Candidate) -> str:

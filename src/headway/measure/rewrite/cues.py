@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from headway.measure.rewrite.words import content, ordered, unwrapped
+from headway.measure.rewrite.words import NUMBERS, content, ordered, unwrapped
 
 __all__ = ["Cue", "added_numbers", "cues", "lost"]
 
@@ -60,12 +60,8 @@ _BOUND_AFTER: Final = (
     ("atleast", re.compile(r"^\s*(?:\w+\s+){0,1}(?:or (?:more|longer|above|over)|min\b|minimum\b|at least"
         r"|and (?:above|over|up))", re.I)),
 )  # fmt: skip
-_WORDS: Final = {
-    word: str(value)
-    for value, word in enumerate(
-        "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split(), 2
-    )
-} | {
+_WORDS: Final = NUMBERS | {
+    "thirteen": "13", "fourteen": "14", "fifteen": "15",
     "twenty": "20", "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "ninety": "90", "hundred": "100",
     "thousand": "1000", "million": "1000000", "twice": "2", "dozen": "12", "half": "0.5", "single": "1",
     "third": "3", "fourth": "4", "fifth": "5", "zero": "0",
@@ -77,6 +73,7 @@ _ONE: Final = (
 )
 _NUMBER: Final = re.compile(rf"\d+(?:[.,]\d+)*|{_ONE}|\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
 _MARKER: Final = re.compile(r"(?m)^\s*\(?\d{1,2}[.)]\s+")
+# Not `lint.guard.NEGATIONS`, single words that are counted: here phrases count too, and what kind of bound they set.
 _NOT: Final = (
     r"not|never|no|none|nor|neither|nothing|nobody|cannot|without|avoid(?:ing)?|refrain|exclude[sd]?|omit(?:ted)?|skip"
     r"|outside|ignore[sd]?|forbid(?:den)?|prohibited|instead of|rather than|leave out|free of|\w+n['’]t|dont|doesnt"

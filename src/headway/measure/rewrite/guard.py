@@ -15,7 +15,7 @@ from math import sqrt
 from typing import Final
 
 from headway.measure.rewrite.cues import added_numbers, cues, lost
-from headway.measure.rewrite.pieces import has_term, listed, verbatim
+from headway.measure.rewrite.pieces import SAMPLES, has_term, listed, verbatim
 from headway.measure.rewrite.words import Said, content, ordered, sentences, without_why
 
 __all__ = ["CHARS_MAX", "PROBLEMS_MAX", "problems"]
@@ -36,7 +36,7 @@ TOLD_MIN: Final = 1 / 3
 
 _SAMPLE_WEIGHT: Final = 0.15
 _QUOTE_CHARS: Final = 70
-_SAMPLES: Final = re.compile(r"\b(?:such as|e\.g\.|for example|for instance|like|including)\b", re.IGNORECASE)
+_SAMPLES: Final = re.compile(rf"\b(?:{SAMPLES})\b", re.IGNORECASE)
 _STRONG: Final = re.compile(
     r"\b(?:must|always|have to|has to|required|need to|needs to|never|shall|only)\b", re.IGNORECASE
 )

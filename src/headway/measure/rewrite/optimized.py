@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Literal
 
 import msgspec
 
 from headway.measure.compare.comparison import Comparison
 from headway.measure.rewrite.proposals import Baseline, Goal
-from headway.measure.rewrite.taskedit import TaskText
+from headway.measure.rewrite.taskedit import TaskText, unified
 
 __all__ = ["Optimized", "Step"]
 
@@ -64,11 +63,7 @@ class Optimized(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def diff(self) -> str:
         """A unified diff of the task file; "" when nothing was changed."""
-        name = str(self.before.path)
-        lines = difflib.unified_diff(
-            self.before.text.splitlines(), self.after.text.splitlines(), name, f"{name} (improved)", lineterm=""
-        )
-        return "\n".join(lines)
+        return unified(self.before.path, self.before.text, self.after.text, "improved")
 
     @property
     def stopped_sentence(self) -> str:

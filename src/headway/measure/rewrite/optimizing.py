@@ -18,8 +18,8 @@ from headway.errors import ConfigError, HeadwayError, ProviderError
 from headway.measure.compare.asking import Answered, Lane
 from headway.measure.compare.comparison import Comparison
 from headway.measure.compare.purse import Purse, Teller
-from headway.measure.compare.run import compare
 from headway.measure.compare.variant import Variant
+from headway.measure.rewrite.comparisons import Comparisons
 from headway.measure.rewrite.judging import after, judged, measured, repeats
 from headway.measure.rewrite.optimized import Optimized, Step
 from headway.measure.rewrite.proposals import Baseline, Goal, Proposal, hints, proposals
@@ -81,11 +81,10 @@ class _Optimizer:
     ) -> None:
         self._text, self._now, self._rows, self._goal = text, text, rows, goal
         self._work, self._final = parts
-        self._settings, self._models, self._told = settings, models, told
-        self._given = engines
+        self._settings, self._models, self._engines = settings, models, engines
+        self._comparisons = Comparisons(settings, engines, told)
         self._steps: list[Step] = []
         self._kept: list[Proposal] = []
-        self._spent_usd = 0.0
         self._stopped: Literal["done", "money", "steps"] = "done"
 
     async def run(self) -> Optimized:
@@ -107,7 +106,7 @@ class _Optimizer:
                 self._stopped = "money"
                 break
             self._steps.append(step)
-            self._say(f"{step.what}: {'kept' if step.kept else step.why}")
+            self._comparisons.say(f"{step.what}: {'kept' if step.kept else step.why}")
             if step.kept:
                 self._kept.append(left[0])
                 self._now = self._now.changed(left[0].values)
@@ -120,7 +119,7 @@ class _Optimizer:
             baseline=first,
             steps=tuple(self._steps),
             final=final,
-            dollars=self._spent_usd,
+            dollars=self._comparisons.spent_usd,
             stopped=self._stopped,
             rows_work=len(self._work),
             rows_final=len(self._final),
@@ -153,7 +152,7 @@ class _Optimizer:
                         raise ConfigError(f"{self._text.path} cannot be asked: {one.result.error}")
         finally:
             await engine.aclose()
-        self._spent_usd += teller.spent_usd
+        self._comparisons.spent_usd += teller.spent_usd
         return self._summed(answered, variant)
 
     def _summed(self, answered: Sequence[Answered], variant: Variant) -> Baseline:
@@ -184,7 +183,7 @@ class _Optimizer:
         bare = Step(name=proposal.name, what=proposal.what, expected=proposal.expected, kept=False, why="", measured="")
         try:
             changed = self._now.changed(proposal.values).variant(proposal.name)
-            found = await self._compare(self._now.variant("before"), changed, self._work)
+            found = await self._comparisons.compare(self._now.variant("before"), changed, self._work)
         except HeadwayError as error:
             return replace(bare, why=f"it cannot be asked: {error}")
         if found.stopped == "money" and not found.findings.decided:
@@ -197,9 +196,9 @@ class _Optimizer:
         """Original against result; where that does not hold, without the step that cost most quality."""
         dropped: list[str] = []
         for _ in range(FINAL_TRIES_MAX):
-            if self._now.text == self._text.text or self._left() == 0.0:
+            if self._now.text == self._text.text or self._comparisons.left_usd() == 0.0:
                 return None, dropped
-            found = await self._compare(
+            found = await self._comparisons.compare(
                 self._text.variant("original"), self._now.variant("result"), self._final, aa=True
             )
             if found.stopped == "money" and found.findings.quality.not_inferior is None:
@@ -210,7 +209,7 @@ class _Optimizer:
             worst = min(self._kept, key=lambda one: self._quality_change(one.name))
             dropped.append(worst.name)
             self._kept.remove(worst)
-            self._say(f"together they do not hold; without: {worst.what}")
+            self._comparisons.say(f"together they do not hold; without: {worst.what}")
             self._now = self._text
             for one in self._kept:
                 self._now = self._now.changed(one.values)
@@ -222,19 +221,5 @@ class _Optimizer:
         quality = step.comparison.findings.quality if step.comparison is not None else None
         return 0.0 if quality is None or quality.a is None or quality.b is None else quality.b - quality.a
 
-    async def _compare(self, a: Variant, b: Variant, rows: Sequence[Row], *, aa: bool = False) -> Comparison:
-        how = self._settings.compare(left_usd=self._left(), rows=len(rows), aa=aa)
-        found = await compare(a, b, rows, settings=how, engines=self._given)
-        self._spent_usd += found.dollars
-        return found
-
-    def _left(self) -> float | None:
-        cap = self._settings.usd_max
-        return None if cap is None else max(0.0, cap - self._spent_usd)
-
     def _engine(self, variant: Variant) -> Engine:
-        return (self._given or self._settings.engines(self._left))(variant)
-
-    def _say(self, line: str) -> None:
-        if self._told is not None:
-            self._told(line, self._spent_usd)
+        return (self._engines or self._settings.engines(self._comparisons.left_usd))(variant)

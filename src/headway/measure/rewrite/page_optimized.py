@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from headway.measure.compare.table import facts, lines
 from headway.measure.rewrite.optimized import Optimized, Step
-from headway.measure.rewrite.page import diff_block, write_page
+from headway.measure.rewrite.page import compared_block, diff_block
 from headway.report import format as fmt
-from headway.report.page import bar_table, card, definition_table, details, page, section, table, text
+from headway.report.page import bar_table, card, card_row, page, section, table, text
 
-__all__ = ["optimized_page", "write_optimized"]
+__all__ = ["optimized_page"]
 
 _UNITS = {"cost": "US dollars per 1,000 rows", "latency": "seconds", "ttft": "seconds", "throughput": "seconds"}
 
 
-def write_optimized(path: Path, done: Optimized, *, command: str = "") -> Path:
-    """Write the page, as a whole or not at all. Raises `ConfigError` where it cannot be written."""
-    return write_page(path, optimized_page(done, command=command))
-
-
-def optimized_page(done: Optimized, *, command: str = "") -> str:
-    """The page's HTML."""
+def optimized_page(done: Optimized, command: str = "") -> str:
+    """The page's HTML; `command` is what made it."""
     kept = [one for one in done.steps if one.kept and one.name not in done.dropped]
     cards = [
         card("For", done.goal, f"{len(done.steps)} changes tried"),
@@ -43,16 +35,14 @@ def optimized_page(done: Optimized, *, command: str = "") -> str:
     parts = [
         f"<header><h1>{text(done.before.path.name)}, for {text(done.goal)}</h1></header>",
         f'<p class="lead">{text(done.sentence)}</p>',
-        f'<div class="cards">{"".join(cards)}</div>',
+        card_row(cards),
         section("Step by step", _waterfall(done, kept), wide=True),
         section("What was tried", table(head, rows, left=True), wide=True),
     ]
     if done.diff:
         parts.append(section("The change", diff_block(done.diff), wide=True))
     if done.final is not None:
-        sides = ("", "original", "result", "change", "")
-        body = table(sides, [(line.full, *line[1:5]) for line in lines(done.final)])
-        body += details("What it rests on", definition_table(dict(facts(done.final))))
+        body = compared_block(done.final, "result")
         parts.append(section("Original and result, on rows that no step had seen", body, wide=True))
     if done.hints:
         parts.append(section("Also", "".join(f"<p>{text(one)}</p>" for one in done.hints), wide=True))

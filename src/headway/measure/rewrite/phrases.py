@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from headway.measure.rewrite.words import MARK
+
 __all__ = ["tightened"]
 
 _KEPT: Final = re.compile(r"```.*?```|`[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|\{[^{}\n]*\}|https?://\S+", re.DOTALL)
+# Not lint's fillers (HW202), which are shown to people one by one and only taken out, in several languages: these also
+# say things in other words, in English, and what comes of all of them together is tried on rows.
 _ASKING: Final = (
     (r"(?:so |and )?(?:please )?(?:make sure|be sure|make certain|ensure|see to it) that you (?:always )?", ""),
     (r"(?:so |and )?(?:please )?(?:make sure|be sure|make certain) to (?:always )?", ""),
@@ -150,9 +154,7 @@ _SAYING: Final = (
     (r"think about it (?:once )?again(?: carefully)? and ", ""),
     (r"carefully and thoroughly |thoroughly and carefully ", ""),
 )
-_CLAUSE: Final = (
-    r"(?P<lead>^[ \t]*(?:(?:[-*•]|\d{1,2}[.)])[ \t]+)?|(?<=[.!?:;,]\s)|(?<=\band\s)|(?<=\bso\s)|(?<=\bSo\s))"
-)
+_CLAUSE: Final = rf"(?P<lead>^[ \t]*(?:{MARK}[ \t]+)?|(?<=[.!?:;,]\s)|(?<=\band\s)|(?<=\bso\s)|(?<=\bSo\s))"
 
 
 def _pattern(text: str, *, first: bool = False) -> re.Pattern[str]:

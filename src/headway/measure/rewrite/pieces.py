@@ -7,7 +7,7 @@ from typing import Final
 
 from headway.measure.rewrite.words import ordered
 
-__all__ = ["has_term", "listed", "verbatim"]
+__all__ = ["SAMPLES", "has_term", "listed", "verbatim"]
 
 _CODE: Final = re.compile(r"```.*?```|~~~.*?~~~", re.DOTALL)
 _KINDS: Final = (
@@ -39,9 +39,9 @@ _LIST: Final = re.compile(
     rf"(?P<items>{_ITEM}(?:, {_ITEM}){{1,20}}),? (?:and|or) (?P<last>{_ITEM})"
     rf"|:\s(?P<plain>{_ITEM}(?:, {_ITEM}){{2,40}})(?=[.;\n]|$)"
 )
-_SAMPLE: Final = re.compile(
-    r"\b(?:such as|e\.g\.|for example|for instance|like|including|and so on|etc)\b", re.IGNORECASE
-)
+SAMPLES: Final = r"such as|e\.g\.|for example|for instance|like|including"
+"""Words before what only illustrates."""
+_SAMPLE: Final = re.compile(rf"\b(?:{SAMPLES}|and so on|etc)\b", re.IGNORECASE)
 
 
 def verbatim(text: str) -> list[tuple[str, str]]:

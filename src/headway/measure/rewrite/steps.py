@@ -16,7 +16,7 @@ from headway.measure.rewrite.cues import cues
 from headway.measure.rewrite.guard import problems
 from headway.measure.rewrite.phrases import tightened
 from headway.measure.rewrite.pieces import has_term, verbatim
-from headway.measure.rewrite.words import Said, joined, sentences, without_why
+from headway.measure.rewrite.words import MARK, Said, joined, sentences, without_why
 from headway.prompts.lint.run import fixed
 from headway.prompts.lint.source import source_of
 
@@ -232,7 +232,7 @@ def _without(text: str, gone: list[Said], *, waive: bool = False) -> Stepped:
 def _cut(text: str, sentence: str) -> str:
     """Without the sentence, its bullet, and the white space in front of it. Wrapped sentences are found as well."""
     pattern = r"\s+".join(re.escape(word) for word in sentence.split())
-    line = r"(?:(?<=\n)|\A)[ \t]*(?:(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+)?" + pattern + r"[ \t]*(?:\n|\Z)"
+    line = rf"(?:(?<=\n)|\A)[ \t]*(?:{MARK}[ \t]+)?" + pattern + r"[ \t]*(?:\n|\Z)"
     return re.sub(line + "|" + pattern + r"[ \t]*", "", text, count=1)
 
 

@@ -6,11 +6,11 @@ is checked by reading the file again: what was not meant to change has not.
 
 from __future__ import annotations
 
+import difflib
 import re
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +19,11 @@ from msgspec.structs import replace
 
 from headway.errors import ConfigError, InputError
 from headway.measure.compare.variant import Variant, load_variant
-from headway.measure.rewrite.toml_spans import Spans, encoded, spans_of
+from headway.prompts.taskfile import read_text
+from headway.prompts.toml_edit import encoded, put, with_value
 
-__all__ = ["TaskText", "task_of_prompt"]
+__all__ = ["TaskText", "task_of_prompt", "unified"]
 
-_BYTES_MAX: Final = 4 * 1024 * 1024
 _FILES: Final = ("labels_file", "schema_file")
 
 
@@ -43,16 +43,10 @@ class TaskText(msgspec.Struct, frozen=True, kw_only=True):
             ConfigError: It cannot be read, is too large, or is no TOML.
         """
         path = Path(path)
+        text = read_text(path).replace("\r\n", "\n")
         try:
-            raw = path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
-        if len(raw) > _BYTES_MAX:
-            raise ConfigError(f"{path} is larger than {_BYTES_MAX // 1024**2} MiB")
-        try:
-            text = raw.decode("utf-8-sig").replace("\r\n", "\n")
             tomllib.loads(text)
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: not TOML: {error}") from None
         return cls(path=path, text=text)
 
@@ -82,8 +76,8 @@ class TaskText(msgspec.Struct, frozen=True, kw_only=True):
         text = self.text
         wanted = self.table
         for key, value in values.items():
-            _put(wanted, key, value)
-            text = _edited(text, key, value)
+            put(wanted, key, value)
+            text = with_value(text, key, value)
         try:
             same = _without_empty(tomllib.loads(text)) == _without_empty(wanted)
         except tomllib.TOMLDecodeError:
@@ -101,7 +95,7 @@ class TaskText(msgspec.Struct, frozen=True, kw_only=True):
         text, folder = self.text, self.path.resolve().parent
         for key in _FILES:
             if file := self.value(f"output.{key}"):
-                text = _edited(text, f"output.{key}", str(folder / file))
+                text = with_value(text, f"output.{key}", str(folder / file))
         with tempfile.TemporaryDirectory(prefix="headway-") as place:
             copy = Path(place) / f"{self.path.stem}.toml"
             copy.write_text(text, encoding="utf-8")
@@ -120,53 +114,21 @@ def task_of_prompt(
     Raises:
         ConfigError: It cannot be read, or is no template.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig").replace("\r\n", "\n").rstrip("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
+    text = read_text(path).replace("\r\n", "\n").rstrip("\n")
     plain = "prompt" if f"{{{column}}}" in text or re.search(r"(?<!\{)\{[A-Za-z_]\w*\}(?!\})", text) else "system"
     values: dict[str, Any] = {"model": model, plain: text}
     values |= {} if plain == "prompt" else {"prompt": f"{{{column}}}"}
     values |= {key: value for key, value in (("expected", expected), ("api", api)) if value}
-    lines = [f"{key} = {encoded(value, '')}" for key, value in values.items()]
+    lines = [f"{key} = {encoded(value)}" for key, value in values.items()]
     if labels:
-        lines += ["", "[output]", f"labels = {encoded(list(labels), '')}", "instruct = false"]
+        lines += ["", "[output]", f"labels = {encoded(list(labels))}", "instruct = false"]
     return TaskText(path=path, text="\n".join(lines) + "\n", plain=plain)
 
 
-def _put(table: dict[str, Any], key: str, value: Any) -> None:
-    *front, last = key.split(".")
-    for part in front:
-        table = table.setdefault(part, {})
-    if value is None:
-        table.pop(last, None)
-    else:
-        table[last] = value
-
-
-def _edited(text: str, key: str, value: Any) -> str:
-    spans = spans_of(text)
-    if key in spans.values:
-        span = spans.values[key]
-        if value is None:
-            return text[: span.line_start] + text[span.line_end :]
-        return text[: span.start] + encoded(value, text[span.start : span.end]) + text[span.end :]
-    parent, _, last = key.rpartition(".")
-    if parent in spans.values:  # an inline table
-        span = spans.values[parent]
-        table = deepcopy(tomllib.loads(text)[parent])
-        _put(table, last, value)
-        return text[: span.start] + encoded(table, "") + text[span.end :]
-    return text if value is None else _added(text, spans, parent, f"{last} = {encoded(value, '')}\n")
-
-
-def _added(text: str, spans: Spans, table: str, line: str) -> str:
-    at = spans.table_ends.get(table)
-    if at is None:
-        gap = "" if not text or text.endswith("\n") else "\n"
-        return f"{text}{gap}\n[{table}]\n{line}"
-    gap = "" if at == 0 or text[at - 1] == "\n" else "\n"
-    return text[:at] + gap + line + text[at:]
+def unified(path: Path, before: str, after: str, word: str) -> str:
+    """A unified diff of what is in a file and what would be."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), f"{path} ({word})", lineterm="")
+    return "\n".join(lines)
 
 
 def _without_empty(table: dict[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from rich.text import Text
 from headway.measure.rewrite.choosing import Tried
 from headway.measure.rewrite.compressing import Compressed, diff_of
 from headway.report import format as fmt
+from headway.report.grid import grid
 
 if TYPE_CHECKING:
     from headway.measure.rewrite.optimized import Optimized
 
-__all__ = ["print_compressed", "print_diff", "print_optimized", "stage_word"]
+__all__ = ["print_compressed", "print_optimized", "stage_word"]
 
 _WORDS: Final = {
     "guard": "refused by the guard",
@@ -24,6 +25,7 @@ _WORDS: Final = {
     "kept": "kept",
     "untried": "not tried",
 }
+_UNWRITTEN: Final = "Nothing was changed: --out FILE writes it there, --write changes the file itself."
 _STYLES: Final = {"kept": "bold green", "guard": "red", "choose": "red", "confirm": "yellow", "untried": "dim"}
 
 
@@ -34,7 +36,7 @@ def stage_word(tried: Tried) -> str:
 
 def print_compressed(done: Compressed, console: Console, *, written: bool) -> None:
     """All candidates, the diff, the result."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = grid("dim")
     table.add_column("candidate", no_wrap=True)
     table.add_column("tokens", justify="right")
     table.add_column("")
@@ -47,32 +49,21 @@ def print_compressed(done: Compressed, console: Console, *, written: bool) -> No
             Text(stage_word(one), style=_STYLES[one.stage]),
             "" if one.stage in ("kept", "untried") else Text(fmt.printable(one.why)),
         )
-    console.print(table)
-    if done.after is not None:
-        console.print()
-        print_diff(diff_of(done.before, done.after), console)
-    console.print()
-    console.print(Text(done.sentence))
+    diff = diff_of(done.before, done.after) if done.after is not None else ""
+    _print_found(table, diff, done.sentence, console)
     writing = f" (${done.dollars_writing:.4f} of it for writing)" if done.dollars_writing else ""
     console.print(
         f"Rows: {done.rows_choose:,} to choose with, {done.rows_confirm:,} held out. "
         f"Spent: ${done.dollars:.4f}{writing}.",
         style="dim",
     )
-    if done.after is not None and not written:
-        console.print("Nothing was changed: --out FILE writes it there, --write changes the file itself.", style="dim")
-
-
-def print_diff(diff: str, console: Console) -> None:
-    """A unified diff in colours."""
-    for line in diff.splitlines():
-        style = "green" if line.startswith("+") else "red" if line.startswith("-") else "dim"
-        console.print(Text(fmt.printable(line), style=style))
+    if diff and not written:
+        console.print(_UNWRITTEN, style="dim")
 
 
 def print_optimized(done: Optimized, console: Console, *, written: bool) -> None:
     """Every step, the diff, original against final."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = grid("dim")
     for name, right in (("step", True), ("change", False), ("expected", True), ("measured", True), ("", False)):
         table.add_column(name, justify="right" if right else "left", no_wrap=right)
     for number, step in enumerate(done.steps, 1):
@@ -84,14 +75,21 @@ def print_optimized(done: Optimized, console: Console, *, written: bool) -> None
             step.measured,
             Text("kept" if kept else fmt.printable(step.why), style="bold green" if kept else ""),
         )
-    console.print(table)
-    if done.diff:
-        console.print()
-        print_diff(done.diff, console)
-    console.print()
-    console.print(Text(done.sentence))
+    _print_found(table, done.diff, done.sentence, console)
     for hint in done.hints:
         console.print(Text(f"Also: {hint}"), style="dim")
     console.print(f"Spent: ${done.dollars:.4f}. {done.stopped_sentence}", style="dim")
     if done.diff and not written:
-        console.print("Nothing was changed: --out FILE writes it there, --write changes the file itself.", style="dim")
+        console.print(_UNWRITTEN, style="dim")
+
+
+def _print_found(table: Table, diff: str, sentence: str, console: Console) -> None:
+    """What was tried, the diff in colours, the result."""
+    console.print(table)
+    console.print()
+    for line in diff.splitlines():
+        style = "green" if line.startswith("+") else "red" if line.startswith("-") else "dim"
+        console.print(Text(fmt.printable(line), style=style))
+    if diff:
+        console.print()
+    console.print(Text(sentence))

@@ -16,8 +16,8 @@ import msgspec
 
 from headway.errors import ConfigError
 from headway.measure.compare.comparison import Comparison
-from headway.measure.compare.run import compare
 from headway.measure.rewrite.choosing import looks_worse, why_not
+from headway.measure.rewrite.comparisons import Comparisons
 from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings, demand_check, divided
 from headway.measure.rewrite.taskedit import TaskText
 from headway.prompts.lint.findings import Finding
@@ -127,7 +127,8 @@ async def verify(
     task = before.variant().task
     demand_check(task, settings, source.file)
     parts = divided(rows, seed=settings.seed, needed=task.columns)
-    verifier = _Verifier(source, before, settings, parts, engines, told)
+    comparisons = Comparisons(settings, engines, told)
+    verifier = _Verifier(source, before, settings, parts, comparisons)
     good = await verifier.good(able) if able else []
     comparison = await verifier.confirm(good) if good else None
     holds = comparison is not None and comparison.not_inferior
@@ -141,10 +142,10 @@ async def verify(
         after=with_findings(source, good) if holds else None,
         verdicts=verdicts,
         comparison=comparison,
-        dollars=verifier.spent_usd,
+        dollars=comparisons.spent_usd,
         rows_choose=len(parts[0]),
         rows_confirm=len(parts[1]),
-        open=verifier.broke or (comparison is not None and comparison.findings.quality.not_inferior is None),
+        open=comparisons.broke or (comparison is not None and comparison.findings.quality.not_inferior is None),
     )
 
 
@@ -167,16 +168,13 @@ class _Verifier:
         before: TaskText,
         settings: TrySettings,
         parts: tuple[Sequence[Row], Sequence[Row]],
-        engines: Engines | None,
-        told: Told | None,
+        comparisons: Comparisons,
     ) -> None:
-        self._source, self._settings, self._engines, self._told = source, settings, engines, told
+        self._source, self._settings, self._comparisons = source, settings, comparisons
         self._original = before.variant("original")
         self._parts = parts
         self._why: list[tuple[Finding, str]] = []
         self._compares = 0
-        self.spent_usd = 0.0
-        self.broke = False
 
     def why(self, finding: Finding) -> str:
         """Why a suggestion is not among the good ones; "" when it is."""
@@ -188,7 +186,7 @@ class _Verifier:
 
     async def _with(self, kept: list[Finding], more: list[Finding]) -> list[Finding]:
         """As many of `more` as go together with `kept`."""
-        if self.broke or self._compares >= COMPARES_MAX:
+        if self._comparisons.broke or self._compares >= COMPARES_MAX:
             self._why += [(one, "not tried: the money or the tries were used up") for one in more]
             return kept
         why = await self._looks_worse([*kept, *more])
@@ -205,7 +203,7 @@ class _Verifier:
         if found.stopped == "money":
             return "not tried: the money was used up"
         why = looks_worse(found, self._settings.margin)
-        self._say(f"{len(findings)} suggestions together: {why or 'no worse'}")
+        self._comparisons.say(f"{len(findings)} suggestions together: {why or 'no worse'}")
         return why
 
     async def confirm(self, findings: Sequence[Finding]) -> Comparison:
@@ -214,15 +212,5 @@ class _Verifier:
 
     async def _compare(self, findings: Sequence[Finding], rows: Sequence[Row], *, aa: bool) -> Comparison:
         self._compares += 1
-        cap = self._settings.usd_max
-        left = None if cap is None else cap - self.spent_usd
         variant = with_findings(self._source, findings).variant("with suggestions")
-        how = self._settings.compare(left_usd=left, rows=len(rows), aa=aa)
-        found = await compare(self._original, variant, rows, settings=how, engines=self._engines)
-        self.spent_usd += found.dollars
-        self.broke = found.stopped == "money"
-        return found
-
-    def _say(self, line: str) -> None:
-        if self._told is not None:
-            self._told(line, self.spent_usd)
+        return await self._comparisons.compare(self._original, variant, rows, aa=aa)

@@ -11,43 +11,49 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-__all__ = ["Role", "Said", "content", "joined", "ordered", "sentences", "stem", "unwrapped", "without_why"]
+from headway.prompts.lint.guard import STOPWORDS
+
+__all__ = [
+    "MARK", "NUMBERS", "Role", "Said", "content", "joined", "ordered", "sentences", "stem", "unwrapped", "without_why",
+]  # fmt: skip
 
 Role: TypeAlias = Literal[
     "rule", "definition", "example", "persona", "polite", "emphasis", "reasoning", "intro", "background", "plain"
 ]
 
-_LIGHT: Final = frozenset(
+_LIGHT: Final = STOPWORDS | frozenset(
     (
-        "a about above actually after again all allowed also although am an and any anything are as at available "
-        "be because been before being below best better both but by can careful carefully clearly closely come "
-        "correct correctly accurate accurately could did do does doing done each either ensure etc even every "
-        "everything extremely first firstly following for forget from further furthermore get give given had has "
-        "have having help helpful here how however i if important importance in into is it its just kind kindly "
-        "let like look made make makes may me mentioned might more most much must my need needs note now of often "
-        "on once one or other our out over own part permitted please possible possibly precise precisely quite "
-        "really remember right shall should similar so some something such sure take than that the their them "
-        "then there therefore these they thing things think this those thorough thoroughly through thus to too "
-        "try under up upon us use used using various very via want was way we well were what when where whether "
-        "which while who whom whose will wish with within would you your yours acceptable absolutely always "
-        "basically certain certainly critical crucial definitely essential exact exactly extreme fully general "
-        "generally highly overall particular particularly proper properly simply special specific specifically "
-        "strictly task too totally truly typically usually utmost vital whole accordingly appreciate thank thanks "
-        "advance grateful job never not no nor none only never cannot without except unless solely exclusively "
-        "decide read tell choose select pick circumstances return output answer dont doesnt isnt cant wont arent "
-        "shouldnt neither nothing "
+        "about above actually after again allowed also although am anything available because before being below best "
+        "better both careful carefully clearly closely come correct correctly accurate accurately doing done either "
+        "ensure etc even everything extremely first firstly following forget further furthermore get give given "
+        "having help helpful however important importance just kind kindly let like look made make makes me mentioned "
+        "more most much my need needs note now often once one other out own part permitted please possible possibly "
+        "precise precisely quite really remember right shall similar something such sure take them therefore thing "
+        "things think thorough thoroughly through thus too try up upon us use used using various very via want way "
+        "well whether while whom whose wish within yours acceptable absolutely always basically certain certainly "
+        "critical crucial definitely essential exact exactly extreme fully general generally highly overall "
+        "particular particularly proper properly simply special specific specifically strictly task totally truly "
+        "typically usually utmost vital whole accordingly appreciate thank thanks advance grateful job never not no "
+        "nor none only cannot without except unless solely exclusively decide read tell choose select pick "
+        "circumstances return output answer dont doesnt isnt cant wont arent shouldnt neither nothing "
     ).split()
 )
-"""Words that carry no rule: function words, emphasis, courtesy. Negations are counted apart (`cues`)."""
+"""Words that carry no rule: function words, emphasis, courtesy, and English negations, which `cues` looks at.
 
-_DIGITS: Final = {
+Those of other languages (`lint.guard.NEGATIONS`) are no part of it: `cues` does not know them, so they are content.
+"""
+
+NUMBERS: Final = {
     word: str(value)
     for value, word in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)
 }
+MARK: Final = r"(?:[-*•–]|\(?\d{1,2}[.)])"
+"""What a bullet or a numbered line begins with. Lint also takes "+" and longer numbers: it leaves such lines alone."""
+
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z'’]*|\d[\d.,]*")
 _ABBREVIATED: Final = re.compile(r"\b(?:e\.g|i\.e|etc|vs|approx|no|dr|mr|mrs|ms|inc|st)\.$", re.IGNORECASE)
 _ENDS: Final = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|;\s+")
-_BULLET: Final = re.compile(r"\s*(?:[-*•–]|\(?\d{1,2}[.)])\s+")
+_BULLET: Final = re.compile(rf"\s*{MARK}\s+")
 _LEADS: Final = re.compile(
     r"^(?:(?:please|kindly|then|also|first|firstly|second|secondly|next|finally|lastly|after that|in addition"
     r"|additionally"
@@ -91,6 +97,7 @@ _PERSONA: Final = re.compile(
     r"|pretend|as an? (?:\w+ ){0,4}(?:assistant|expert|specialist))\b",
     re.IGNORECASE,
 )
+# Not lint's courtesies (HW204): what is taken for one here may go without anybody being asked.
 _POLITE: Final = re.compile(
     r"^(?:many |so many )?(?:thanks?\b|thank you|we can(?:not|'t) thank|we (?:really |truly |would "
     r"|very much )*(?:appreciate|thank|count on|rely on|trust)"
@@ -157,7 +164,7 @@ def stem(word: str) -> str:
     """What a word is compared by: numbers as they are, long words by five letters, short ones without their ending."""
     word = word.lower().replace("’", "'")
     word = word.removesuffix("'s")
-    word = _DIGITS.get(word, word)
+    word = NUMBERS.get(word, word)
     if word[:1].isdigit():
         return word.rstrip(".,").replace(",", "")
     if len(word) >= 6:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, Final, cast
 
 from headway.errors import ConfigError, InputError
@@ -97,6 +98,12 @@ class FittedTemplate(Template):
     def first(self) -> Callable[[Mapping[str, Any]], Summaries | None] | None:
         """What gives the summaries that a row needs; None where no column is summarised."""
         return self._needs if self._summary_tasks else None
+
+    def flex(self) -> FittedTemplate:
+        """See `Template.flex`: summaries are asked for at that tier, too."""
+        template = copy(self)
+        template._summary_tasks = {name: task.flex() for name, task in self._summary_tasks.items()}
+        return template
 
     def _needs(self, row: Mapping[str, Any]) -> Summaries | None:
         bounds = self._bounds(row)

@@ -15,13 +15,18 @@ from typing import Final
 from headway.prompts.lint.findings import Edit
 from headway.prompts.lint.passages import Text
 
-__all__ = ["NEGATIONS", "STOPWORDS", "negations_of", "numbers_of", "refusal"]
+__all__ = ["DENIALS", "NEGATIONS", "STOPWORDS", "negations_of", "numbers_of", "refusal"]
 
-NEGATIONS: Final = frozenset(
-    "no not never none nothing neither nor without except unless only cannot don't doesn't didn't won't can't isn't "
-    "aren't shouldn't mustn't avoid exclude omit refuse nicht kein keine keinen keinem keiner nie niemals ohne nur "
-    "außer weder noch ne pas jamais aucun aucune sans sauf seulement ni nunca jamás ningún ninguna sin excepto "
-    "solo sólo salvo não nunca sem apenas non mai senza solo не нет никогда без кроме только niet geen nooit".split()
+DENIALS: Final = frozenset(
+    "no not never none nicht kein keine keinen nie niemals pas jamais nunca jamás non не".split()
+)
+"""Words that turn a sentence round by themselves, and do nothing else."""
+
+NEGATIONS: Final = DENIALS | frozenset(
+    "nothing neither nor without except unless only cannot don't doesn't didn't won't can't isn't "
+    "aren't shouldn't mustn't avoid exclude omit refuse keinem keiner ohne nur "
+    "außer weder noch ne aucun aucune sans sauf seulement ni ningún ninguna sin excepto "
+    "solo sólo salvo não sem apenas mai senza нет никогда без кроме только niet geen nooit".split()
 )
 """Words that turn a sentence round, or bound it, in the languages that the rules read."""
 

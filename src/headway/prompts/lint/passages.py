@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from headway.prompts.lint.regions import Kind, Region, masked, regions_of
+from headway.prompts.lint.regions import LIST, Kind, Region, masked, regions_of
 
-__all__ = ["LIST", "Passage", "Text", "open_passages", "words_of"]
+__all__ = ["Passage", "Text", "open_passages", "words_of"]
 
-LIST: Final = re.compile(r"[ \t]*(?P<mark>[-*+\u2022\u2013]|(?P<number>\d{1,3}[.)]))[ \t]+")
 _HEADING: Final = re.compile(
     r"[ \t]*(?:#{1,6}[ \t]+\S|</?[\w-]+>[ \t]*$|\*\*[^*\n]+\*\*:?[ \t]*$|[A-Z][A-Z \d]{3,50}:?[ \t]*$)"
 )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-__all__ = ["Kind", "Region", "json_view", "masked", "regions_of"]
+__all__ = ["LIST", "Kind", "Region", "json_view", "masked", "regions_of"]
 
 Kind: TypeAlias = Literal["code", "json", "quote", "column", "layout"]
 
@@ -30,7 +30,9 @@ _QUOTES: Final = re.compile(
 )
 _BLOCKQUOTE: Final = re.compile(r"^[ \t]*>[^\n]*(?:\n[ \t]*>[^\n]*)*", re.MULTILINE)
 _BLOCK: Final = re.compile(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*")
-_LIST: Final = re.compile(r"[ \t]*(?:[-*+\u2022\u2013]|\d{1,3}[.)])[ \t]+")
+LIST: Final = re.compile(r"[ \t]*(?P<mark>[-*+\u2022\u2013]|(?P<number>\d{1,3}[.)]))[ \t]+")
+"""What a list item begins with."""
+
 _KEYED: Final = re.compile(r"[ \t]*(?:- )?[\w.-]+:(?:\s|$)")
 _SENTENCE_END: Final = re.compile(r"[.!?:\u3002\uff01\uff1f\uff1a][\"')\]\x00]*$")
 _CODE_END: Final = re.compile(r"[{};\\(]$|\\$")
@@ -160,7 +162,7 @@ def _between(found: list[Region], start: int, end: int) -> Iterator[Region]:
 def _indented_code(lines: list[str], before: str) -> bool:
     """Four spaces or a tab in front of every line, and no list above it that goes on."""
     indented = all(line.startswith(("    ", "\t")) for line in lines)
-    return indented and not _LIST.match(before) and not _LIST.match(lines[0]) and not before.startswith(("  ", "\t"))
+    return indented and not LIST.match(before) and not LIST.match(lines[0]) and not before.startswith(("  ", "\t"))
 
 
 def _is_layout(lines: list[str]) -> bool:
@@ -176,7 +178,7 @@ def _is_layout(lines: list[str]) -> bool:
         return False
     if sum(bool(_KEYED.match(line)) for line in lines) >= 0.6 * many or _is_csv(lines):
         return True
-    listed = sum(bool(_LIST.match(line)) for line in lines)
+    listed = sum(bool(LIST.match(line)) for line in lines)
     short = sum(map(len, lines)) < _SHORT_CHARS * many
     ended = sum(bool(_SENTENCE_END.search(line.rstrip())) for line in lines)
     return not listed and short and ended <= half

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from headway.prompts.lint.findings import Edit
 from headway.prompts.lint.passages import Text
+from headway.prompts.lint.regions import LIST
 
 __all__ = ["removal"]
-
-_MARK: Final = re.compile(r"[ \t]*(?:(?:[-*+\u2022\u2013]|\d{1,3}[.)])[ \t]+)?\Z")
 
 
 def removal(text: Text, start: int, end: int, *, kept: str = "") -> Edit:
@@ -19,7 +15,8 @@ def removal(text: Text, start: int, end: int, *, kept: str = "") -> Edit:
     line_start = whole.rfind("\n", 0, start) + 1
     line_end = whole.find("\n", end)
     line_end = len(whole) if line_end < 0 else line_end
-    alone_before = _MARK.match(whole[line_start:start]) is not None
+    before = whole[line_start:start]
+    alone_before = not before.strip(" \t") or LIST.fullmatch(before) is not None
     alone_after = not whole[end:line_end].strip()
     if alone_before and alone_after:
         return _line_removal(text, line_start, line_end, kept)

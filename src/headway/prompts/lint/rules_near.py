@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from headway.prompts.lint.guard import STOPWORDS, negations_of, numbers_of
+from headway.prompts.lint.guard import DENIALS, STOPWORDS, negations_of, numbers_of
 from headway.prompts.lint.passages import Passage, words_of
 from headway.prompts.lint.removing import removal
 from headway.prompts.lint.rule import Hit, Rule
@@ -26,9 +26,6 @@ _REFERS: Final = re.compile(r"\b(?:it|its|this|that|these|those|if|when|here|abo
 _BOUND: Final = re.compile(
     r"\b(?:at (?:most|least)|(?:no )?(?:more|fewer|less) than|up to|exactly|maximum|minimum|limit|within)\b",
     re.IGNORECASE,
-)
-_POLAR: Final = frozenset(
-    "no not never none nicht kein keine keinen nie niemals pas jamais nunca jam\u00e1s non \u043d\u0435".split()
 )
 _PADDING: Final = frozenset(
     "please remember note always make sure must be very really important also once again kindly ensure keep mind "
@@ -99,7 +96,7 @@ def _differs(said: Passage, before: Passage) -> bool:
 
 
 def _denies(text: str) -> bool:
-    return any(word in _POLAR or word.endswith("n't") for word in negations_of(text))
+    return any(word in DENIALS or word.endswith("n't") for word in negations_of(text))
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:

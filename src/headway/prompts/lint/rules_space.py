@@ -9,7 +9,7 @@ from typing import Final
 
 from headway.prompts.lint.findings import Edit
 from headway.prompts.lint.passages import Text
-from headway.prompts.lint.regions import json_view
+from headway.prompts.lint.regions import LIST, json_view
 from headway.prompts.lint.rule import Hit, Rule
 from headway.prompts.lint.source import Source
 from headway.wire.tokens import count_tokens
@@ -19,7 +19,6 @@ __all__ = ["RULES"]
 _TRAILING: Final = re.compile(r"(?<![ \t])[ \t]+(?=\r?\n|\Z)")
 _WIDE: Final = re.compile(r"(?<=\S)[ \t]{2,}(?=[^\s|])")
 _EMPTY_LINES: Final = re.compile(r"(?<=\n)[ \t\r]*\n(?P<surplus>(?:[ \t\r]*\n)+)")
-_LIST: Final = re.compile(r"[ \t]*(?:[-*+\u2022\u2013]|\d{1,3}[.)])[ \t]+\Z")
 _LAYOUT_WISHED: Final = re.compile(
     r"indent|pretty[- ]?print|white ?space|line breaks|exactly (?:as|like|this|in this)|same (?:layout|format)|"
     r"einger\u00fcckt|einr\u00fcckung|sangr\u00eda",
@@ -117,7 +116,7 @@ def _wide(source: Source) -> Iterator[Hit]:
     for text in source.texts:
         for match in _WIDE.finditer(text.text):
             line_start = text.text.rfind("\n", 0, match.start()) + 1
-            if _LIST.match(text.text[line_start : match.end()]):
+            if LIST.fullmatch(text.text[line_start : match.end()]):
                 continue
             yield from _surplus(text, match.start() + 1, match.end(), "more than one space between two words")
         for match in _EMPTY_LINES.finditer(text.text):

@@ -16,7 +16,7 @@ from headway.prompts.lint.registry import chosen
 from headway.prompts.lint.rule import Hit, Rule
 from headway.prompts.lint.rules_calls import mergeable
 from headway.prompts.lint.source import Source
-from headway.prompts.lint.toml_text import Spelled
+from headway.prompts.toml_edit import Spelled
 
 __all__ = ["Fixed", "apply", "edited", "fixed", "lint_task", "lint_together"]
 

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal, TypeAlias
 from headway.errors import ConfigError
 from headway.prompts.lint.findings import Place
 from headway.prompts.lint.passages import Text
-from headway.prompts.lint.toml_text import Spelled, json_strings, toml_strings
 from headway.prompts.task import Task
 from headway.prompts.taskfile import load_task
+from headway.prompts.toml_edit import Spelled, json_strings, toml_strings
 from headway.store.rows import LogRow
 
 __all__ = ["BYTES_MAX", "Kind", "Source", "log_source", "read_source", "source_of", "text_of"]

@@ -1,0 +1,109 @@
+"""How commands end: errors in a line, exit codes, results as JSON, as a page or on the terminal."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import typer
+
+from headway.errors import ConfigError, HeadwayError, InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["exits", "print_json", "show", "write_texts"]
+
+
+class Result(Protocol):
+    """What a command found."""
+
+    @property
+    def sentence(self) -> str:
+        """It in a sentence."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """It in plain values."""
+        ...
+
+
+R = TypeVar("R", bound=Result)
+
+
+@contextmanager
+def exits(command: str, *, interrupted: str = "") -> Iterator[None]:
+    """The errors of a command as one line and an exit code: 2 the call or the input, 1 any other, 130 Ctrl-C.
+
+    Args:
+        command: Its name.
+        interrupted: What is said after Ctrl-C.
+    """
+    try:
+        yield
+    except HeadwayError as error:
+        typer.echo(f"headway {command}: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, ConfigError | InputError) else 1) from None
+    except KeyboardInterrupt:
+        if interrupted:
+            typer.echo(interrupted, err=True)
+        raise typer.Exit(130) from None
+
+
+def print_json(tree: Any) -> None:
+    """A line of JSON."""
+    import msgspec
+
+    sys.stdout.write(msgspec.json.encode(tree).decode() + "\n")
+
+
+def show(
+    done: R,
+    *,
+    page: Callable[[R, str], str],
+    table: Callable[[R, Console], None],
+    json: bool,
+    quiet: bool,
+    report: Path | None,
+) -> None:
+    """A result as it was asked for.
+
+    Args:
+        done: The result.
+        page: Its page, and the command that is named there.
+        table: Prints it for people.
+        json: Print all of it as JSON.
+        quiet: Print its sentence only.
+        report: Where the page is written.
+
+    Raises:
+        ConfigError: The page cannot be written there.
+    """
+    if report is not None:
+        from headway.report.written import write_page
+
+        write_page(report, page(done, shlex.join(["headway", *sys.argv[1:]])))
+    if json:
+        print_json(done.to_dict())
+    elif quiet:
+        typer.echo(done.sentence)
+    else:
+        from rich.console import Console
+
+        table(done, Console(highlight=False))
+        if report is not None:
+            typer.echo(f"Report: {report}")
+
+
+def write_texts(text: str, paths: Sequence[Path | None]) -> None:
+    """Write a text to those of the files that are named. Raises `InputError` where that is not possible."""
+    for path in paths:
+        try:
+            if path is not None:
+                path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,33 @@
+"""How commands end."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from headway.cli.ending import exits, write_texts
+from headway.errors import ConfigError, HeadwayError, InputError
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("a"), 2, "headway x: a\n"),
+        (InputError("b"), 2, "headway x: b\n"),
+        (HeadwayError("c"), 1, "headway x: c\n"),
+        (KeyboardInterrupt(), 130, "stopped\n"),
+    ],
+)
+def test_errors_are_a_line_and_an_exit_code(error, code, said, capsys):
+    """2 for the call and the input, 1 for what went wrong, 130 for Ctrl-C; all on stderr."""
+    with pytest.raises(typer.Exit) as left, exits("x", interrupted="stopped"):
+        raise error
+    assert (left.value.exit_code, capsys.readouterr()) == (code, ("", said))
+
+
+def test_files_that_cannot_be_written_are_named(tmp_path):
+    """Those that are not asked for are passed over; the one that fails is in the message."""
+    write_texts("x\n", (None, tmp_path / "a"))
+    assert (tmp_path / "a").read_text() == "x\n"
+    with pytest.raises(InputError, match="gone/b cannot be written"):
+        write_texts("x\n", (tmp_path / "gone" / "b",))
