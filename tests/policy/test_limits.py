@@ -400,7 +400,7 @@ def test_no_provider_stalls_it_or_makes_it_storm(
 
 
 def test_switched_off_nothing_waits():
-    """ "off" is for measuring: not even what is configured, learned or refused makes a request wait."""
+    """To measure, limits are switched off: not even what is configured, learned or refused makes a request wait."""
     limits = Limits(LimitSettings(requests_per_min=1, paced=False))
     for n in range(1_000):
         assert limits.wait_s(10_000.0, 0.0) == 0.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from headway.cli.run_options import MODEL
-from headway.cli.trying import INPUT_ROWS_MAX, WIDTH_MIN, checker, rows_of, writable
+from headway.cli.trying import INPUT_ROWS_MAX, WIDTH_MIN, checker, column_of, rows_of, writable
 from headway.cli.variants import variants_of
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.prompts.output import Api
@@ -87,7 +87,7 @@ def compare(
     """Compare two ways to ask, on the same rows."""
     try:
         writable(report, "--report")
-        variants = variants_of((a, b), model, labels, expected, api)
+        variants = variants_of((a, b), model, labels, expected, api, lambda name: column_of(input_, name))
         base = {"base_url": base_url} if base_url else {}
         settings = _settings(
             variants, margin, rows, max_usd, check, concurrency, seed, config, base, aa=not no_aa, early=not all_rows

@@ -108,9 +108,9 @@ compress.__doc__ = _HELP
 
 def _text(prompt: Path, verify: str, model: str, column: str, expected: str, api: str) -> TaskText:
     """The task file, or a task made of a text file and what the command line says."""
-    from headway.cli.trying import rows_of
-    from headway.measure.rewrite.pieces import has_term
+    from headway.cli.trying import column_of
     from headway.measure.rewrite.taskedit import TaskText, task_of_prompt
+    from headway.prompts.plain import labels_said
 
     if prompt.suffix == ".toml":
         if model or expected or api:
@@ -120,15 +120,9 @@ def _text(prompt: Path, verify: str, model: str, column: str, expected: str, api
         raise ConfigError(f"{prompt} is no task file (.toml), so it does not say which model is asked; give --model")
     labels: list[str] = []
     if expected:
-        values = dict.fromkeys(str(row.get(expected) or "").strip() for row in rows_of(verify, None))
         said = prompt.read_text(encoding="utf-8-sig", errors="replace") if prompt.is_file() else ""
-        names = [value for value in values if value]
-        labels = names if 1 < len(names) <= _LABELS_MAX and all(has_term(name, said) for name in names) else []
+        labels = labels_said(column_of(verify, expected), said)
     return task_of_prompt(prompt, model=model, column=column, expected=expected, labels=labels, api=api)
-
-
-_LABELS_MAX = 200
-"""Different right answers, all named in the prompt, up to which they are taken for its labels."""
 
 
 def _tell(done: Compressed, *, json: bool, quiet: bool, report: Path | None, written: bool) -> None:

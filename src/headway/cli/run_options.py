@@ -10,6 +10,7 @@ import typer
 
 from headway.errors import ConfigError
 from headway.prompts.output import Api
+from headway.prompts.plain import ANSWER_TOKENS_MAX, says_labels
 from headway.prompts.task import Task
 
 __all__ = [
@@ -71,12 +72,19 @@ def plain_task(
     system: str = "",
     expected: str = "",
     where: str = "--prompt",
+    as_it_is: bool = False,
 ) -> Task:
-    """The task that a prompt and the command line make, without a task file. Raises `ConfigError`."""
+    """The task that a prompt and the command line make, without a task file. Raises `ConfigError`.
+
+    `as_it_is`: to a prompt that names the labels itself nothing is added, and there is room for what else it asks for.
+    """
     names = [name.strip() for name in labels.split(",")] if labels is not None else []
     if labels is not None and not all(names):
         raise ConfigError("--labels has an empty label; write e.g. --labels billing,shipping")
+    said = as_it_is and bool(names) and says_labels(names, f"{system}\n{prompt}")
     return Task(
+        instruct=not said,
+        max_output_tokens=ANSWER_TOKENS_MAX if said else None,
         model=model or ("" if api == "messages" else MODEL),  # that API has none of this name
         prompt=prompt,
         system=system,

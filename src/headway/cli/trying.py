@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from headway.measure.rewrite.settings import Told, TrySettings
     from headway.prompts.task import Task
 
-__all__ = ["INPUT_ROWS_MAX", "WIDTH", "WIDTH_MIN", "checker", "rows_of", "teller", "try_settings", "writable"]
+__all__ = [
+    "INPUT_ROWS_MAX",
+    "WIDTH",
+    "WIDTH_MIN",
+    "checker",
+    "column_of",
+    "rows_of",
+    "teller",
+    "try_settings",
+    "writable",
+]
 
 INPUT_ROWS_MAX = 100_000
 WIDTH = 16
@@ -41,6 +51,11 @@ def rows_of(name: str, *tasks: Task | None) -> list[dict[str, Any]]:
     if broken:
         typer.echo(f"{len(broken):,} of {len(rows):,} rows are left out; the first: {broken[0].problem}", err=True)
     return [row.row for row in rows if not row.problem]
+
+
+def column_of(name: str, column: str) -> list[str]:
+    """A column's values, of a file that can be read twice; of another none."""
+    return [] if name == "-" else [str(row.get(column) or "") for row in rows_of(name)]
 
 
 def checker(spec: str | None, column: str) -> Checker | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headway.cli.run_options import plain_task
 from headway.errors import ConfigError
-from headway.prompts.plain import plain_parts
+from headway.prompts.plain import labels_said, plain_parts
 
 if TYPE_CHECKING:
     from headway.measure.compare.variant import Variant
@@ -19,21 +20,34 @@ BYTES_MAX = 16 * 1024 * 1024
 
 
 def variants_of(
-    files: tuple[Path, Path], model: str | None, labels: str | None, expected: str | None, api: Api | None
+    files: tuple[Path, Path],
+    model: str | None,
+    labels: str | None,
+    expected: str | None,
+    api: Api | None,
+    answers: Callable[[str], Iterable[str]],
 ) -> tuple[Variant, Variant]:
-    """Both sides; what does not end in .toml is a prompt.
+    """Both sides; what does not end in .toml is a prompt, sent as it is where it names the labels.
+
+    `answers` gives the right answers in a column, which are the labels where none are given and all texts name them.
 
     Raises:
         ConfigError: A file is missing or wrong, or an option is for prompts and there is none.
     """
     from headway.measure.compare.variant import Variant, load_variant
 
+    texts = {path: _read(path) for path in files if not _is_task(path)}
+    if texts and expected and labels is None:
+        labels = ",".join(labels_said(answers(expected), *texts.values())) or None
+
     def variant(path: Path) -> Variant:
         if _is_task(path):
             return load_variant(path)
-        text, where = _read(path), str(path)
-        system, prompt = plain_parts(text, where)
-        task = plain_task(prompt, labels, model, api, system=system, expected=expected or "", where=where)
+        where = str(path)
+        system, prompt = plain_parts(texts[path], where)
+        task = plain_task(
+            prompt, labels, model, api, system=system, expected=expected or "", where=where, as_it_is=True
+        )
         return Variant(name=path.stem, task=task)
 
     given = {"--model": model, "--labels": labels, "--expected": expected, "--api": api}

@@ -15,8 +15,9 @@ from math import sqrt
 from typing import Final
 
 from headway.measure.rewrite.cues import added_numbers, cues, lost
-from headway.measure.rewrite.pieces import SAMPLES, has_term, listed, verbatim
+from headway.measure.rewrite.pieces import SAMPLES, listed, verbatim
 from headway.measure.rewrite.words import Said, content, ordered, sentences, without_why
+from headway.prompts.plain import has_term
 
 __all__ = ["CHARS_MAX", "PROBLEMS_MAX", "problems"]
 

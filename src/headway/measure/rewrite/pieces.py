@@ -7,7 +7,7 @@ from typing import Final
 
 from headway.measure.rewrite.words import ordered
 
-__all__ = ["SAMPLES", "has_term", "listed", "verbatim"]
+__all__ = ["SAMPLES", "listed", "verbatim"]
 
 _CODE: Final = re.compile(r"```.*?```|~~~.*?~~~", re.DOTALL)
 _KINDS: Final = (
@@ -77,11 +77,3 @@ def listed(sentence: str) -> list[str]:
             heads = [ordered(members[0])[-1:], *(ordered(member)[:1] for member in members[1:])]
             words += [head[0] for head in heads if head]
     return list(dict.fromkeys(words))
-
-
-def has_term(term: str, text: str) -> bool:
-    """Whether a label or another name stands in the text as whole words; case, separators and a plural aside."""
-    parts = [re.escape(part) for part in re.split(r"[\s_-]+", term.strip()) if part]
-    if not parts:
-        return True
-    return re.search(r"(?<!\w)" + r"[\s_-]+".join(parts) + r"(?:e?s)?(?!\w)", text, re.IGNORECASE) is not None

@@ -15,10 +15,11 @@ import msgspec
 from headway.measure.rewrite.cues import cues
 from headway.measure.rewrite.guard import problems
 from headway.measure.rewrite.phrases import tightened
-from headway.measure.rewrite.pieces import has_term, verbatim
+from headway.measure.rewrite.pieces import verbatim
 from headway.measure.rewrite.words import MARK, Said, joined, sentences, without_why
 from headway.prompts.lint.run import fixed
 from headway.prompts.lint.source import source_of
+from headway.prompts.plain import has_term
 
 __all__ = ["STEPS", "Asked", "Step", "Stepped"]
 

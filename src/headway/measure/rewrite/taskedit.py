@@ -7,7 +7,6 @@ is checked by reading the file again: what was not meant to change has not.
 from __future__ import annotations
 
 import difflib
-import re
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from msgspec.structs import replace
 
 from headway.errors import ConfigError, InputError
 from headway.measure.compare.variant import Variant, load_variant
+from headway.prompts.plain import ANSWER_TOKENS_MAX, plain_parts
 from headway.prompts.taskfile import read_text
 from headway.prompts.toml_edit import encoded, put, with_value
 
@@ -115,12 +115,13 @@ def task_of_prompt(
         ConfigError: It cannot be read, or is no template.
     """
     text = read_text(path).replace("\r\n", "\n").rstrip("\n")
-    plain = "prompt" if f"{{{column}}}" in text or re.search(r"(?<!\{)\{[A-Za-z_]\w*\}(?!\})", text) else "system"
+    plain = "system" if plain_parts(text, str(path))[0] else "prompt"
     values: dict[str, Any] = {"model": model, plain: text}
     values |= {} if plain == "prompt" else {"prompt": f"{{{column}}}"}
     values |= {key: value for key, value in (("expected", expected), ("api", api)) if value}
     lines = [f"{key} = {encoded(value)}" for key, value in values.items()]
     if labels:
+        lines.append(f"max_output_tokens = {ANSWER_TOKENS_MAX}")
         lines += ["", "[output]", f"labels = {encoded(list(labels))}", "instruct = false"]
     return TaskText(path=path, text="\n".join(lines) + "\n", plain=plain)
 
