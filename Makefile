@@ -26,9 +26,10 @@ format: $(STAMP)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-# Those that take many minutes each are started by name: bench_limits_jobs, bench_jobs_compare, bench_ray.
+# Those that take many minutes each are started by name.
+LONG_BENCHES := $(addprefix bench/bench_,$(addsuffix .py,compare jobs_compare limits_jobs ray stats))
 bench: $(STAMP)
-	@for f in $(filter-out bench/bench_limits_jobs.py bench/bench_jobs_compare.py bench/bench_ray.py,$(wildcard bench/bench_*.py)); do echo "# $$f"; $(BIN)/python $$f || exit 1; done
+	@for f in $(filter-out $(LONG_BENCHES),$(wildcard bench/bench_*.py)); do echo "# $$f"; $(BIN)/python $$f || exit 1; done
 
 soak: $(STAMP)
 	@$(BIN)/python -m pytest -m soak
