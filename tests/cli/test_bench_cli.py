@@ -49,14 +49,15 @@ def found_of(done: Any) -> Any:
 
 
 def test_it_just_works(invoke):
-    """No option at all: a table, the cost beforehand, where the time goes; nothing on stdout."""
+    """No option at all: a table, the cost beforehand, where the time goes on stdout, the cost beside it."""
     done = invoke()
     assert done.exit_code == 0, done.output
     assert re.search(r"1 model, 12 requests each, warm-up included: \$0\.0\d+ at most\.", done.stderr)
-    assert "10/10" in done.stderr
-    assert "= TTFT" in done.stderr
-    assert "gives the time to the last" in done.stderr
-    assert done.stdout == ""
+    assert "10/10" in done.stdout
+    assert "= TTFT" in done.stdout
+    assert "gives the time to the last" in done.stdout
+    assert "at most" not in done.stdout
+    assert len(done.stderr.splitlines()) == 1
     assert "sk-own" not in done.output
 
 
@@ -152,11 +153,42 @@ def test_as_configured_shows_the_cache_apart(invoke, tmp_path):
     assert (row["cached"], row["e2e"]["count"]) == (0, 4)
 
 
-def test_a_server_that_is_not_there_gives_failures_and_an_exit_code(invoke):
-    """Counted and told, not left out."""
-    done = CliRunner().invoke(app, ["bench", "--base-url", "http://127.0.0.1:9/v1", "--runs", "2", "--no-check"])
+def test_a_server_that_is_not_there_ends_it_at_once(invoke):
+    """The request ahead finds out: one sentence, exit code 1, no table of dashes and no check of its own."""
+    done = CliRunner().invoke(app, ["bench", "--base-url", "http://127.0.0.1:9/v1", "--runs", "30"])
     assert done.exit_code == 1
-    assert "2 of 2 requests failed: 2 x connect_failed" in " ".join(done.stderr.split())
+    assert "headway bench: gpt-5.4-mini cannot be measured: " in done.stderr
+    assert done.stdout == ""
+
+
+def test_answers_that_are_no_label_still_have_their_times(invoke, tmp_path):
+    """Whether an answer is worth something is told apart: what it took is a fact about the provider."""
+    (tmp_path / "t.toml").write_text(
+        'prompt = "Sort: {text}"\noutput = { bullets = 9, exactly = true, instruct = false }\n'
+    )
+    (tmp_path / "rows.csv").write_text("text\nfirst\nsecond\n")
+    asked = (
+        "--task", "t.toml", "--input", "rows.csv", "--model", "gpt-4o", "--runs", 6, "--slo", "e2e=9s",
+        "--use-case", "chat",
+    )  # fmt: skip
+    [row] = found_of(invoke(*asked, "--json", "--quiet"))["rows"]
+    assert (row["ok"], row["valid"], row["failed"], row["ttft"]["count"]) == (6, 0, 0, 6)
+    assert (row["good"], row["dollars_per_success"]) == (0, None)
+    done = invoke(*asked)
+    assert "6/6" in done.stdout
+    assert "Valid answers: 0 of 6; the first that is none: " in " ".join(done.stdout.split())
+
+
+def test_only_a_traces_arrivals_within_the_duration_are_planned(invoke, tmp_path):
+    """And priced: an hour of it would be too dear."""
+    (tmp_path / "t.csv").write_text("offset_s\n" + "".join(f"{i / 10}\n" for i in range(36_000)))
+    done = invoke("--arrivals", "t.csv")
+    assert done.exit_code == 2
+    assert "--duration" in done.stderr
+    done = invoke("--arrivals", "t.csv", "--duration", "500ms")
+    assert done.exit_code == 0, done.output
+    assert "6 requests each" in done.stderr or "7 requests each" in done.stderr
+    assert "5/5" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -169,6 +201,9 @@ def test_a_server_that_is_not_there_gives_failures_and_an_exit_code(invoke):
         (("--slo", "ttft=soon"), "--slo ttft must be a time"),
         (("--find-max",), "--find-max needs limits"),
         (("--task", "t.toml"), "--input FILE"),
+        (("--prompt", "promt.txt"), "'promt.txt' looks like a file"),
+        (("--prompt", "no/such"), "'no/such' looks like a file"),
+        (("--prompt", "Sum up:\n in short {text}"), "{text} at 2:11; give --input ROWS, or write {{text}}"),
         (("--concurrency", "1,x"), "--concurrency must be whole numbers"),
         (("--rate", "fast"), "--rate must be requests a second"),
         (("--duration", "soon"), "--duration must be a time"),
@@ -201,7 +236,7 @@ def test_a_report_that_cannot_be_written_is_found_before_anything_is_asked(invok
 def test_another_tools_terms_keep_their_figures_in_80_columns(invoke):
     """Names fold; no figure is cut."""
     done = invoke("--runs", 3, "--definitions", "aiperf")
-    table = done.stderr[done.stderr.index("aiperf:") : done.stderr.index("AIPerf counts")]
+    table = done.stdout[done.stdout.index("aiperf:") : done.stdout.index("AIPerf counts")]
     assert "std" in table
     assert "\u2026" not in table
 

@@ -198,7 +198,8 @@ def test_a_narrow_terminal_cuts_no_figure(url, files, monkeypatch):
     """Below 80 columns the terminal breaks lines; intervals are whole."""
     monkeypatch.setenv("COLUMNS", "30")
     done = invoke(url, files, "a.toml", "b.toml", "--rows", 10, "--no-aa")
-    assert re.search(r"Failed rows .* 0\.0 points \(-[\d.]+ to \+[\d.]+\)", done.stdout)
+    assert re.search(r"Latency of a row .* % \([+-]?[\d.]+ to [+-]?[\d.]+\)", done.stdout)
+    assert max(map(len, done.stdout.partition("\n\n")[0].splitlines())) <= 30
     assert "\u2026" not in done.stdout
 
 
@@ -208,6 +209,22 @@ def test_a_name_is_text_and_no_markup(url, files):
     done = invoke(url, files, "a.toml", "b.toml", "--rows", 10, "--no-aa")
     assert done.exit_code in (0, 1, 3), done.output  # how fast it was is the machine's business
     assert "B: [/b]x" in done.stdout
+
+
+@pytest.mark.parametrize("how", [(), ("--json",), ("--quiet",)])
+def test_a_reader_that_leaves_does_not_change_the_exit_code(url, files, how):
+    """`headway compare ... | head -1`: nobody reads on, and 3 is still 3, without a traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, "-c", "from headway.cli import main; main()", "compare", "a.toml", "b.toml"]
+    try:
+        done = subprocess.run(
+            [*argv, "--input", "rows.csv", "--base-url", url, "--max-usd", "0", *how],
+            cwd=files, env=os.environ, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (3, "")
 
 
 def test_ctrl_c_shows_what_is_known(files):

@@ -103,3 +103,40 @@ def test_wrong_calls_say_what_is_wrong(files, arguments, says):
     assert done.exit_code == 2, done.output
     assert says in done.stderr
     assert done.stdout == ""
+
+
+def test_steps_are_told_without_a_terminal(server, files):
+    """A line for each on stderr; with --quiet none."""
+    options = ["task.toml", "--verify", "rows.csv", "--margin", 30, "--base-url", server]
+    assert "holds ($0." in invoke(*options).stderr
+    assert invoke(*options, "--quiet").stderr == ""
+
+
+def test_ctrl_c_tells_what_is_known(files, monkeypatch):
+    """Candidates with their verdicts, and what they took; also where --quiet kept them back."""
+
+    async def interrupted(text, rows, settings, *, writer, told):
+        told("rules: filler: holds", 0.0123)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("headway.measure.rewrite.compressing.compress", interrupted)
+    done = invoke("task.toml", "--verify", "rows.csv", "--quiet")
+    assert done.exit_code == 130
+    assert done.stderr == "interrupted; spent: $0.0123; nothing was changed; known so far:\n  rules: filler: holds\n"
+
+
+def test_a_text_without_a_column_says_which_there_are(files):
+    """Rows that have no column 'text' are named with those they have, and the option."""
+    Path("prompt.txt").write_text("Name the team: billing or access.")
+    Path("mails.csv").write_text("mail,label\n" + "Hello,billing\n" * 24)
+    done = invoke("prompt.txt", "--verify", "mails.csv", "--model", "gpt-5.4-mini", "--expected", "label")
+    assert done.exit_code == 2, done.output
+    assert "column 'text', which mails.csv does not have; it has: mail, label; name one with --column" in done.stderr
+
+
+def test_a_model_that_nobody_knows_is_noted(files):
+    """Where nothing is asked, a misspelled model would not be noticed otherwise."""
+    Path("prompt.txt").write_text("Name the team: billing, technical, access or delivery.")
+    done = invoke("prompt.txt", "--verify", "rows.csv", "--model", "gpt-5.4-minni", "--expected", "expected")
+    assert done.exit_code == 1, done.output
+    assert "The model 'gpt-5.4-minni' has no known price" in " ".join(done.stdout.split())

@@ -25,6 +25,15 @@ def test_errors_are_a_line_and_an_exit_code(error, code, said, capsys):
     assert (left.value.exit_code, capsys.readouterr()) == (code, ("", said))
 
 
+def test_what_is_said_after_ctrl_c_may_be_found_out_then(capsys):
+    """What is known is only known at the end."""
+    known = []
+    with pytest.raises(typer.Exit), exits("x", interrupted=lambda: ", ".join(known)):
+        known.append("a step")
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "a step\n"
+
+
 def test_files_that_cannot_be_written_are_named(tmp_path):
     """Those that are not asked for are passed over; the one that fails is in the message."""
     write_texts("x\n", (None, tmp_path / "a"))

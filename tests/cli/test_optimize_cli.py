@@ -63,10 +63,23 @@ def test_write_changes_the_file_itself(server, files):
     assert Path("task.toml").read_text() != before
 
 
+def test_a_text_prompt_becomes_a_task_file(server, files):
+    """A text with --model and --expected is optimized as a task; what comes of it cannot be a text."""
+    Path("prompt.txt").write_text(TICKETS.system + "\nThe labels are: billing, technical, access, delivery.\n")
+    options = ["prompt.txt", "--input", "rows.csv", "--margin", 30, "--model", "gpt-5.4-mini", "--expected", "expected"]
+    done = invoke(*options, "--base-url", server, "--out", "better.toml")
+    assert done.exit_code == 0, done.output
+    assert 'model = "gpt-5.4-mini"' in Path("better.toml").read_text()
+    assert "original: 24 of 24 rows answered ($0." in done.stderr
+    assert "--out better.toml" in invoke(*options, "--write").stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["gone.toml", "--input", "rows.csv"], "gone.toml cannot be read"),
+        (["prompt.txt", "--input", "rows.csv"], "give --model"),
+        (["task.toml", "--input", "rows.csv", "--model", "m"], "are for text files"),
         (["task.toml", "--input", "gone.csv"], "gone.csv"),
         (["task.toml", "--input", "rows.csv", "--report", "no/such/page.html"], "--report"),
     ],

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from math import isnan, nan
 
 import msgspec
 import pytest
 
 from headway.measure.bench.figures import figures_of
-from headway.measure.bench.run_types import Skipped, Slo
-from headway.measure.bench.schema import Settings, bench_of, to_json
+from headway.measure.bench.page import bench_page
+from headway.measure.bench.run_types import Load, Skipped, Slo
+from headway.measure.bench.schema import Settings, bench_of
 from headway.measure.bench.spread import gap_spread_of, spread_of
+from headway.measure.bench.table import sentences_of
 from headway.types import Usage
 from tests.measure.bench_probes import failed, probe, run
 
@@ -118,6 +121,49 @@ def test_the_cost_of_a_success_carries_the_failures():
     assert one.dollars_per_success == pytest.approx(0.002)
 
 
+def test_an_answer_that_is_worthless_still_took_its_time():
+    """Three clocks, one success: validity is for goodput and for money alone, and no failure of the provider."""
+    wrong = {"outcome": "invalid_output", "value_ok": False, "error": "'maybe' is no label"}
+    one = figures_of(run([probe(0), probe(1, **wrong), probe(2, **wrong)]), slo=Slo(e2e_s=9.0))
+    assert (one.ok, one.valid, one.failed, one.failures) == (3, 1, 0, ())
+    assert (one.ttft.count, one.e2e.count, one.tpot.count, one.equation.answers) == (3, 3, 3, 3)
+    assert (one.good, one.dollars_per_success) == (pytest.approx(1 / 3), pytest.approx(0.003))
+    assert one.invalid == "'maybe' is no label"
+
+
+def test_sentences_are_said_once_with_the_names_they_hold_for():
+    """Of all rows: without names; of one target or load: with its name alone."""
+
+    def bench(*runs):
+        return sentences_of(bench_of([[one] for one in runs], Settings(use_case="chat")))
+
+    few, down, load = [probe(0)], [failed(0)], {"load": Load(count=1, concurrency=2)}
+    told = bench(run(few), run(few, **load), run(down, target="n"), run(down, target="n", **load))
+    assert sum("too few to hold" in one for one in told) == 1
+    assert "m: 1 answer is too few to hold against chat's budget of 1.00 s: it takes 5." in told
+    assert sum(one.startswith("n: 1 of 1 requests failed") for one in told) == 1
+    told = bench(run(few), run(few, **load), run(few, target="n"), run(down, target="n", **load))
+    assert "m, 1 at once; m, 2 at once; n, 1 at once: 1 answer is too few" in next(o for o in told if "too few" in o)
+    assert "There is no answer to hold" in bench(run(down), run(down, **load))[0]
+
+
+def test_the_page_has_no_rows_of_dashes_and_limits_that_can_be_read():
+    """Of a target that never answered there are its failures; a budget and an SLO at the same place have a line each."""
+
+    def page(*runs):
+        return bench_page(bench_of([runs], Settings(use_case="chat", slo=Slo(ttft_s=1.0))), [list(runs)])
+
+    shown = page(run([probe(i, ttft_s=0.9) for i in range(5)]), run([failed(0)], target="down"))
+    assert '<th scope="row" style="white-space:nowrap">m<br>' in shown
+    assert '<th scope="row" style="white-space:nowrap">down<br>' not in shown
+    places = re.findall(r'<text class="told \w+" x="([\d.]+)" y="(\d+)">(?:chat|SLO)<', shown)
+    assert len(places) == 2
+    assert places[0] != places[1]
+    none = page(run([failed(0)]))
+    assert "<h2>Figures" not in none
+    assert "1 of 1 requests failed" in none
+
+
 def test_an_answer_without_a_token_is_a_failure():
     """It is counted and told."""
     one = figures_of(run([probe(0), failed(1, outcome="empty", status=200)]))
@@ -167,7 +213,7 @@ def test_gaps_are_drawn_by_answer():
 def test_json_holds_everything_and_no_nan():
     """One object; the probes' own numbers are not in it."""
     loads = [[run([probe(i, dollars=nan) for i in range(20)])]]
-    data = to_json(bench_of(loads, Settings(slo=Slo(ttft_s=1.0), use_case="chat", definitions="vllm")))
+    data = msgspec.json.encode(bench_of(loads, Settings(slo=Slo(ttft_s=1.0), use_case="chat", definitions="vllm")))
     found = msgspec.json.decode(data)
     assert found["version"] == 1
     assert found["rows"][0]["ttft"]["p50"] == pytest.approx(0.5)

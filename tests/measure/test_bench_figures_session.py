@@ -9,6 +9,7 @@ import pytest
 
 from headway import ConfigError, Engine, InputError
 from headway.config import load_settings
+from headway.errors import ConnectFailed
 from headway.measure.bench.questions import (
     Question,
     preflight,
@@ -77,6 +78,20 @@ def test_a_prompt_may_stand_in_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("Write {{x}}, please", "Write {x}, please"),
+        ('Like {"a": 1}', 'Like {"a": 1}'),
+        ('Like {"a": {"b": 1}}', 'Like {"a": {"b": 1}}'),
+        ("either/or, at a/b.txt", "either/or, at a/b.txt"),
+    ],
+)
+def test_braces_that_name_no_column_are_text(given, sent):
+    """Pairs of them are one, as with rows; JSON stays what it is."""
+    assert question_of(given, None, None, None, None, stream=True).prompt == sent
+
+
+@pytest.mark.parametrize(
     "said", [("p", "t.toml", None), (None, "t.toml", None), (None, None, "rows.csv"), ("  ", None, None)]
 )
 def test_what_is_asked_is_said_once(said):
@@ -110,6 +125,14 @@ def test_a_refusal_ends_it_before_anything_is_measured(status):
     assert provider.calls == 1
 
 
+def test_a_server_that_is_not_there_ends_it_before_anything_is_measured():
+    """One try is enough to know."""
+    provider = FakeProvider([ConnectFailed("nobody is there")])
+    with pytest.raises(ConnectFailed, match="gpt-4o-mini cannot be measured"):
+        measured(provider, [Load(count=5)], Limits(usd_max=1.0, check=False))
+    assert provider.calls == 1
+
+
 def test_the_worst_case_is_known_beforehand():
     """One ahead, warm-up and what counts, at the bound; without a bound or a price nobody knows."""
     [target] = targets_of(Question(output_tokens_max=100, prompt="x" * 400), ["gpt-4o-mini"])
@@ -127,6 +150,7 @@ def test_requests_are_counted_for_every_kind_of_load():
     assert requests_of(Load(rate_per_s=10, duration_s=3, warmup_s=1)) == 40
     assert requests_of(Load(rate_per_s=10, count=7)) == 7
     assert requests_of(Load(arrivals="trace", offsets_s=(0.0, 1.0), count=9, warmup_count=1)) == 3
+    assert requests_of(Load(arrivals="trace", offsets_s=(0.0, 1.0, 5.0), duration_s=2.0, warmup_count=1)) == 3
     assert requests_of(Load(duration_s=3)) is None
 
 

@@ -12,10 +12,12 @@ from msgspec.structs import replace
 from headway import ConfigError, Engine, InputError, ProviderError
 from headway.measure.compare.comparison import Noise
 from headway.measure.compare.opening import open_engine
+from headway.measure.compare.page import comparison_page
 from headway.measure.compare.run import CompareSettings, Comparing, compare
-from headway.measure.compare.table import lines
+from headway.measure.compare.table import lines, percent_change, quality_line
 from headway.measure.compare.told import concluded
 from headway.measure.compare.variant import RunTable, Variant, differences
+from headway.measure.stats import Interval
 from headway.prompts.labels import Labels
 from headway.prompts.merge import MergedTask
 from headway.sim import SimSettings, Simulator
@@ -61,6 +63,8 @@ def test_few_rows_say_nothing():
     done = compared(World(a=Plays(latency_s=0.5)), A, B, rows(7))
     assert (done.verdict, done.stopped, done.code()) == ("inconclusive", "rows", 3)
     assert done.sentence.startswith("inconclusive")
+    lost = compared(World(b=Plays(answer=wrong_at(1))), A, B, rows(7), aa=False)
+    assert "too few to say whether it is worse by more than 2 points" in quality_line(lost)
 
 
 def test_inferior_quality_is_caught_whatever_it_saves():
@@ -248,11 +252,80 @@ def test_rows_that_repeat_are_told():
     assert not any("ask what another" in note for note in compared(World(), A, B, rows(30), early=False).notes)
 
 
+def line_of(done, label):
+    """The line of the table with this label; None where there is none."""
+    return next((line for line in lines(done) if line.label == label), None)
+
+
 def test_no_failure_on_twenty_rows_is_not_yet_the_same():
-    """0 of 20 on both sides leaves +-25 points open, and the table does not say "same"."""
-    [line] = [line for line in lines(compared(World(), A, B, rows(20))) if line.label == "Failed rows"]
-    assert "(-24.9 to +24.9)" in line.change
-    assert line.word == "none seen"
+    """0 of 20 on both sides is "none", and the table does not say "same"; nor where the same rows failed on both."""
+    line = line_of(compared(World(), A, B, rows(20)), "Failed rows")
+    assert (line.a, line.b, line.change, line.word) == ("0.0 %", "0.0 %", "none", "")
+    failing = Plays(status=lambda n: 500 if n == 10 else 200)
+    line = line_of(compared(World(failing, failing), A, B, rows(20), concurrency=1, aa=False), "Failed rows")
+    assert (line.a, line.b, line.word) == ("5.0 %", "5.0 %", "unclear")
+
+
+def test_repairs_are_seen():
+    """Every fourth answer of B is asked for again: share in the table, counts in JSON, and a note, for B alone."""
+
+    def odd(prompt):
+        if "cannot be used" in prompt:
+            return "yes" if "it is yes" in prompt else "no"
+        return "perhaps" if int(prompt.split()[1].rstrip(":")) % 4 == 0 else prompt.rpartition(" ")[2]
+
+    done = compared(World(b=Plays(answer=odd)), A, B, rows(40), aa=False, early=False, concurrency=1)
+    line = line_of(done, "Repairs")
+    found = done.to_dict()["repairs"]
+    assert found["a"] == {"rows": 0, "requests": 0}
+    assert found["b"] == {"rows": 10, "requests": 10}
+    assert (line.a, line.b) == ("0.0 %", "25.0 %")
+    told = "10 of 40 answers of b had to be asked for again: its latency and cost include that."
+    assert [note for note in done.notes if "asked for again" in note] == [told]
+    assert "Repairs (rows asked again)" in comparison_page(done)
+    assert line_of(compared(World(), A, B, rows(20)), "Repairs") is None
+
+
+def test_where_the_same_is_asked_quality_decides_nothing():
+    """Only a setting differs, and the marks do not agree: the verdict is on speed, and quality is said to be chance."""
+    dice = Random(2)
+
+    def sometimes(prompt):
+        return prompt.rpartition(" ")[2] if dice.random() < 0.9 else "yes"
+
+    done = compared(World(Plays(answer=sometimes)), A, variant("a", settings={"idle_timeout_s": 50.0}), rows(40))
+    assert (done.same_asked, done.findings.quality.chance) == (True, True)
+    assert done.findings.quality.not_inferior is None
+    assert "the same is asked, so that only chance can tell them apart" in quality_line(done)
+    assert "quality" not in done.sentence
+    assert done.findings.metric("dollars").verdict == "same"
+
+    assert not compared(World(), A, variant("a", settings={"base_url": "http://other/v1"}), rows(20)).same_asked
+
+
+def test_a_cache_without_repeated_rows_has_nothing_to_give():
+    """Said where no row was asked twice, and not where rows were."""
+    told = "No row was asked twice, so a cache has nothing to give."
+    with_cache = variant("a", settings={"cache": "memory"})
+    assert told in compared(World(), A, with_cache, rows(20)).notes
+    assert told not in compared(World(), A, with_cache, rows(10) * 2).notes
+    assert told not in compared(World(), A, B, rows(20)).notes
+
+
+def test_an_original_that_is_hardly_ever_right_is_told():
+    """It is likelier that the check is wrong: a note says what to look at."""
+    done = compared(World(*(Plays(answer=lambda prompt: "no") for _ in "ab")), A, B, rows(40), early=False)
+    assert not any("check --expected" in note for note in done.notes)
+    odd = [{**row, "right": "maybe"} for row in rows(40)]
+    notes = compared(World(), A, B, odd, early=False).notes
+    assert any(note.startswith("The original is right on 0 % of the rows: check --expected") for note in notes)
+
+
+def test_an_interval_that_reads_like_its_figure_is_left_out():
+    """-87 % is not followed by (-87 to -87)."""
+    assert percent_change(Interval(estimate=0.13, low=0.1299, high=0.1301)) == "-87 %"
+    assert percent_change(Interval(estimate=0.13, low=0.12, high=0.14)) == "-87 % (-88 to -86)"
+    assert percent_change(Interval(estimate=3.69, low=3.69, high=3.69)) == "3.69x"
 
 
 def test_sets_of_rows_show_what_parallel_calls_are_worth():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+
 import pytest
 
 from headway import ConfigError, InputError
@@ -66,11 +69,53 @@ def test_a_draft_that_lost_its_labels_is_turned_away_on_rows():
     assert "points worse" in done.tried[0].why
 
 
+def test_a_prompt_that_does_not_work_is_no_yardstick():
+    """Everything would be as good as that: nothing is kept, and it is said why."""
+    rows = [{**row, "expected": "nobody"} for row in rows_of(TICKETS, 60)]
+    world = World()
+    how = TrySettings(margin=0.15)
+    done = virtual_run(lambda: compress(task_text(TICKETS), rows, how, engines=world.engines))
+    assert done.after is None
+    assert (done.stopped, done.open) == ("original", True)
+    assert done.sentence == (
+        "Nothing was kept: the original is right on 0% of 20 rows only, and a prompt that does not work cannot be the "
+        "yardstick."
+    )
+    assert done.to_dict()["notes"] == [
+        "See whether the prompt, the model and the column with right answers belong together."
+    ]
+
+
+def test_what_is_cancelled_says_how_far_it_was_and_what_it_took():
+    """Ctrl-C in the middle of a comparison: the dollars of that one count."""
+    said: list[tuple[str, float]] = []
+
+    async def cut_short():
+        how = TrySettings(margin=0.15)
+        asking = compress(
+            task_text(TICKETS),
+            rows_of(TICKETS, 200),
+            how,
+            engines=World().engines,
+            told=lambda line, dollars: said.append((line, dollars)),
+        )
+        running = asyncio.create_task(asking)
+        await asyncio.sleep(8)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    virtual_run(cut_short)
+    line, dollars = said[-1]
+    assert re.fullmatch(r"rules: \w+( \w+)?: interrupted after \d+ of \d+ rows", line)
+    assert 0 < dollars < 1
+
+
 def test_shorter_text_that_costs_more_is_turned_away():
     """Answers that have to be repaired are right in the end, and dear."""
     done = tried(World(), task_text(TICKETS), {"system": "Say something nice.", "output.instruct": False})
     assert done.tried[0].stage == "choose"
-    assert done.tried[0].why in ("it costs more", "it is slower")
+    assert done.tried[0].why.startswith(("it costs more (+", "it is slower (+"))
+    assert done.tried[0].why.endswith(" rows)")
 
 
 def test_the_guard_stands_before_the_rows():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from headway import ConfigError
@@ -74,7 +76,7 @@ def test_the_one_that_does_harm_is_found(source):
 
 
 def test_only_suggestions_with_a_change_are_tried(source):
-    """What is automatic, told only, or has no change is none of verify's business."""
+    """What is automatic or told only is none of verify's business; a suggestion without a change is named as one."""
     able = finding(source, cut=COURTESY)
     others = [
         finding(source, cut=COURTESY, tier="auto"),
@@ -83,9 +85,30 @@ def test_only_suggestions_with_a_change_are_tried(source):
     ]
     assert suggested([*others, able]) == [able]
     done = verified(source, others)
-    assert done.verdicts == ()
+    assert [(one.tried, one.kept, one.why) for one in done.verdicts] == [
+        (False, False, "no fix to try: it takes a person")
+    ]
     assert done.dollars == 0
     assert "nothing to verify" in done.sentence
+
+
+def test_every_suggestion_that_was_listed_has_a_verdict(source):
+    """Those that cannot be tried stand among the others, in the order in which they were found."""
+    findings = [finding(source, cut=COURTESY), finding(source), finding(source, cut=COURTESY, tier="never")]
+    done = verified(source, findings)
+    assert [one.finding for one in done.verdicts] == findings[:2]
+    assert done.sentence.startswith("1 of 1 suggestions hold. 1 more has no fix to try.")
+    assert re.search(r"Quality: [+-]\d.* to [+-]\d.* points\.$", done.sentence)
+    assert done.to_dict()["suggestions"][1]["tried"] is False
+
+
+def test_what_few_rows_say_carries_its_interval_or_is_open(source):
+    """How much worse, on how many rows, between what; where rows cannot tell, the word is open."""
+    few = verified(source, [finding(source, change=FEWER)], count=30)
+    assert re.match(r"open on 20 rows that were held out; it may be [\d.]+ points worse", few.verdicts[0].why)
+    assert few.sentence == "0 of 1 suggestions hold, and more rows or money may tell."
+    more = verified(source, [finding(source, change=FEWER)], count=72)
+    assert re.match(r"[\d.]+ points worse on 24 rows \(-[\d.]+ to [+-][\d.]+ points\)", more.verdicts[0].why)
 
 
 def test_money_ends_it(source):

@@ -18,6 +18,8 @@ def metric(name: str, verdict: str, low: float, high: float) -> MetricFinding:
 
 HELD = QualityFinding(rows=100, kind="binary", difference=between(-0.015, 0.03), not_inferior=True)
 OPEN = QualityFinding(rows=100, kind="binary", difference=between(-0.061, 0.03))
+SEEMS = QualityFinding(rows=100, kind="binary", difference=between(-0.094, -0.01))
+CHANCE = QualityFinding(rows=100, kind="binary", difference=between(-0.094, -0.01), chance=True)
 LOST = QualityFinding(rows=100, kind="binary", difference=between(-0.094, -0.031), not_inferior=False, verdict="worse")
 HIGHER = QualityFinding(rows=100, kind="graded", difference=between(0.02, 0.08), not_inferior=True, verdict="better")
 NONE = QualityFinding()
@@ -72,6 +74,25 @@ FAILING = MetricFinding(name="failures", verdict="worse", a=0.02, b=0.09, rows=1
             0,
             "a trade: B costs 41-48 % less and is not worse by more than 2 points, but is 12-30 % slower",
         ),
+        (
+            "mixed",
+            (CHEAP, SLOW),
+            SEEMS,
+            0,
+            (
+                "a trade: B costs 41-48 % less, but is 12-30 % slower, and its quality is open "
+                "(-9.4 to -1.0 points, where -2 is allowed)"
+            ),
+        ),
+        ("mixed", (CHEAP, SLOW), OPEN, 0, "a trade: B costs 41-48 % less, but is 12-30 % slower"),
+        (
+            "worse",
+            (SLOW,),
+            SEEMS,
+            0,
+            "B is 12-30 % slower, and its quality is open (-9.4 to -1.0 points, where -2 is allowed)",
+        ),
+        ("worse", (SLOW,), CHANCE, 0, "B is 12-30 % slower"),
         (
             "same",
             (SAME_COST, SAME_TIME),

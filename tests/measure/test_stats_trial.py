@@ -235,6 +235,28 @@ def unscored(side: Side) -> Side:
     return msgspec.structs.replace(side, score=None)
 
 
+def test_no_interval_beyond_the_margin_is_called_open():
+    """Inferior is claimed at a stricter level than non-inferiority: until it is, the interval is of that level."""
+    side, seen = Side(ok=True, latency_s=1.0, output_tokens=20, dollars=0.001, score=1.0), set()
+    worse = msgspec.structs.replace(side, score=0.0)
+    for lost in range(1, 20):
+        pairs = [Pair(row=i, a=side, b=worse if i < lost else side) for i in range(60)]
+        found = looked(pairs).quality
+        seen.add(found.not_inferior)
+        assert (found.not_inferior is False) == (found.difference.high < -0.02), lost
+    assert seen == {None, False}
+
+
+def test_quality_that_can_only_be_chance_is_waited_for_by_nobody():
+    """The same is asked: faster is better, though the marks leave the margin open; but what is inferior is told."""
+    pairs = rows_of(60, scale=0.7, share=0.6, right=(0.9, 0.9))
+    apart, alike = looked(pairs), looked(pairs, same_asked=True)
+    assert (apart.verdict, apart.decided, apart.quality.is_open) == ("inconclusive", False, True)
+    assert (alike.verdict, alike.decided, alike.quality.is_open) == ("better", True, False)
+    assert alike.rows_more == 0
+    assert looked(rows_of(60, right=(1.0, 0.4)), same_asked=True).verdict == "worse"
+
+
 def test_grades_and_documents():
     """Grades get a clustered bootstrap; four rows of a document that agree are one piece of evidence."""
     rng, loose = Random(4), []

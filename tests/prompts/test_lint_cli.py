@@ -120,6 +120,17 @@ def test_exit_codes(dirty: Path, tmp_path: Path):
         assert "headway lint: " in lint(*wrong).stderr
 
 
+def test_data_is_no_prompt(dirty: Path):
+    """A table of rows would be linted as if it were words; a pattern passes over it."""
+    rows = dirty.with_name("rows.csv")
+    rows.write_text("text,label\nHello,x\n", "utf-8")
+    done = lint(rows)
+    assert done.exit_code == 2
+    assert "rows.csv is data, not a prompt" in done.stderr
+    assert "--input or --verify" in done.stderr
+    assert lint(str(dirty.parent / "*")).exit_code == 1
+
+
 def test_findings_are_shown_with_place_and_estimate(dirty: Path):
     """The line, the rule, its tier, the words, and what it all comes to."""
     dirty.write_text("Please " + CLEAN, "utf-8")

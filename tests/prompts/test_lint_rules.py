@@ -98,6 +98,13 @@ def test_places_are_those_of_the_file(tmp_path: Path):
         ("Bitte nenne nur die Stadt.", "Nenne nur die Stadt."),
         ("You are a helpful, highly experienced editor. Cut it.", "You are an editor. Cut it."),
         ("Name one city.\nThanks a lot!\n", "Name one city.\n"),
+        ("This is a really important rule.", "This is an important rule."),
+        (
+            "It is an extremely thorough one; read it very carefully.",
+            "It is an extremely thorough one; read it carefully.",
+        ),
+        ("You are an extremely helpful, friendly clerk. Cut it.", "You are a clerk. Cut it."),
+        ("1. Thanks a lot!\n2. Name one city.\n", "1. Thanks a lot!\n2. Name one city.\n"),
     ],
 )
 def test_wording_that_goes(text: str, left: str):
@@ -135,6 +142,47 @@ def test_repetition_that_means_something_stays():
     ]
     for text in texts:
         assert not lint_task(prompt(text), select=["HW104"]), text
+
+
+EXAMPLE = 'Example:\nOrder: two lamps for Kim\n{\n  "item": "lamp",\n  "count": 2\n}\n'
+
+
+def test_an_example_that_stands_there_twice_is_one_finding():
+    """Introduction, input and JSON are one passage; the second one goes, with the empty line that was its own."""
+    one = only(prompt(f"Read the order.\n\n{EXAMPLE}\nBe brief.\n\n{EXAMPLE}\nNow the order."), "HW104")
+    assert (one.tier, one.message) == ("auto", "6 lines said before, letter by letter, from line 3 on")
+    source = prompt(f"Read the order.\n\n{EXAMPLE}\nBe brief.\n\n{EXAMPLE}\nNow the order.")
+    assert edited(source, [one.fix])[0].raw == f"Read the order.\n\n{EXAMPLE}\nBe brief.\n\nNow the order."
+    last = prompt(f"Read the order.\n\n{EXAMPLE}\n{EXAMPLE}")
+    assert edited(last, [only(last, "HW104").fix])[0].raw == f"Read the order.\n\n{EXAMPLE}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{EXAMPLE}\n" + EXAMPLE.replace("2", "3"),
+        f"{EXAMPLE}\nOrder: {{order}}\n\n{EXAMPLE}",
+        '{\n  "a": 1,\n  "b": 22222222222222222222222222\n}\n\n' * 2,
+        "Example:\n{}\n\nExample:\n{}\n",
+    ],
+)
+def test_passages_that_are_not_the_same_stay(text: str):
+    """Another value, a row's text in between, data without a word, or next to nothing."""
+    assert not found(prompt(text), "HW104")
+
+
+def test_code_that_stands_there_twice_is_only_told():
+    """Code is never edited."""
+    one = only(prompt(f"Do it.\n\nExample:\n```\n{EXAMPLE}```\n\nNow.\n\nExample:\n```\n{EXAMPLE}```\n"), "HW104")
+    assert (one.tier, one.fix) == ("suggest", None)
+
+
+def test_a_prompt_alone_does_not_say_what_is_read():
+    """Reasoning before a label is only a fault if nobody reads it: told with that condition, without a fix."""
+    one = only(prompt("Classify the mail. Explain your reasoning step by step, then write the label."), "HW205")
+    assert (one.tier, one.fix) == ("suggest", None)
+    assert "if only the label is read" in one.message
+    assert not found(prompt("Solve the riddle. Explain your reasoning step by step."), "HW205")
 
 
 def test_conflicts_are_told_and_never_fixed():

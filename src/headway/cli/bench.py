@@ -14,9 +14,9 @@ import typer
 
 from headway.cli import bench_options as opt
 from headway.cli import bench_plan as plan
+from headway.cli.ending import exits, print_json
 from headway.cli.run_options import MODEL
 from headway.cli.trying import WIDTH_MIN, writable
-from headway.errors import ConfigError, HeadwayError, InputError
 
 if TYPE_CHECKING:
     from headway.config import Settings
@@ -80,7 +80,7 @@ def bench(
     quiet: opt.Quiet = False,
 ) -> None:
     """Measure models under load."""
-    try:
+    with exits("bench"):
         from headway.config import load_settings
         from headway.measure.bench.questions import question_of
         from headway.measure.bench.schema import Settings as Judging
@@ -102,7 +102,7 @@ def bench(
             config=config,
             question=question,
             said=str(task or prompt or question.prompt)[:200],
-            models=plan.models_of(model, _model_of(task)),
+            models=plan.models_of(model, MODEL if model else _model_of(task)),
             loads=plan.loads_of(concurrency, rate, arrivals, runs, duration, warmup, seed),
             judging=judging,
             find_max=find_max,
@@ -113,14 +113,6 @@ def bench(
             json=json,
             quiet=quiet,
         ).start()
-    except HeadwayError as error:
-        typer.echo(f"headway bench: {error}", err=True)
-        code = 2 if isinstance(error, ConfigError | InputError) else 1
-    except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read the JSON is gone: there is nobody left to tell
-        code = 1
     raise typer.Exit(code)
 
 
@@ -176,17 +168,8 @@ class _Command:
         )
         most = None if self.find_max else most_usd(self.loads, limits)
         if not self.quiet:
-            typer.echo(plan.cost_told(self.loads, each, most, self.usd_max), err=True)
-        if most is not None and most > self.usd_max:
-            raise ConfigError(
-                f"this may cost ${most:.4f}, more than --max-usd {self.usd_max:g}; raise it, or lower --runs or "
-                "--max-output-tokens"
-            )
-        least = 2 * sum(usd or 0.0 for usd in each)
-        if most is None and least > self.usd_max:
-            raise ConfigError(
-                f"two requests to each may cost ${least:.4f}, more than --max-usd {self.usd_max:g}; raise it"
-            )
+            self._say(plan.cost_told(self.loads, each, most, self.usd_max))
+        plan.check_money(each, most, self.usd_max)
         limits = replace(limits, watch=most is None)
         self.priced = None not in each
         with asyncio.Runner(loop_factory=precise_loop) as runner:
@@ -246,7 +229,7 @@ class _Command:
         return tell
 
     def _tell(self, done: Done) -> int:
-        from headway.measure.bench.schema import bench_of, to_json
+        from headway.measure.bench.schema import bench_of
 
         if not self.quiet and sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
@@ -254,7 +237,7 @@ class _Command:
         if self.report is not None:
             self._write(found, done)
         if self.json:
-            sys.stdout.write(to_json(found).decode() + "\n")
+            print_json(found)
         elif not self.quiet:
             self._print(found)
         if done.interrupted:
@@ -283,9 +266,18 @@ class _Command:
 
         from headway.measure.bench.table import print_bench
 
-        console = Console(highlight=False, stderr=True)
-        console.width = max(console.width, WIDTH_MIN)
-        print_bench(console, found)
+        console = Console(highlight=False)
+        width = console.width
+        console.width = max(width, WIDTH_MIN)
+        print_bench(console, found, width=width)
+        if self.report is not None:
+            console.print(f"Report: {self.report}", markup=False, soft_wrap=True)
+
+    def _say(self, sentence: str) -> None:
+        """Beside the result: in lines of the terminal's width."""
+        from rich.console import Console
+
+        Console(highlight=False, stderr=True).print(sentence, markup=False)
 
     def _write(self, found: Bench, done: Done) -> None:
         from headway.measure.bench.page import bench_page

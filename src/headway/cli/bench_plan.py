@@ -14,7 +14,7 @@ from headway.errors import ConfigError
 if TYPE_CHECKING:
     from headway.measure.bench.run_types import Load, Slo
 
-__all__ = ["check_search", "check_seen", "cost_told", "loads_of", "models_of", "slo_of", "usd_of"]
+__all__ = ["check_money", "check_search", "check_seen", "cost_told", "loads_of", "models_of", "slo_of", "usd_of"]
 
 SLO_KEYS = {"ttft": "ttft_s", "e2e": "e2e_s", "itl": "itl_s", "tpot": "tpot_s"}
 WARMUP_MAX = 16
@@ -171,6 +171,18 @@ def cost_told(loads: Sequence[Load], each: Sequence[float | None], most: float |
         if usd_max == inf
         else f"{models}: it ends before ${usd_max:g} are spent."
     )
+
+
+def check_money(each: Sequence[float | None], most: float | None, usd_max: float) -> None:
+    """Refuse what may pass the cap: `most` all of it, or where that is open two requests. Raises `ConfigError`."""
+    least = 2 * sum(usd or 0.0 for usd in each)
+    if most is not None and most > usd_max:
+        raise ConfigError(
+            f"this may cost ${most:.4f}, more than --max-usd {usd_max:g}; raise it, or lower --runs, --duration or "
+            "--max-output-tokens"
+        )
+    if most is None and least > usd_max:
+        raise ConfigError(f"two requests to each may cost ${least:.4f}, more than --max-usd {usd_max:g}; raise it")
 
 
 def _warmup(text: str | None) -> tuple[float, int]:

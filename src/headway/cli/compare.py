@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from headway.cli.ending import exits, show
 from headway.cli.run_options import MODEL
 from headway.cli.trying import INPUT_ROWS_MAX, WIDTH_MIN, checker, column_of, rows_of, writable
 from headway.cli.variants import variants_of
-from headway.errors import ConfigError, HeadwayError, InputError
 from headway.prompts.output import Api
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from headway.measure.compare.comparison import Comparison
     from headway.measure.compare.run import Comparing
     from headway.measure.compare.settings import CompareSettings
@@ -85,7 +87,7 @@ def compare(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False,
 ) -> None:
     """Compare two ways to ask, on the same rows."""
-    try:
+    with exits("compare"):
         writable(report, "--report")
         variants = variants_of((a, b), model, labels, expected, api, lambda name: column_of(input_, name))
         base = {"base_url": base_url} if base_url else {}
@@ -94,14 +96,8 @@ def compare(
         )
         found = rows_of(input_, variants[0].task, variants[1].task)
         done, interrupted = _run(variants, found, settings, quiet=quiet)
-        code = 130 if interrupted else done.code(expect)
         _tell(done, json=json, quiet=quiet, report=report, show_texts=show_texts)
-    except HeadwayError as error:
-        typer.echo(f"headway compare: {error}", err=True)
-        code = 2 if isinstance(error, ConfigError | InputError) else 1
-    except KeyboardInterrupt:
-        code = 130
-    raise typer.Exit(code)
+    raise typer.Exit(130 if interrupted else done.code(expect))
 
 
 compare.__doc__ = _HELP
@@ -166,25 +162,25 @@ def _run(
 
 
 def _tell(done: Comparison, *, json: bool, quiet: bool, report: Path | None, show_texts: bool) -> None:
-    if report is not None:
+    """As it was asked for; whoever reads it may leave early (`| head`), which is no reason for another exit code."""
+
+    def page(done: Comparison, command: str) -> str:
         from headway.measure.compare.page import comparison_page
-        from headway.report.written import write_page
 
-        command = shlex.join(["headway", *sys.argv[1:]])
-        write_page(report, comparison_page(done, command=command, show_texts=show_texts))
-    if json:
-        import msgspec
+        return comparison_page(done, command=command, show_texts=show_texts)
 
-        sys.stdout.write(msgspec.json.encode(done.to_dict()).decode() + "\n")
-    elif quiet:
-        typer.echo(done.sentence)
-    else:
-        from rich.console import Console
+    try:
+        show(done, page=page, table=_table, json=json, quiet=quiet, report=report)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
 
-        from headway.measure.compare.table import print_comparison
 
-        console = Console(highlight=False)
-        console.width = max(console.width, WIDTH_MIN)
-        print_comparison(done, console)
-        if report is not None:
-            typer.echo(f"Report: {report}")
+def _table(done: Comparison, console: Console) -> None:
+    from headway.measure.compare.table import print_comparison
+
+    width = console.width
+    console.width = max(width, WIDTH_MIN)
+    with console.capture() as shown:
+        print_comparison(done, console, width=width)
+    sys.stdout.write(shown.get())  # written by rich itself, a reader that has left would end the program

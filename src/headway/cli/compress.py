@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from headway.cli.ending import exits, show, write_texts
-from headway.errors import ConfigError
 
 if TYPE_CHECKING:
     from headway.measure.rewrite.compressing import Compressed
-    from headway.measure.rewrite.taskedit import TaskText
 
 __all__ = ["compress"]
 
@@ -40,9 +38,12 @@ Examples:
   headway compress prompt.txt --model gpt-5.4-mini --verify rows.csv
   --expected label --out shorter.txt
 
+A prompt that is right on less than 20 % of 10 rows or more is no yardstick:
+nothing is kept then. Ctrl-C tells what is known by then, and what was spent.
+
 Exit codes: 0 a shorter one holds, 1 none does, or nothing was answered, 3 none
-does but more rows or money may show one, 2 the call or the input is wrong, 130
-interrupted.
+does but more rows or money may show one, or the prompt is no yardstick, 2 the
+call or the input is wrong, 130 interrupted.
 """
 
 
@@ -57,7 +58,9 @@ def compress(
     drafts: Annotated[int, typer.Option(min=1, max=6, help="Drafts that the writer makes.")] = 4,
     check: Annotated[str | None, typer.Option(metavar="CHECK", help="What makes an answer right; see compare.")] = None,
     model: Annotated[str, typer.Option(help="For a text file: the model.")] = "",
-    column: Annotated[str, typer.Option(help="For a text file without {columns}: the column it is about.")] = "text",
+    column: Annotated[
+        str, typer.Option(help="For a text file without {columns}: the column it is about; by default text.")
+    ] = "",
     expected: Annotated[str, typer.Option(help="For a text file: the column with right answers.")] = "",
     api: Annotated[Literal["", "responses", "chat", "messages"], typer.Option(help="For a text file: the API.")] = "",
     write: Annotated[bool, typer.Option("--write", help="Change PROMPT in place.")] = False,
@@ -71,16 +74,17 @@ def compress(
     quiet: Annotated[bool, typer.Option("--quiet", help="The result in one sentence.")] = False,
 ) -> None:
     """Find the shortest version of a prompt that is not inferior on your rows."""
-    from headway.cli.trying import checker, rows_of, teller, try_settings, writable
+    from headway.cli.trying import Telling, checker, rows_of, text_of, try_settings, writable
 
-    with exits("compress"):
+    telling = Telling(quiet=quiet or json)
+    with exits("compress", interrupted=telling.interrupted):
         from headway.measure.rewrite.compressing import compress as shorten
         from headway.measure.rewrite.compressing import output_of
         from headway.measure.rewrite.writing import Writer
 
         writable(out, "--out")
         writable(report, "--report")
-        text = _text(prompt, verify, model, column, expected, api)
+        text = text_of(prompt, verify, model=model, column=column, expected=expected, api=api)
         task = text.variant().task
         found = rows_of(verify, task)
         settings = try_settings(
@@ -93,7 +97,7 @@ def compress(
             concurrency=concurrency,
         )
         scribe = Writer(model="" if writer == "same" else writer, drafts_max=drafts) if writer else None
-        done = asyncio.run(shorten(text, found, settings, writer=scribe, told=teller(quiet=quiet or json)))
+        done = asyncio.run(shorten(text, found, settings, writer=scribe, told=telling))
         if done.after is not None:
             text_after = output_of(done.after)
             ending = "" if text_after.endswith("\n") else "\n"
@@ -104,25 +108,6 @@ def compress(
 
 
 compress.__doc__ = _HELP
-
-
-def _text(prompt: Path, verify: str, model: str, column: str, expected: str, api: str) -> TaskText:
-    """The task file, or a task made of a text file and what the command line says."""
-    from headway.cli.trying import column_of
-    from headway.measure.rewrite.taskedit import TaskText, task_of_prompt
-    from headway.prompts.plain import labels_said
-
-    if prompt.suffix == ".toml":
-        if model or expected or api:
-            raise ConfigError("--model, --expected and --api are for text files; a task file says them itself")
-        return TaskText.read(prompt)
-    if not model:
-        raise ConfigError(f"{prompt} is no task file (.toml), so it does not say which model is asked; give --model")
-    labels: list[str] = []
-    if expected:
-        said = prompt.read_text(encoding="utf-8-sig", errors="replace") if prompt.is_file() else ""
-        labels = labels_said(column_of(verify, expected), said)
-    return task_of_prompt(prompt, model=model, column=column, expected=expected, labels=labels, api=api)
 
 
 def _tell(done: Compressed, *, json: bool, quiet: bool, report: Path | None, written: bool) -> None:

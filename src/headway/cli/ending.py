@@ -36,12 +36,12 @@ R = TypeVar("R", bound=Result)
 
 
 @contextmanager
-def exits(command: str, *, interrupted: str = "") -> Iterator[None]:
+def exits(command: str, *, interrupted: str | Callable[[], str] = "") -> Iterator[None]:
     """The errors of a command as one line and an exit code: 2 the call or the input, 1 any other, 130 Ctrl-C.
 
     Args:
         command: Its name.
-        interrupted: What is said after Ctrl-C.
+        interrupted: What is said after Ctrl-C, or what gives it then.
     """
     try:
         yield
@@ -49,8 +49,9 @@ def exits(command: str, *, interrupted: str = "") -> Iterator[None]:
         typer.echo(f"headway {command}: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, ConfigError | InputError) else 1) from None
     except KeyboardInterrupt:
-        if interrupted:
-            typer.echo(interrupted, err=True)
+        said = interrupted if isinstance(interrupted, str) else interrupted()
+        if said:
+            typer.echo(said, err=True)
         raise typer.Exit(130) from None
 
 

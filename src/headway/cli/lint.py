@@ -12,6 +12,7 @@ from headway.cli.ending import exits, print_json
 from headway.errors import ConfigError
 
 if TYPE_CHECKING:
+    from headway.cli.trying import Telling
     from headway.prompts.lint.findings import Finding
     from headway.prompts.lint.run import Fixed
     from headway.prompts.lint.source import Source
@@ -87,7 +88,10 @@ def lint(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code tells.")] = False,
 ) -> None:
     """Find what in a prompt, a task or a call log costs and does nothing."""
-    with exits("lint"):
+    from headway.cli.trying import Telling
+
+    telling = Telling(quiet=quiet or json)
+    with exits("lint", interrupted=lambda: telling.interrupted() if verify is not None else ""):
         if explain:
             _explain(explain)
             raise typer.Exit(0)
@@ -100,7 +104,7 @@ def lint(
         found = _findings(sources, **rules)
         if verify is not None:
             given = {"margin": margin, "max_usd": max_usd, "base_url": base_url, "config": config}
-            raise typer.Exit(_verify(sources, found, verify, check, given, write=fix, json=json, quiet=quiet))
+            raise typer.Exit(_verify(sources, found, verify, check, given, telling, write=fix, json=json, quiet=quiet))
         if sarif is not None:
             _write_sarif(sarif, found)
         if json:
@@ -167,6 +171,7 @@ def _verify(
     rows: str,
     check: str | None,
     given: dict[str, Any],
+    telling: Telling,
     *,
     write: bool,
     json: bool,
@@ -174,7 +179,7 @@ def _verify(
 ) -> int:
     """Which suggestions hold on rows; 0 if one does, 1 if none, 3 if more rows or money may tell."""
     from headway.cli.lint_files import replace
-    from headway.cli.trying import checker, rows_of, teller, try_settings
+    from headway.cli.trying import checker, rows_of, try_settings
     from headway.measure.rewrite.verify import verify_command
 
     if len(sources) != 1 or sources[0].task is None:
@@ -182,15 +187,15 @@ def _verify(
     source = sources[0]
     task = sources[0].task
     settings = try_settings(**given, seed=0, check=checker(check, task.expected))
-    done = verify_command(source, found, rows_of(rows, task), settings, told=teller(quiet=quiet or json))
+    done = verify_command(source, found, rows_of(rows, task), settings, told=telling)
     if json:
         print_json(done.to_dict())
     elif not quiet:
         said = ""
         for one in done.verdicts:
             where = f"{one.finding.where.line}:{one.finding.where.column}"
-            why = "" if one.kept else " as above" if one.why == said else f" {one.why}"
-            typer.echo(f"  {where:<8}{one.finding.rule}  {'holds' if one.kept else 'left:' + why}")
+            why = one.why.partition(";")[0] if one.why == said else one.why
+            typer.echo(f"  {where:<8}{one.finding.rule}  {'holds' if one.kept else f'left: {why}'}")
             said = one.why
         typer.echo(done.sentence)
     if done.after is None:

@@ -18,6 +18,7 @@ __all__ = ["replace", "sources_of"]
 CALLS_MAX: Final = 50_000
 ROWS_MAX: Final = 200
 FILES_MAX: Final = 1_000
+_DATA: Final = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
 _SQLITE: Final = b"SQLite format 3\x00"
 
 
@@ -59,7 +60,12 @@ def _files(paths: list[str]) -> list[str]:
         found = sorted(glob(name, recursive=True)) if set(name) & set("*?[") and not Path(name).exists() else [name]  # noqa: PTH207
         if not found:
             raise ConfigError(f"there is no file like {name}")
-        files += found
+        data = [one for one in found if Path(one).suffix.casefold() in _DATA]
+        if data and data == found:
+            raise ConfigError(
+                f"{data[0]} is data, not a prompt; name a prompt or a task, and give this to --input or --verify"
+            )
+        files += [one for one in found if one not in data]
     if len(files) > FILES_MAX:
         raise ConfigError(f"{len(files):,} files are more than {FILES_MAX:,}; name fewer")
     return list(dict.fromkeys(files))

@@ -70,6 +70,11 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.outcome == "ok"
 
     @property
+    def answered(self) -> bool:
+        """Whether the provider answered, be the answer what its task asks for or not: its clocks count either way."""
+        return self.outcome in ("ok", "invalid_output")
+
+    @property
     def latency_s(self) -> float:
         """From when it was intended to the end."""
         return self.end_s - self.intended_s

@@ -72,7 +72,7 @@ def ecdf_chart(
         lines.append(f'<path class="line {COLOURS[i]}" d="{start}{path}"><title>{escape(middle)}</title></path>')
     body = (
         y_axis(frame, (0.0, 0.25, 0.5, 0.75, 1.0), y_of, lambda share: f"{share * 100:.0f} %")
-        + "".join(marked(frame, x_of(value), word) for value, word in near)
+        + "".join(marked(frame, x_of(value), word, line) for line, (value, word) in enumerate(near))
         + "".join(lines)
         + x_axis(frame, scale.ticks, x_of, f"{name}{' (logarithmic)' if scale.log else ''}", show_tick)
     )

@@ -157,11 +157,11 @@ def x_axis(
     return "".join(parts)
 
 
-def marked(frame: Frame, x: float, label: str) -> str:
-    """A dashed line down the plot with a word at its top, on the side where there is room."""
+def marked(frame: Frame, x: float, label: str, line: int = 0) -> str:
+    """A dashed line down the plot with a word at its top, on the side where there is room, `line` lines down."""
     near_end = x > frame.left + frame.plot_width * 0.7
     anchor, at = ("end", x - 5) if near_end else ("start", x + 5)
     return (
         f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.top}" y2="{frame.height - frame.bottom}"/>'
-        f'<text class="told {anchor}" x="{at:.1f}" y="{frame.top + 11}">{escape(label)}</text>'
+        f'<text class="told {anchor}" x="{at:.1f}" y="{frame.top + 11 + 13 * line}">{escape(label)}</text>'
     )

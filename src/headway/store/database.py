@@ -8,10 +8,13 @@ made with mode 0600, their directory with 0700; SQLite gives its side files the 
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +29,8 @@ _READ_BUSY_S = 0.05  # readers only ever wait while a crashed process's log is b
 _WAL_BYTES_MAX = 16 * 1024 * 1024
 _MAGIC = b"SQLite format 3\0"
 """How every SQLite file begins: https://www.sqlite.org/fileformat2.html#the_database_header"""
+_MARKS = """SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
+    (SELECT count(*) FROM sqlite_schema)"""  # in one statement: another process may be making the schema just now
 _CORRUPTION = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
 
@@ -81,15 +86,17 @@ class DatabaseFile:
                 Headway's.
         """
         try:
-            if broken_inode and broken_inode == self.inode():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _others_kept_out(self.path.parent):
+                if broken_inode and broken_inode == self.inode():
+                    self._set_aside_broken()
+                try:
+                    return self._prepared()
+                except sqlite3.DatabaseError as problem:
+                    if not is_corruption(problem):
+                        raise
                 self._set_aside_broken()
-            try:
                 return self._prepared()
-            except sqlite3.DatabaseError as problem:
-                if not is_corruption(problem):
-                    raise
-            self._set_aside_broken()
-            return self._prepared()
         except (OSError, sqlite3.Error) as problem:
             reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else problem
             raise ConfigError(
@@ -111,9 +118,7 @@ class DatabaseFile:
     def is_current(self, connection: sqlite3.Connection) -> bool:
         """Whether the schema stands; False for none or an older one. Raises `ConfigError` if not ours."""
         layout = self._layout
-        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        application_id, version, tables = connection.execute(_MARKS).fetchone()
         if not tables and not application_id:
             return False
         if application_id != layout.application_id:
@@ -128,8 +133,7 @@ class DatabaseFile:
         return bool(version == layout.version)
 
     def _prepared(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._make_empty()
         connection = sqlite3.connect(self.path, timeout=_WRITE_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             self.is_current(connection)  # before anything is changed: it may be another program's
@@ -147,6 +151,18 @@ class DatabaseFile:
         self._set_aside(f".v{older}")
         self._warn(f"The {self._layout.kind} {self.path} had an older schema; it is now {self.path.name}.v{older}.")
         return self._prepared()
+
+    def _make_empty(self) -> None:
+        """Make the file when there is none, readable by its owner only.
+
+        An existing one is never opened here: closing any descriptor of a file takes away all locks that this
+        process's other connections hold on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
+        """
+        try:
+            os.close(os.open(os.path.realpath(self.path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            if not os.access(self.path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
 
     def _lay_out(self, connection: sqlite3.Connection) -> int:
         """Make the schema, dropping an older one; return the version of one that is to be kept, else 0."""
@@ -192,6 +208,38 @@ class DatabaseFile:
             if old.exists():
                 old.replace(f"{self.path}{suffix}{side}")
         Path(f"{self.path}-shm").unlink(missing_ok=True)
+
+
+@contextmanager
+def _others_kept_out(folder: Path) -> Iterator[None]:
+    """Let one process or thread at a time open files of a folder: one that sets a file aside must be alone.
+
+    Otherwise a second one sets aside what the first has made since, or loses its new write-ahead log to the first.
+    SQLite's own locks go away with the file. Where folders cannot be locked, or somebody else holds this one's lock
+    for long, we go without: all but setting aside is safe then too.
+    """
+    if sys.platform == "win32":
+        yield  # a file that is open cannot be renamed there
+        return
+    import fcntl
+
+    fd = -1
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY)
+        until_s = time.monotonic() + _WRITE_BUSY_S
+        while time.monotonic() < until_s:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.005)
+    try:
+        yield
+    finally:
+        if fd >= 0:
+            with suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_UN)  # a child that was forked meanwhile holds the descriptor too
+            os.close(fd)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

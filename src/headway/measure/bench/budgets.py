@@ -23,6 +23,8 @@ UseCase = Literal["chat", "autocomplete", "assistant", "batch"]
 BUDGETS_S: Final[dict[str, float | None]] = {"chat": 1.0, "autocomplete": 0.1, "assistant": 0.5, "batch": None}
 """Seconds until a user has to see something; None: nobody waits."""
 
+ANSWERS_MIN: Final = 5
+"""Below it a median is no more than one of a few answers."""
 _HELP: Final = {
     "wait": "a higher rate limit, fewer requests at once, or more capacity at the provider helps",
     "connect": "kept connections help (one client for the whole program), and so does connecting ahead",
@@ -41,7 +43,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """What it was judged by: p95 from 20 answers on, the median below."""
     value_s: float | None = None
     within: bool | None = None
-    """None: there is no budget, or nothing to judge by."""
+    """None: there is no budget, or too little to judge by."""
     share_within: float | None = None
     """Of all requests, failures included: those whose first token came in time."""
     largest: str = ""
@@ -78,7 +80,11 @@ def budget_of(
         return Budget(use_case=use_case, budget_s=None, sentence="Batch work has no budget: nobody waits for a token.")
     if value_s is None:
         return Budget(use_case=use_case, budget_s=budget_s, sentence="There is no answer to hold against the budget.")
-    seen = [(probe, shown_s) for probe in probes if probe.ok and (shown_s := _shown_s(probe)) is not None]
+    seen = [(probe, shown_s) for probe in probes if probe.answered and (shown_s := _shown_s(probe)) is not None]
+    if len(seen) < ANSWERS_MIN:
+        few = f"{len(seen)} answer{'s are' if len(seen) > 1 else ' is'} too few to hold against {use_case}'s budget"
+        sentence = f"{few} of {fmt.seconds(budget_s)}: it takes {ANSWERS_MIN}."
+        return Budget(use_case=use_case, budget_s=budget_s, quantile=quantile, value_s=value_s, sentence=sentence)
     streamed = any(probe.streamed for probe, _ in seen)
     what = "TTFT" if streamed else "The whole answer, for it did not stream:"
     name = "median" if quantile == "p50" else "p95"

@@ -110,7 +110,7 @@ def _aiperf(probes: Sequence[Probe], duration_s: float, slo: Slo | None) -> Term
     included; TTFO to the first that is not reasoning; latency to the last chunk with content; ITL = (latency - TTFT) /
     (output sequence length - 1), a value a request; the duration runs from the first request to the last response.
     """
-    good = [probe for probe in probes if probe.ok]
+    good = [probe for probe in probes if probe.answered]
     per_token = _known([_aiperf_itl_ms(probe) for probe in good])
     whole_s = max((p.end_s for p in good), default=0.0) - min((p.started_s for p in good), default=0.0)
     tokens = [_output_tokens(probe) or 0 for probe in good]
@@ -161,7 +161,7 @@ def _guidellm(probes: Sequence[Probe], duration_s: float, slo: Slo | None) -> Te
     by output tokens less one, so that their means are over tokens, not over requests; percentiles are the first value
     at which the cumulated weight reaches the share. Tokens are the server's usage, else the number of events.
     """
-    good = [probe for probe in probes if probe.ok]
+    good = [probe for probe in probes if probe.answered]
     counts = [(probe, _guidellm_tokens(probe)) for probe in good]
     spans = [(p, n, (p.last_content_s or p.end_s) - (_first_s(p) or p.end_s)) for p, n in counts if n > 1]
     terms = [
@@ -199,7 +199,7 @@ def _vllm(probes: Sequence[Probe], duration_s: float, slo: Slo | None) -> Terms:
     one list; rates over the whole benchmark; percentiles by linear interpolation; for goodput a TPOT that does not
     exist counts as kept.
     """
-    good = [probe for probe in probes if probe.ok]
+    good = [probe for probe in probes if probe.answered]
     e2el = [(probe.end_s - probe.started_s) * _MS for probe in good]
     tokens = [_output_tokens(probe) or 0 for probe in good]
     inputs = sum(_input_tokens(probe) for probe in good)

@@ -122,7 +122,7 @@ def tpot_s(probe: Probe) -> float | None:
 def countable(probe: Probe) -> bool:
     """Whether the equation can be written for this one: a stream, from the provider, in one try, all clocks there."""
     return (
-        probe.ok
+        probe.answered
         and probe.streamed
         and probe.attempts <= 1
         and probe.sent_s is not None

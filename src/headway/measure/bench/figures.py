@@ -41,6 +41,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     due: int
     """Requests that were due, skipped ones included: the denominator of every share."""
     ok: int
+    """Requests that were answered."""
+    valid: int
+    """Those of them whose answer is what the task asks for: the others are in no goodput, and no success to pay for."""
+    invalid: str
+    """What is wrong with the first of the others; "" where there is none."""
     failed: int
     failures: tuple[Failure, ...]
     """Alike ones together, the most frequent first; what was skipped is not among them."""
@@ -96,8 +101,8 @@ def from_cache(probe: Probe) -> bool:
 
 
 def of_provider(run: Run) -> list[Probe]:
-    """The successes that the provider answered: what latencies are made of."""
-    return [probe for probe in run.probes if probe.ok and not from_cache(probe)]
+    """What the provider answered, be it worth something or not: what latencies are made of."""
+    return [probe for probe in run.probes if probe.answered and not from_cache(probe)]
 
 
 def figures_of(run: Run, *, slo: Slo | None = None, use_case: UseCase | None = None, tls: bool = True) -> Figures:
@@ -110,14 +115,14 @@ def figures_of(run: Run, *, slo: Slo | None = None, use_case: UseCase | None = N
         tls: Whether its connections were encrypted, which tells what opening one says of the round trip.
     """
     asked = [probe for probe in run.probes if not from_cache(probe)]
-    good = [probe for probe in asked if probe.ok]
+    good = of_provider(run)
     ttft = spread_of([probe.ttft_s for probe in good if probe.streamed], tails=True)
     e2e = spread_of([probe.latency_s for probe in good], tails=True)
     per_token = [tpot_s(probe) for probe in good]
     equation = equation_of(asked, warmup=run.warmup, tls=tls)
     kept = None if slo is None else sum(slo.kept_by(probe) for probe in run.probes)
     money = _money(run)
-    ok = sum(probe.ok for probe in run.probes)
+    ok, valid = run.answered, sum(probe.ok for probe in run.probes)
     used = [probe.usage for probe in good if probe.usage is not None]
     return Figures(
         target=run.target,
@@ -125,6 +130,8 @@ def figures_of(run: Run, *, slo: Slo | None = None, use_case: UseCase | None = N
         load=run.load.label,
         due=run.due,
         ok=ok,
+        valid=valid,
+        invalid=next((probe.error for probe in run.probes if probe.answered and not probe.ok), ""),
         failed=len(run.probes) - ok,
         failures=_failures(run.probes),
         skipped=run.skipped,
@@ -138,7 +145,7 @@ def figures_of(run: Run, *, slo: Slo | None = None, use_case: UseCase | None = N
         itl=gap_spread_of([probe.gaps_s for probe in good if probe.streamed]),
         tpot=spread_of(per_token),
         tokens_per_s=spread_of([1 / rate for rate in per_token if rate]),
-        cached_e2e=spread_of([probe.latency_s for probe in run.probes if probe.ok and from_cache(probe)]),
+        cached_e2e=spread_of([probe.latency_s for probe in run.probes if probe.answered and from_cache(probe)]),
         output_tokens_per_s=_rate(sum(usage.output_tokens for usage in used) if len(used) == len(good) else None, run),
         requests_per_s=_rate(ok, run),
         goodput_per_s=_rate(kept, run),
@@ -148,7 +155,7 @@ def figures_of(run: Run, *, slo: Slo | None = None, use_case: UseCase | None = N
         reasoning_tokens=_mean([usage.reasoning_tokens for usage in used]),
         dollars=money.dollars,
         dollars_known=money.known,
-        dollars_per_success=money.dollars / ok if money.dollars is not None and ok else None,
+        dollars_per_success=money.dollars / valid if money.dollars is not None and valid else None,
         equation=equation,
         budget=None if use_case is None else _budget(use_case, run, asked, ttft if ttft.count else e2e, equation),
         asked_rate_per_s=run.asked_rate_per_s,
@@ -211,7 +218,7 @@ def _failures(probes: Sequence[Probe]) -> tuple[Failure, ...]:
     firsts: dict[tuple[str, str], Probe] = {}
     counts: Counter[tuple[str, str]] = Counter()
     for probe in probes:
-        if not probe.ok:
+        if not probe.answered:
             key = probe.outcome, "" if probe.status in (None, 200) else str(probe.status)
             firsts.setdefault(key, probe)
             counts[key] += 1
@@ -230,7 +237,7 @@ def _notes(run: Run, good: Sequence[Probe], money: _Money) -> list[str]:
     elif whole:
         which = "The answers" if whole == len(good) else f"{whole:,} of {len(good):,} answers"
         notes.append(f"{which} came whole: TTFT, ITL and TPOT cannot be seen of them, only when they ended.")
-    kept = [p.latency_s for p in run.probes if p.ok and from_cache(p)]
+    kept = [p.latency_s for p in run.probes if p.answered and from_cache(p)]
     if kept:
         notes.append(
             f"{len(kept):,} answers came from a cache, in {fmt.seconds(median(kept))} (median): they are in "

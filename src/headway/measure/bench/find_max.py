@@ -161,7 +161,7 @@ def _found(search: RateSearch, trials: list[Trial], *, ended: str = "") -> Found
     elif failed is None:
         told = f"{rate:.3g}/s kept the SLO, and nothing faster was tried; raise the maximum to find where it ends"
     else:
-        told = f"{rate:.3g}/s kept the SLO, {failed:.3g}/s did not"
+        told = f"between {rate:.3g} and {failed:.3g} requests/s: {rate:.3g} held, {failed:.3g} did not"
     twice = any(trial.confirms and trial.kept and trial.rate_per_s == rate for trial in trials)
     if rate is not None and not ended and not twice:
         told += "; it was not tried a second time"

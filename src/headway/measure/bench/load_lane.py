@@ -144,7 +144,7 @@ def _notes(run: Run, setting: Setting, *, gaps: int) -> list[str]:
 
 def _counted(probes: tuple[Probe, ...]) -> list[str]:
     """What is missing in the answers themselves."""
-    good = [probe for probe in probes if probe.ok]
+    good = [probe for probe in probes if probe.answered]
     ignored = sum(probe.note == IGNORED for probe in good)
     odd = sum(probe.note == ODD_PRICE for probe in probes)
     unknown = sum(probe.usage is None for probe in good)

@@ -45,7 +45,11 @@ def bench_page(bench: Bench, loads: Sequence[Sequence[Run]], *, title: str = "",
     leads = "".join(f'<p class="lead">{text(sentence)}</p>' for sentence in lead[:6])
     header = f"<header><h1>{text(heading)}</h1><p>{text(_told(bench))}</p></header>{leads}"
     parts = [header, _cards(bench.rows), _distributions(bench, runs), _time(bench, runs)]
-    parts += [section("Figures", _latencies(bench.rows) + _loads(bench), wide=True), _terms(bench)]
+    told = [one for one in bench.rows if one.ok][:_ROWS_MAX]  # of the others there is nothing but their failures
+    if told:
+        goodput = bench.slo is not None
+        parts.append(section("Figures", _latencies(told) + _loads(told, goodput=goodput), wide=True))
+    parts.append(_terms(bench))
     sentences = "".join(f"<li>{text(sentence)}</li>" for sentence in sentences_of(bench)[:_NOTES_MAX])
     parts.append(section("What to know", f"<ul>{sentences}</ul>", wide=True) if sentences else "")
     again = f"<pre>{text(command)}</pre>" if command else ""
@@ -64,11 +68,14 @@ def _cards(rows: Sequence[Figures]) -> str:
     if len(rows) != 1:
         return ""
     one = rows[0]
+    answered = card("Answered", f"{one.ok:,} of {one.due:,}", f"{number(one.requests_per_s)} a second")
+    if not one.ok:
+        return card_row([answered])
     cards = [
         card("Time to first token", fmt.seconds(one.ttft.p50), _p95(one.ttft)),
         card("Whole answer", fmt.seconds(one.e2e.p50), _p95(one.e2e)),
         card("Tokens/s of a stream", number(one.tokens_per_s.p50), f"{fmt.seconds(one.tpot.p50)} a token"),
-        card("Answered", f"{one.ok:,} of {one.due:,}", f"{number(one.requests_per_s)} a second"),
+        answered,
         card("Cost", fmt.dollars(one.dollars), f"{fmt.dollars(one.dollars_per_success)} a success"),
     ]
     return card_row(cards)
@@ -80,6 +87,9 @@ def _p95(spread: Spread) -> str:
 
 def _distributions(bench: Bench, runs: Sequence[Run]) -> str:
     several = len({run.load.label for run in runs}) > 1
+    runs = [run for run in runs if run.answered]
+    if not runs:
+        return ""
     shown = runs[:SERIES_MAX]
     labels = [f"{run.target}, {run.load.label}" if several else run.target for run in shown]
     good = [of_provider(run) for run in shown]
@@ -168,7 +178,7 @@ def _latencies(rows: Sequence[Figures]) -> str:
         f"<td>{one.ok:,}/{one.due:,}</td>"
         + "".join(_cell(spread, name) for spread in (one.ttft, one.e2e) for name in ("mean", "p50", "p95", "p99"))
         + f"<td>{text(fmt.seconds(one.itl.mean))}</td><td>{text(fmt.seconds(one.tpot.p50))}</td></tr>"
-        for one in rows[:_ROWS_MAX]
+        for one in rows
     )
     note = (
         '<p class="note">Below a figure: its 95 % interval. p95 needs 20 answers, p99 needs 100; ITL is between '
@@ -183,9 +193,8 @@ def _cell(spread: Spread, name: str) -> str:
     return f"<td>{text(fmt.seconds(value))}{told}</td>"
 
 
-def _loads(bench: Bench) -> str:
+def _loads(rows: Sequence[Figures], *, goodput: bool) -> str:
     head = ["row", "tok/s a stream", "tok/s in all", "requests/s", "in", "out", "reasoning", "cost", "a success"]
-    goodput = bench.slo is not None
     body = [
         (
             f"{one.target}, {one.load}",
@@ -199,7 +208,7 @@ def _loads(bench: Bench) -> str:
             fmt.dollars(one.dollars_per_success),
             *((f"{fmt.percent(one.good)}, {number(one.goodput_per_s)}/s",) if goodput else ()),
         )
-        for one in bench.rows[:_ROWS_MAX]
+        for one in rows
     ]
     return f'<div style="margin-top:1.1rem">{table([*head, *(["within the SLO"] if goodput else [])], body)}</div>'
 

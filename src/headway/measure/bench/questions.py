@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import msgspec
@@ -13,14 +15,16 @@ from headway.attempt.route import target_of
 from headway.attempt.upstreams import UpstreamPrices
 from headway.config import Settings
 from headway.engine import Engine
-from headway.errors import ConfigError, InputError
+from headway.errors import ConfigError, ConnectFailed, InputError
 from headway.jobs.source import open_source
+from headway.measure.bench.arrivals import schedule_of
 from headway.measure.bench.run_types import Load, Target
 from headway.measure.probe import Probe
 from headway.measure.probing import probe
 from headway.prompts.output import Api
 from headway.prompts.plain import plain_parts
 from headway.prompts.task import Task
+from headway.prompts.template import Template
 from headway.wire import reader_for
 
 __all__ = [
@@ -46,6 +50,9 @@ PROMPT_BYTES_MAX: Final = 16 * 1024 * 1024
 _PATHS: Final = {"responses": "/v1/responses", "chat": "/v1/chat/completions", "messages": "/v1/messages"}
 _BOUNDS: Final = {"responses": "max_output_tokens", "chat": "max_completion_tokens", "messages": "max_tokens"}
 _OTHER_BOUND: Final = "max_tokens"
+_FILE_NAME: Final = re.compile(r"\S+\.(txt|md|toml|prompt)|\S*[/\\]\S*", re.IGNORECASE)
+_COLUMN: Final = re.compile(r"\w[\w .-]*")
+"""What may be the name of a column, and is not a piece of JSON."""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +102,7 @@ def question_of(
         )
     if text is None and tokens_max is None:
         tokens_max = PROMPT_TOKENS_MAX
+    text = None if text is None else _alone(text)
     return Question(prompt=text or PROMPT, api=api or "responses", output_tokens_max=tokens_max, stream=stream)
 
 
@@ -108,11 +116,30 @@ def _text(prompt: str) -> str:
                     f"{path} holds more than {PROMPT_BYTES_MAX >> 20} MiB; no model takes so long a prompt"
                 )
             prompt = path.read_text("utf-8", "replace")
+        elif _FILE_NAME.fullmatch(prompt):
+            raise ConfigError(f"--prompt {prompt!r} looks like a file, and there is none; mend the name")
     except (OSError, ValueError):  # too long for a path, or not readable: it is a text
         pass
     if not prompt.strip():
         raise InputError("--prompt is empty; write one, or name a file that holds one")
     return prompt
+
+
+def _alone(text: str) -> str:
+    """A prompt that is asked without rows, literal braces taken out of their pairs. Raises `ConfigError`."""
+    try:
+        template = Template(text, "--prompt")
+    except ConfigError:  # braces that are no template's, as of JSON
+        return text
+    name = next((name for name in template.columns if _COLUMN.fullmatch(name)), None)
+    if name is not None:
+        before = text[: text.index(f"{{{name}}}")]
+        at = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+        raise ConfigError(
+            f"--prompt names the column {{{name}}} at {at}; give --input ROWS, or write {{{{{name}}}}} for literal "
+            "braces"
+        )
+    return text if template.columns else template.fill({})
 
 
 def rows_of(name: str) -> tuple[Mapping[str, Any], ...]:
@@ -178,6 +205,7 @@ async def preflight(engine: Engine, target: Target) -> tuple[Target, Probe]:
 
     Raises:
         ConfigError: The key, the model or the request is refused.
+        ConnectFailed: Nobody answers there.
     """
     for one in (target, _renamed(target)):
         found = await probe(
@@ -186,8 +214,8 @@ async def preflight(engine: Engine, target: Target) -> tuple[Target, Probe]:
         refused = found.status in (400, 401, 403, 404, 422)
         if not refused or found.status not in (400, 422) or _BOUNDS["chat"] not in found.error:
             break
-    if refused:
-        raise ConfigError(f"{target.name} cannot be measured: {found.error}")
+    if refused or found.outcome == ConnectFailed.code:
+        raise (ConfigError if refused else ConnectFailed)(f"{target.name} cannot be measured: {found.error}")
     return one, found
 
 
@@ -200,10 +228,7 @@ def _renamed(target: Target) -> Target:
 def requests_of(load: Load) -> int | None:
     """Requests to one target under a load, warm-up included; None where the clock decides."""
     if not load.closed:
-        rate = load.rate_per_s or 0.0
-        held = len(load.offsets_s) if load.arrivals == "trace" else round(rate * (load.duration_s or 0.0)) or None
-        counts = [count for count in (load.count, held) if count is not None]
-        return min(counts) + max(load.warmup_count, round(load.warmup_s * rate))
+        return len(schedule_of(load, Random(0)).offsets_s)
     if load.count is None or load.warmup_s > 0:
         return None
     return load.count + load.warmup_count

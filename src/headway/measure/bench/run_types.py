@@ -236,8 +236,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def answered(self) -> int:
-        """Requests that succeeded."""
-        return sum(probe.ok for probe in self.probes)
+        """Requests that the provider answered, whatever their answers are worth."""
+        return sum(probe.answered for probe in self.probes)
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

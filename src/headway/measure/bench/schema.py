@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -14,7 +14,7 @@ from headway.measure.bench.self_check import doubts
 from headway.measure.bench.terms import Term
 from headway.measure.bench.verdict import Verdict, verdict_of
 
-__all__ = ["VERSION", "Bench", "Highest", "InTerms", "Settings", "bench_of", "to_json"]
+__all__ = ["VERSION", "Bench", "Highest", "InTerms", "Settings", "bench_of"]
 
 VERSION = 1
 """Of the JSON: raised when a field changes its meaning or goes; new fields do not raise it."""
@@ -109,12 +109,6 @@ def bench_of(
         in_terms=tuple(terms),
         notes=tuple(notes),
     )
-
-
-def to_json(bench: Bench) -> bytes:
-    """One JSON object, on one line; what is unknown is null."""
-    plain: Any = msgspec.to_builtins(bench)
-    return msgspec.json.encode(plain)
 
 
 def _once(notes: Sequence[str]) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def own_error_of(probes: Sequence[Probe], account: Sequence[NullAccount]) -> Own
 
 def null_like(run: Run) -> NullSettings:
     """A null server that keeps a run's median times, at most a second to the first token and two in all."""
-    good = [probe for probe in run.probes if probe.ok]
+    good = [probe for probe in run.probes if probe.answered]
     firsts = [probe.ttft_s for probe in good if probe.ttft_s is not None]
     tokens = round(median([probe.content_events for probe in good])) if good else 1
     whole_s = min(2.0, median([probe.latency_s for probe in good])) if good else 0.05

@@ -22,13 +22,13 @@ PART_SHOWN = 0.001
 """Of the total: parts below it in every row get no column."""
 
 
-def print_bench(console: Console, bench: Bench) -> None:
-    """Everything a reader needs, tables first, then what they mean."""
+def print_bench(console: Console, bench: Bench, *, width: int | None = None) -> None:
+    """Everything a reader needs, tables first, then what they mean, in lines of `width` columns (the console's)."""
     for table in _tables(bench):
         console.print(table)
         console.print()
     for sentence in sentences_of(bench):
-        console.print(fmt.printable(sentence), markup=False, soft_wrap=False)
+        console.print(fmt.printable(sentence), markup=False, width=width)
 
 
 def sentences_of(bench: Bench) -> list[str]:
@@ -36,18 +36,20 @@ def sentences_of(bench: Bench) -> list[str]:
     told: list[str] = [verdict.sentence for verdict in bench.verdicts]
     told += [f"{one.target}: {one.sentence}." for one in bench.highest]
     several = len(bench.rows) > 1
-    shared = _shared([one.notes for one in bench.rows]) if several else ()
+    rows: dict[str, list[Figures]] = {}  # whose it is, for each sentence
     for one in bench.rows:
         own = [one.budget.sentence] if one.budget is not None else []
         own += [_thought(one)] if one.first_reasoning.count else []
         own += [one.equation.check] if one.equation.check and not (several and _holds(one)) else []
         own += [_failed(one)] if one.failures else []
-        own += [note for note in one.notes if note not in shared]
-        told += [f"{one.target}, {one.load}: {sentence}" if several else sentence for sentence in own]
+        own += [_valid(one)] if one.valid < one.ok else []
+        for sentence in (*own, *one.notes):
+            rows.setdefault(sentence, []).append(one)
+    told += [f"{_whose(whose, bench.rows)}{sentence}" for sentence, whose in rows.items()]
     if several and any(_holds(one) for one in bench.rows):
         worst = max(abs(one.equation.residual or 0.0) for one in bench.rows if _holds(one))
         told.append(f"TTFT + (tokens - 1) x TPOT gives the time to the last token to {fmt.percent(worst)}.")
-    told += [*shared, *bench.notes]
+    told += bench.notes
     checks = {one.load: _checked(one) for one in bench.rows if one.own_error is not None}
     told += [
         f"With {load}, {check}" if len(checks) > 1 else f"{check[0].upper()}{check[1:]}"
@@ -82,9 +84,22 @@ def _holds(one: Figures) -> bool:
     return one.equation.residual is not None and abs(one.equation.residual) <= RESIDUAL_MAX
 
 
-def _shared(notes: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Notes that every row has: said once."""
-    return tuple(note for note in notes[0] if all(note in other for other in notes[1:]))
+def _whose(some: Sequence[Figures], rows: Sequence[Figures]) -> str:
+    """The names of the rows that a sentence is of, to stand in front of it: those of all rows need none."""
+    if len(some) == len(rows):
+        return ""
+    names = list(dict.fromkeys(one.target for one in some))
+    if len(some) > 1 and len(some) == sum(one.target in names for one in rows):
+        return f"{', '.join(names)}: "
+    loads = list(dict.fromkeys(one.load for one in some))
+    if len(some) > 1 and len(some) == sum(one.load in loads for one in rows):
+        return f"{', '.join(loads)}: "
+    return f"{'; '.join(f'{one.target}, {one.load}' for one in some)}: "
+
+
+def _valid(one: Figures) -> str:
+    """What is not what the task asks for: the clocks have it, goodput and the cost of a success do not."""
+    return f"Valid answers: {one.valid:,} of {one.ok:,}; the first that is none: {one.invalid.rstrip('.')}."
 
 
 def _failed(one: Figures) -> str:
@@ -98,9 +113,10 @@ def _failed(one: Figures) -> str:
 def _tables(bench: Bench) -> Iterator[RenderableType]:
     if bench.rows:
         yield _latencies(bench.rows)
-        yield _loads(bench.rows, goodput=bench.slo is not None)
-        if any(one.equation.answers for one in bench.rows):
-            yield _equations(bench.rows)
+        if told := [one for one in bench.rows if one.ok]:  # of the others there is nothing to tell
+            yield _loads(told, goodput=bench.slo is not None)
+        if split := [one for one in bench.rows if one.equation.answers]:
+            yield _equations(split)
     for highest in bench.highest:
         if highest.tried:
             yield _tried(highest)

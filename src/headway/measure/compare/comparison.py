@@ -9,6 +9,7 @@ import msgspec
 
 from headway.measure.compare.asking import Answered
 from headway.measure.compare.checkers import Score
+from headway.measure.compare.variant import same_asked
 from headway.measure.stats import Findings, Interval, MetricFinding, Pair, Side
 
 __all__ = ["Asked", "Comparison", "Expect", "Noise", "SetRuns", "Stopped", "pair_of"]
@@ -105,7 +106,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def same_asked(self) -> bool:
         """Whether both ask the same of the same model, and differ in how that is run."""
-        return not {"prompt", "model", "merge"} & set(self.differences)
+        return same_asked(self.differences)
+
+    def repairs(self, side: Literal["a", "b"]) -> dict[str, int]:
+        """What had to be asked for again, for its form was wrong: "rows", and the "requests" that this took."""
+        counts = [getattr(one, side).result.repairs for one in self.asked]
+        return {"rows": sum(count > 0 for count in counts), "requests": sum(counts)}
 
     @property
     def not_inferior(self) -> bool:
@@ -123,15 +129,13 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         quality = self.findings.quality
         if quality.not_inferior is False:
             return 1
-        chance = self.sets is not None and self.same_asked  # then marks can only differ by chance
-        is_open = quality.kind != "none" and quality.not_inferior is None and not chance
         words = self._words()
         if expect == "not-worse":
             if "worse" in words.values():
                 return 1
-            return 3 if is_open or "unclear" in words.values() else 0
+            return 3 if quality.is_open or "unclear" in words.values() else 0
         word = words.get("latency" if expect == "faster" else "dollars", "unclear")
-        return {"better": 3 if is_open else 0, "unclear": 3}.get(word, 1)
+        return {"better": 3 if quality.is_open else 0, "unclear": 3}.get(word, 1)
 
     def _words(self) -> dict[str, str]:
         found = {name: self.findings.metric(name) for name in ("latency", "dollars", "failures")}
@@ -165,6 +169,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
             "unscored": self.unscored,
             "unscored_first": self.unscored_first,
             "failures": {"a": _failures(self.asked, "a"), "b": _failures(self.asked, "b")},
+            "repairs": {"a": self.repairs("a"), "b": self.repairs("b")},
             "notes": list(self.notes),
         }
 

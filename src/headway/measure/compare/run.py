@@ -22,7 +22,7 @@ from headway.measure.compare.purse import OUTPUT_TOKENS_ASSUMED, Purse, Teller
 from headway.measure.compare.sets import SetTrial, set_size
 from headway.measure.compare.settings import AA_ROWS, ROWS_MAX, CompareSettings, Progress, looks_of
 from headway.measure.compare.told import concluded
-from headway.measure.compare.variant import Variant, differences, named
+from headway.measure.compare.variant import Variant, differences, named, same_asked
 from headway.measure.stats import Findings
 from headway.measure.stats.trial import Trial
 from headway.types import Result
@@ -92,7 +92,8 @@ class Comparing:
         self._checker = how.checker or own_check(a.task, b.task)
         check_right_answers(self._checker, rows)
         self._in_step = self._widths[0] == self._widths[1]
-        self._trial = Trial(how.trial(self._rows_max, shared=not self._in_step))
+        self._same = same_asked(self._differences)
+        self._trial = Trial(how.trial(self._rows_max, shared=not self._in_step, same_asked=self._same))
         self._tellers: list[Teller] = []
         self._purse = Purse(how.usd_max, self._tellers)
         self._asked: list[Asked] = []
@@ -246,8 +247,7 @@ class Comparing:
 
     def _quality_known(self) -> bool:
         """Whether quality is not what one has to wait for: the same is asked, nothing is marked, or it is decided."""
-        same = self._a.task.fingerprint == self._b.task.fingerprint
-        return same or self._checker is None or self._look().quality.not_inferior is not None
+        return self._same or self._checker is None or self._look().quality.not_inferior is not None
 
     def _fit(self, rows: Sequence[Row], times: tuple[int, int], *, judged: bool = True) -> int:
         """How many of the rows may be asked about, so often on each side."""

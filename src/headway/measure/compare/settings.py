@@ -71,8 +71,14 @@ class CompareSettings(msgspec.Struct, frozen=True, kw_only=True):
         if self.concurrency < 1 or (self.rows_max is not None and self.rows_max < 1):
             raise ConfigError("concurrency and rows_max must be at least 1")
 
-    def trial(self, rows_max: int, *, shared: bool = False) -> TrialSettings:
-        """How a trial of so many rows decides; `shared`: half of alpha is for how long sets of rows take."""
+    def trial(self, rows_max: int, *, shared: bool = False, same_asked: bool = False) -> TrialSettings:
+        """How a trial of so many rows decides.
+
+        Args:
+            rows_max: So many.
+            shared: Half of alpha is for how long sets of rows take.
+            same_asked: Both ask the same of the same model.
+        """
         return TrialSettings(
             margin=self.margin,
             alpha=self.alpha / 2 if shared else self.alpha,
@@ -80,6 +86,7 @@ class CompareSettings(msgspec.Struct, frozen=True, kw_only=True):
             rows_max=rows_max,
             looks=looks_of(rows_max),
             seed=self.seed,
+            same_asked=same_asked,
         )
 
 

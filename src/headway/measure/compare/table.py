@@ -69,10 +69,14 @@ def lines(done: Comparison) -> list[Line]:
             full = label if above == label else f"{above}, {label.strip()}"
             change = _change(metric)
             if name == "failures" and word == "same" and not _within(metric, done.findings.smallest):
-                word = "none seen"  # no row failed on one side alone, which is not yet "the same"
-            if done.sets is not None and name == "failures" and not metric.a and not metric.b:
-                change = "none"  # sets are few: the interval says no more than that
+                word = "unclear"  # no row failed on one side alone, which is not yet "the same"
+            if name == "failures" and not metric.a and not metric.b:
+                change, word = "none", word if word == "same" else ""
             found.append(Line(label, show(metric.a), show(metric.b), change, word, full))
+    again = done.repairs("a")["rows"], done.repairs("b")["rows"]
+    if any(again):
+        a, b = (_share(count / len(done.asked)) for count in again)
+        found.append(Line("Repairs", a, b, "", "", "Repairs (rows asked again)"))
     return found
 
 
@@ -95,17 +99,23 @@ def percent_change(ratio: Interval) -> str:
         return _times(ratio)
     low, high = (ratio.low - 1) * 100, (ratio.high - 1) * 100
     digits = 1 if max(abs(low), abs(high)) < 9.95 else 0
-    return f"{_signed((ratio.estimate - 1) * 100, digits)} % ({_signed(low, digits)} to {_signed(high, digits)})"
+    estimate = _signed((ratio.estimate - 1) * 100, digits)
+    return _around(estimate, _signed(low, digits), _signed(high, digits), " %")
 
 
 def points(difference: Interval) -> str:
     """A difference of shares with its interval, in points: ``+1.0 points (-2.1 to +4.0)``."""
     low, high = _signed(difference.low * 100, 1), _signed(difference.high * 100, 1)
-    return f"{_signed(difference.estimate * 100, 1)} points ({low} to {high})"
+    return _around(_signed(difference.estimate * 100, 1), low, high, " points")
 
 
 def _times(ratio: Interval) -> str:
-    return f"{ratio.estimate:.2f}x ({ratio.low:.2f} to {ratio.high:.2f})"
+    return _around(f"{ratio.estimate:.2f}", f"{ratio.low:.2f}", f"{ratio.high:.2f}", "x")
+
+
+def _around(estimate: str, low: str, high: str, unit: str) -> str:
+    """A figure, and its interval where that reads otherwise."""
+    return f"{estimate}{unit}" if low == estimate == high else f"{estimate}{unit} ({low} to {high})"
 
 
 def _signed(value: float, digits: int) -> str:
@@ -119,16 +129,17 @@ def quality_line(done: Comparison) -> str:
     if found.kind == "none" or found.a is None or found.b is None:
         return "not judged"
     margin = f"{found.margin * 100:g} points"
+    few = found.difference is not None and found.difference.high < -found.margin
     word = {
         True: f"not worse by more than {margin}",
         False: f"worse by more than {margin}",
-        None: f"whether it is worse by more than {margin} is open",
+        None: f"{'too few to say ' if few else ''}whether it is worse by more than {margin}{'' if few else ' is open'}",
     }[found.not_inferior]
     if found.verdict == "better":
         word = "better"
     change = "" if found.difference is None else f", {points(found.difference)}"
     base = f"{_share(found.a)} against {_share(found.b)} on {found.rows:,} row{'' if found.rows == 1 else 's'}"
-    if done.sets is not None and done.same_asked:
+    if found.chance and found.not_inferior is None:
         return f"{base}; the same is asked, so that only chance can tell them apart"
     said = f"{base}{change}: {word}"
     if not found.only_a and not found.only_b:
@@ -151,12 +162,18 @@ def facts(done: Comparison) -> list[tuple[str, str]]:
     ]
 
 
-def print_comparison(done: Comparison, console: Console) -> None:
-    """The sentence, the table, and what else has to be known; readable from 80 columns on."""
+def print_comparison(done: Comparison, console: Console, *, width: int | None = None) -> None:
+    """The sentence, the table, and what else has to be known; readable from 80 columns on.
+
+    Args:
+        done: The comparison.
+        console: Where; wide enough for the table.
+        width: Of sentences, in columns; the console's without it.
+    """
     for note in done.notes:
         if note.startswith("WARNING"):
-            console.print(Text(note, style="bold red"))
-    console.print(Text(done.sentence, style="bold"), soft_wrap=not console.is_terminal)
+            console.print(Text(note, style="bold red"), width=width)
+    console.print(Text(done.sentence, style="bold"), width=width)
     console.print()
     table = grid("bold")
     table.add_column("", no_wrap=True)
@@ -176,9 +193,9 @@ def print_comparison(done: Comparison, console: Console) -> None:
     console.print(below)
     for note in done.notes:
         if not note.startswith("WARNING"):
-            console.print(Text(note, style="dim"))
+            console.print(Text(note, style="dim"), width=width)
     if done.unscored_first:
-        console.print(Text(f"The check's first failure: {done.unscored_first}", style="dim"))
+        console.print(Text(f"The check's first failure: {done.unscored_first}", style="dim"), width=width)
 
 
 def _share(value: float | None) -> str:

@@ -16,6 +16,11 @@ from headway.types import Usage
 
 __all__ = ["concluded", "noise_line"]
 
+_NO_HIT = ("", "off", "miss", "refresh")
+_RIGHT_MIN, _RIGHT_ROWS = 0.2, 10
+"""Marks of the original below which it is likelier that the check is wrong than that it is; on so many rows."""
+_AGAIN_MAX = 0.1
+"""Share of rows asked again, above which a note tells."""
 _SAME = "The two variants are the same: this measures noise only."
 
 
@@ -99,7 +104,14 @@ def _notes(done: Comparison, a: Variant, b: Variant, *, checked: bool) -> Iterat
         yield "To have quality checked, name the 'expected' column in the task files, or say --check."
     if done.missing:
         yield f"{done.missing:,} of {done.rows:,} rows have no right answer to compare with."
-    if done.findings.quality.rows and (repeated := _repeated(done, a, b)):
+    quality, repeated = done.findings.quality, _repeated(done, a, b)
+    if quality.a is not None and quality.a < _RIGHT_MIN and quality.rows >= _RIGHT_ROWS:
+        marks = f"{quality.a * 100:.0f} %"
+        what = f"is right on {marks} of the rows" if quality.kind == "binary" else f"is marked {marks} on average"
+        yield f"The original {what}: check --expected, --labels and --check, for it may be the check that is wrong."
+    if "cache" in done.differences and done.rows and not repeated and not any(_hits(done, side) for side in "ab"):
+        yield "No row was asked twice, so a cache has nothing to give."
+    if quality.rows and repeated:
         yield (
             f"{repeated:,} of {done.rows:,} rows ask what another row asks: rows that were copied, not met, make "
             "quality look better known than it is."
@@ -128,7 +140,13 @@ def _repeated(done: Comparison, a: Variant, b: Variant) -> int:
 def _of_side(done: Comparison, side: str, variant: Variant) -> Iterator[str]:
     answered = [getattr(one, side) for one in done.asked]
     good = [one for one in answered if one.result.outcome == "ok"]
-    hits = sum(one.result.cache not in ("", "off", "miss", "refresh") for one in good)
+    again = sum(one.result.repairs > 0 for one in answered)
+    if again > _AGAIN_MAX * len(answered):
+        yield (
+            f"{again:,} of {len(answered):,} answers of {variant.name} had to be asked for again: its latency and cost "
+            "include that."
+        )
+    hits = _hits(done, side)
     if hits:
         yield f"{hits:,} answers of {variant.name} came from a cache: their latency and cost are the cache's."
     whole = sum(not one.streamed and one.result.attempts > 0 for one in good)
@@ -140,6 +158,12 @@ def _of_side(done: Comparison, side: str, variant: Variant) -> Iterator[str]:
     empty = sum(not one.result.text for one in good)
     if empty:
         yield f"{empty:,} answers of {variant.name} are empty, and were accepted."
+
+
+def _hits(done: Comparison, side: str) -> int:
+    """Answers that a cache gave."""
+    results = [getattr(one, side).result for one in done.asked]
+    return sum(one.outcome == "ok" and one.cache not in _NO_HIT for one in results)
 
 
 def _estimated(usage: Usage | None) -> bool:

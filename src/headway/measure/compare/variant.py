@@ -18,7 +18,13 @@ from headway.prompts.runtable import RunTable
 from headway.prompts.task import Task
 from headway.prompts.taskfile import load_tables
 
-__all__ = ["Variant", "differences", "load_variant", "named"]
+__all__ = ["Variant", "differences", "load_variant", "named", "same_asked"]
+
+_ANSWERING = {
+    *("prompt", "model", "merge", "repairs_max"),
+    *("base_url", "upstreams", "objective", "quality_min", "rules"),
+}
+"""What can change answers: what is asked, how often, and of whom; all other settings change how it gets there."""
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +72,11 @@ def differences(a: Variant, b: Variant) -> tuple[str, ...]:
     found += sorted(key for key in {*a.settings, *b.settings} if a.settings.get(key) != b.settings.get(key))
     ways = ("stream", "concurrency", "order")
     return (*found, *(field for field in ways if getattr(a.run, field) != getattr(b.run, field)))
+
+
+def same_asked(found: tuple[str, ...]) -> bool:
+    """Whether two with these differences ask the same of the same model, and differ in how that is run."""
+    return not _ANSWERING & set(found)
 
 
 def _asks(task: Task) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from headway.measure.rewrite.guard import problems
+from headway.measure.rewrite.mending import broken, mended
 from headway.measure.rewrite.steps import STEPS, Asked, Step
 from headway.measure.rewrite.taskedit import TaskText
 from headway.prompts.labels import Labels
@@ -133,20 +134,29 @@ def by_rules(text: TaskText) -> list[Candidate]:
 def _stepped(before: str, step: Step, asked: Asked, keep: Sequence[str]) -> str:
     """The text after a step; where the guard refuses all of it, after as many of its lines as it lets pass."""
     done = step(before, asked)
-    text = done.text.strip()
-    if text == before.strip() or not problems(before, text, keep=keep, beside=asked.beside, waived=done.waived):
+    text = mended(before, done.text.strip())
+    if text == before.strip():
+        return text
+    if not problems(before, text, keep=keep, beside=asked.beside, waived=done.waived) and not broken(before, text):
         return text
     lines = before.split("\n")
     if len(lines) > _LINES_MAX:
         return before.strip()
+    now = before
     for number, line in enumerate(lines):
         one = step(line, asked)
-        if one.text.strip() == line.strip():
+        if one.text.strip() == line.strip() or (not one.text.strip() and _leads(lines, number)):
             continue
         tried = [*lines[:number], one.text.strip(), *lines[number + 1 :]]
-        if not problems("\n".join(lines), "\n".join(tried), keep=keep, beside=asked.beside, waived=one.waived):
-            lines = tried
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+        after = mended(before, "\n".join(tried))
+        if not problems(now, after, keep=keep, beside=asked.beside, waived=one.waived) and not broken(before, after):
+            lines, now = tried, after
+    return re.sub(r"\n{3,}", "\n\n", now).strip()
+
+
+def _leads(lines: Sequence[str], number: int) -> bool:
+    """Whether a line introduces what stands below it: by itself it cannot be judged."""
+    return lines[number].rstrip().endswith(":") and any(line.strip() for line in lines[number + 1 :])
 
 
 def _said(text: TaskText, now: Mapping[str, str], sentence: str) -> dict[str, Any]:

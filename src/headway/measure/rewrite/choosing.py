@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -19,8 +19,13 @@ from headway.measure.rewrite.candidates import Candidate
 from headway.measure.rewrite.comparisons import Comparisons
 from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings
 from headway.measure.rewrite.taskedit import TaskText
+from headway.measure.stats import MetricFinding
 
-__all__ = ["Choice", "Tried", "choose", "looks_worse", "why_not"]
+__all__ = ["Choice", "Tried", "between", "choose", "looks_worse", "why_not"]
+
+RIGHT_MIN: Final = 0.2
+RIGHT_ROWS_MIN: Final = 10
+"""A prompt that is right on a smaller share of at least so many rows does not work, and is no yardstick."""
 
 Stage = Literal["guard", "choose", "confirm", "kept", "untried"]
 
@@ -43,7 +48,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
     tried: tuple[Tried, ...]
     dollars: float
-    stopped: Literal["found", "exhausted", "money", "looks"]
+    stopped: Literal["found", "exhausted", "money", "looks", "original"]
+    """"original": that one is right too seldom to be held to."""
 
     @property
     def kept(self) -> Tried | None:
@@ -53,7 +59,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def open(self) -> bool:
         """Whether more rows or money might have kept one."""
-        return self.stopped in ("money", "looks") or any(
+        return self.stopped in ("money", "looks", "original") or any(
             one.confirmed is not None and one.confirmed.findings.quality.not_inferior is None for one in self.tried
         )
 
@@ -89,6 +95,12 @@ async def choose(
             tried += [Tried(candidate=one, stage="untried", why=why) for one in candidates[place:]]
             return Choice(tried=tuple(tried), dollars=comparisons.spent_usd, stopped=stopped)
         tried.append(await chooser.attempt(candidate))
+        if chooser.wrong:
+            tried += [
+                Tried(candidate=one, stage="untried", why=f"not tried: {chooser.wrong}")
+                for one in candidates[place + 1 :]
+            ]
+            return Choice(tried=tuple(tried), dollars=comparisons.spent_usd, stopped="original")
         if tried[-1].stage == "kept":
             why = "not tried: a shorter one holds"
             tried += [Tried(candidate=one, stage="untried", why=why) for one in candidates[place + 1 :]]
@@ -109,6 +121,8 @@ class _Chooser:
         self._choose, self._confirm = rows
         self._confirms = 0
         self._alpha_left = settings.alpha
+        self.wrong = ""
+        """Why the original cannot be the yardstick; "" when it can."""
 
     def stopped(self, place: int) -> Literal["money", "looks", ""]:
         """Why no more can be tried; "" if it can."""
@@ -126,6 +140,8 @@ class _Chooser:
                 return Tried(
                     candidate=candidate, stage="untried", why="not tried: the money was used up", chosen=chosen
                 )
+            if self._is_wrong(chosen):
+                return Tried(candidate=candidate, stage="untried", why=f"not tried: {self.wrong}", chosen=chosen)
             if why := looks_worse(chosen, self._settings.margin):
                 self._comparisons.say(f"{candidate.name}: {why}")
                 return Tried(candidate=candidate, stage="choose", why=why, chosen=chosen)
@@ -136,12 +152,22 @@ class _Chooser:
         confirmed = await self._comparisons.compare(
             self._original, variant, self._confirm, alpha=alpha, aa=self._confirms == 1
         )
+        if self._is_wrong(confirmed):
+            return Tried(candidate=candidate, stage="confirm", why=self.wrong, chosen=chosen, confirmed=confirmed)
         if confirmed.not_inferior and not _worse(confirmed):
             self._comparisons.say(f"{candidate.name}: holds")
             return Tried(candidate=candidate, stage="kept", why=confirmed.sentence, chosen=chosen, confirmed=confirmed)
         why = why_not(confirmed, self._settings.margin)
         self._comparisons.say(f"{candidate.name}: {why}")
         return Tried(candidate=candidate, stage="confirm", why=why, chosen=chosen, confirmed=confirmed)
+
+    def _is_wrong(self, found: Comparison) -> bool:
+        """Whether the original is right so seldom that being no worse than it says nothing."""
+        quality = found.findings.quality
+        if quality.rows >= RIGHT_ROWS_MIN and quality.a is not None and quality.a < RIGHT_MIN:
+            self.wrong = f"the original is right on {quality.a:.0%} of {quality.rows} rows only"
+            self._comparisons.say(self.wrong)
+        return bool(self.wrong)
 
 
 def looks_worse(found: Comparison, margin: float) -> str:
@@ -158,8 +184,17 @@ def looks_worse(found: Comparison, margin: float) -> str:
     drop = quality.a - quality.b
     error = sqrt(quality.only_a + quality.only_b) / quality.rows
     if quality.not_inferior is False or drop > margin + error:
-        return f"{_points(drop)} points worse on {quality.rows} rows"
+        open_ = "" if quality.not_inferior is False else ", open"
+        return f"{_points(drop)} points worse on {quality.rows} rows{between(found, ' (', ')')}{open_}"
     return ""
+
+
+def between(found: Comparison, before: str, after: str) -> str:
+    """The interval of the difference in quality, in points, between two pieces of text; "" where there is none."""
+    interval = found.findings.quality.difference
+    if interval is None:
+        return ""
+    return f"{before}{_signed(interval.low)} to {_signed(interval.high)} points{after}"
 
 
 def why_not(found: Comparison, margin: float) -> str:
@@ -183,9 +218,23 @@ def _worse(found: Comparison) -> str:
     for name, why in (("failures", "it fails more often"), ("dollars", "it costs more"), ("latency", "it is slower")):
         metric = found.findings.metric(name)
         if metric is not None and metric.verdict == "worse":
-            return why
+            return why + _by(metric)
+    return ""
+
+
+def _by(metric: MetricFinding) -> str:
+    """By how much, with the interval and the rows that it rests on."""
+    if metric.ratio is not None:
+        low, high = sorted((metric.ratio.low - 1, metric.ratio.high - 1))
+        return f" ({low:+.0%} to {high:+.0%}, {metric.rows} rows)"
+    if metric.difference is not None:
+        return f" ({_signed(metric.difference.low)} to {_signed(metric.difference.high)} points, {metric.rows} rows)"
     return ""
 
 
 def _points(share: float) -> str:
     return f"{share * 100:.1f}".removesuffix(".0")
+
+
+def _signed(share: float) -> str:
+    return f"{share * 100:+.1f}".removesuffix(".0")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from headway.measure.compare.comparison import Comparison
-from headway.measure.compare.run import compare
+from headway.measure.compare.run import Comparing
 from headway.measure.compare.variant import Variant
 from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings
 
@@ -40,7 +41,15 @@ class Comparisons:
     ) -> Comparison:
         """Compare two variants on rows, for what is left of the money."""
         how = self._settings.compare(left_usd=self.left_usd(), rows=len(rows), alpha=alpha, aa=aa)
-        found = await compare(a, b, rows, settings=how, engines=self._engines)
+        comparing = Comparing(a, b, rows, settings=how, engines=self._engines)
+        try:
+            await comparing.run()
+        except asyncio.CancelledError:
+            known = comparing.comparison()
+            self.spent_usd += known.dollars
+            self.say(f"{b.name}: interrupted after {known.rows:,} of {len(rows):,} rows")
+            raise
+        found = comparing.comparison()
         self.spent_usd += found.dollars
         self.broke = found.stopped == "money"
         return found

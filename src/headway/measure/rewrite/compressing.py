@@ -18,6 +18,7 @@ from headway.measure.rewrite.choosing import Choice, Tried, choose
 from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings, demand_check, divided
 from headway.measure.rewrite.taskedit import TaskText, unified
 from headway.measure.rewrite.writing import Writer, write
+from headway.wire.prices import Prices
 
 __all__ = ["Compressed", "compress", "diff_of"]
 
@@ -36,9 +37,12 @@ class Compressed(msgspec.Struct, frozen=True, kw_only=True):
     dollars_writing: float
     rows_choose: int
     rows_confirm: int
-    stopped: Literal["found", "exhausted", "money", "looks", "nothing"]
+    stopped: Literal["found", "exhausted", "money", "looks", "original", "nothing"]
+    """"original": that one is right too seldom to be a yardstick."""
     open: bool = False
     """Nothing was kept, and more rows or money might have changed that."""
+    notes: tuple[str, ...] = ()
+    """What is worth a look all the same."""
 
     @property
     def comparison(self) -> Comparison | None:
@@ -64,6 +68,9 @@ class Compressed(msgspec.Struct, frozen=True, kw_only=True):
             return f"Nothing to shorten: no rule finds anything in {self.tokens_before:,} tokens of fixed text."
         if all(one.stage == "guard" for one in self.tried):
             return "Nothing was kept: every candidate lost something that a rewrite must keep."
+        if self.stopped == "original":
+            why = next(one.why.removeprefix("not tried: ") for one in self.tried if one.chosen or one.confirmed)
+            return f"Nothing was kept: {why}, and a prompt that does not work cannot be the yardstick."
         if self.open:
             last = next((one.why for one in reversed(self.tried) if one.stage == "confirm"), "the money ran out")
             return f"Nothing was kept, but that is not the last word: {last}."
@@ -81,6 +88,7 @@ class Compressed(msgspec.Struct, frozen=True, kw_only=True):
             "tokens_before": self.tokens_before,
             "tokens_after": self.tokens_after,
             "saved": self.saved,
+            "notes": list(self.notes),
             "stopped": self.stopped,
             "open": self.open,
             "dollars": self.dollars,
@@ -149,7 +157,19 @@ async def compress(
         rows_confirm=len(parts[1]),
         stopped=choice.stopped if candidates else "nothing",
         open=kept is None and choice.open,
+        notes=_notes(
+            task.model, asked=any(one.chosen or one.confirmed for one in choice.tried), stopped=choice.stopped
+        ),
     )
+
+
+def _notes(model: str, *, asked: bool, stopped: str) -> tuple[str, ...]:
+    """What may be wrong with what was given."""
+    if stopped == "original":
+        return ("See whether the prompt, the model and the column with right answers belong together.",)
+    if not asked and Prices().rates(model) is None:
+        return (f"The model {model!r} has no known price, and nothing was asked: is its name spelled right?",)
+    return ()
 
 
 def output_of(text: TaskText) -> str:

@@ -89,6 +89,7 @@ class _Optimizer:
 
     async def run(self) -> Optimized:
         first = base = await self._baseline()
+        self._comparisons.say(f"original: {base.answered} of {base.rows} rows answered")
         tried: set[str] = set()
         while self._stopped == "done":
             task = self._now.variant().task
@@ -150,6 +151,10 @@ class _Optimizer:
                     teller.book(one.result)
                     if one.result.outcome in _REFUSED:
                         raise ConfigError(f"{self._text.path} cannot be asked: {one.result.error}")
+        except asyncio.CancelledError:
+            self._comparisons.spent_usd += teller.spent_usd
+            self._comparisons.say(f"original: interrupted after {len(answered)} of {len(rows)} rows")
+            raise
         finally:
             await engine.aclose()
         self._comparisons.spent_usd += teller.spent_usd

@@ -35,6 +35,7 @@ def compressed_page(done: Compressed, command: str = "") -> str:
     rows = [(one.candidate.name, one.candidate.how, stage_word(one), one.why) for one in ranked]
     parts = [
         f'<header><h1>{text(done.before.path.name)}, shorter</h1></header><p class="lead">{text(done.sentence)}</p>',
+        *(f"<p>Note: {text(note)}</p>" for note in done.notes),
         card_row(cards),
         section("Candidates", bar_table(bars, "Tokens of the fixed text"), wide=True),
         section("What became of each", table(("candidate", "how", "", "why"), rows, left=True), wide=True),

@@ -219,7 +219,12 @@ def _rule_lines(text: str, asked: Asked) -> Stepped:
             then = re.sub(
                 r"^(?:the )?(?:category|label) |[\"'`]| (?:as )?(?:the )?(?:category|label)$", "", match["then"]
             )
-            found = found.replace(one.text, f"\n- {match['what'].strip()}: {then.strip()}\n", 1)
+            short = f"{match['what'].strip()}: {then.strip()}"
+            if one.bullet:
+                found = found.replace(one.text, short, 1)
+            elif one.text in found:
+                before, _, rest = found.partition(one.text)
+                found = f"{before}\n- {short}\n{rest.removeprefix(' ')}"
     return Stepped(_tidy(re.sub(r"\n[ \t]*\n(?=- )", "\n", found)) if found != text else text)
 
 
@@ -255,7 +260,7 @@ def _if_lonely(found: re.Match[str]) -> str:
     rest = found.string[found.end() :].lstrip()
     if rest.lower().startswith(("example", "e.g")):
         return ""  # they say themselves what they are
-    return found[0] if rest[:1] in '-*"“' or rest.lower().startswith(("input", "q:", "user")) else ""
+    return found[0] if rest[:1] in '-*"“{[`~<' or rest.lower().startswith(("input", "q:", "user")) else ""
 
 
 STEPS: Final[tuple[tuple[str, Step], ...]] = (

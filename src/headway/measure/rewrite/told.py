@@ -51,6 +51,8 @@ def print_compressed(done: Compressed, console: Console, *, written: bool) -> No
         )
     diff = diff_of(done.before, done.after) if done.after is not None else ""
     _print_found(table, diff, done.sentence, console)
+    for note in done.notes:
+        console.print(Text(f"Note: {fmt.printable(note)}"))
     writing = f" (${done.dollars_writing:.4f} of it for writing)" if done.dollars_writing else ""
     console.print(
         f"Rows: {done.rows_choose:,} to choose with, {done.rows_confirm:,} held out. "

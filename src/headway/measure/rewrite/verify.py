@@ -16,7 +16,7 @@ import msgspec
 
 from headway.errors import ConfigError
 from headway.measure.compare.comparison import Comparison
-from headway.measure.rewrite.choosing import looks_worse, why_not
+from headway.measure.rewrite.choosing import between, looks_worse, why_not
 from headway.measure.rewrite.comparisons import Comparisons
 from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings, demand_check, divided
 from headway.measure.rewrite.taskedit import TaskText
@@ -38,6 +38,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     kept: bool
     why: str
     """One sentence; "" when it was kept."""
+    tried: bool = True
+    """False: it comes with no change that could be tried."""
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,11 +60,16 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """The result in a sentence."""
-        if not self.verdicts:
+        able = [one for one in self.verdicts if one.tried]
+        if not able:
             return "There is nothing to verify: no suggestion comes with a change."
-        kept = sum(one.kept for one in self.verdicts)
-        said = f"{kept} of {len(self.verdicts)} suggestions hold"
-        return f"{said}. {self.comparison.sentence}" if kept and self.comparison is not None else f"{said}."
+        kept = sum(one.kept for one in able)
+        said = f"{kept} of {len(able)} suggestions hold"
+        rest = len(self.verdicts) - len(able)
+        without = f" {rest} more {'has' if rest == 1 else 'have'} no fix to try." if rest else ""
+        if kept and self.comparison is not None:
+            return f"{said}.{without} {self.comparison.sentence}{between(self.comparison, ' Quality: ', '.')}"
+        return f"{said}{', and more rows or money may tell' if self.open else ''}.{without}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -71,7 +78,13 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
             "file": str(self.before.path),
             "sentence": self.sentence,
             "suggestions": [
-                {"rule": one.finding.rule, "name": one.finding.name, "kept": one.kept, "why": one.why}
+                {
+                    "rule": one.finding.rule,
+                    "name": one.finding.name,
+                    "kept": one.kept,
+                    "why": one.why,
+                    "tried": one.tried,
+                }
                 for one in self.verdicts
             ],
             "dollars": self.dollars,
@@ -85,8 +98,20 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 def suggested(findings: Sequence[Finding]) -> list[Finding]:
     """Those that can be tried: of the suggest tier, with a change in the text or among the settings."""
-    able = [one for one in findings if one.tier == "suggest" and (one.fix is not None or one.change is not None)]
-    return able[:SUGGESTIONS_MAX]
+    return [one for one in findings if one.tier == "suggest" and _is_able(one)][:SUGGESTIONS_MAX]
+
+
+def _is_able(finding: Finding) -> bool:
+    return finding.fix is not None or finding.change is not None
+
+
+def _left(finding: Finding) -> Verdict:
+    """The verdict on a suggestion that is not among those that are tried."""
+    able = _is_able(finding)
+    why = (
+        f"not tried: {SUGGESTIONS_MAX} at once are enough; verify again" if able else "no fix to try: it takes a person"
+    )
+    return Verdict(finding=finding, kept=False, why=why, tried=able)
 
 
 def with_findings(source: Source, findings: Sequence[Finding]) -> TaskText:
@@ -133,10 +158,14 @@ async def verify(
     comparison = await verifier.confirm(good) if good else None
     holds = comparison is not None and comparison.not_inferior
     last = "" if comparison is None or holds else why_not(comparison, settings.margin)
-    verdicts = tuple(
-        Verdict(finding=one, kept=holds and one in good, why="" if holds and one in good else verifier.why(one) or last)
+    found = {
+        id(one): Verdict(
+            finding=one, kept=holds and one in good, why="" if holds and one in good else verifier.why(one) or last
+        )
         for one in able
-    )
+    }
+    listed = [one for one in findings if one.tier == "suggest"]
+    verdicts = tuple(found.get(id(one)) or _left(one) for one in listed)
     return Verified(
         before=before,
         after=with_findings(source, good) if holds else None,

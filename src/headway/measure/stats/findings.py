@@ -76,6 +76,8 @@ class TrialSettings(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     resamples: int = 1000
     """Of the bootstrap, >= 100."""
+    same_asked: bool = False
+    """Both ask the same of the same model: only chance can tell their quality apart, and nothing waits for it."""
 
 
 class MetricFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +114,8 @@ class QualityFinding(msgspec.Struct, frozen=True, kw_only=True):
     """Mean score of A, 0..1."""
     b: float | None = None
     difference: Interval | None = None
+    """At the level that decides: that of non-inferiority; where B is inferior, or would be at that level and is not
+    at the stricter one of claims, the wider interval of the latter."""
     only_a: int = 0
     """Pairs where A scored more."""
     only_b: int = 0
@@ -122,6 +126,13 @@ class QualityFinding(msgspec.Struct, frozen=True, kw_only=True):
     not_inferior: bool | None = None
     """True: B is not worse by more than `margin`; False: it is; None: open, or nothing was scored."""
     verdict: Word = "unclear"
+    chance: bool = False
+    """The same was asked of the same model: what is open can only be chance."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are marks, they do not tell whether B is inferior, and it could be."""
+        return bool(self.rows) and self.not_inferior is None and not self.chance
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):

@@ -133,6 +133,9 @@ class Judge:
         not_inferior, verdict = self._quality_words(
             strict, shown, self._tossed(ups, downs) if exact else None, len(used)
         )
+        beyond = shown is not None and shown.high < -self._margin
+        if not_inferior is False or (not_inferior is None and beyond):
+            shown = strict  # what is claimed, or not yet claimed, at this level is not shown at a lower one
         return QualityFinding(
             rows=len(used),
             unscored=unscored,

@@ -59,7 +59,7 @@ def rows_more(
     if rows < rows_min:
         return rows_min - rows
     needed = [_for_ratio(one, rows, log(1 + smallest), tail) for one in metrics if one.verdict == "unclear"]
-    if quality.rows and quality.not_inferior is None:
+    if quality.is_open:
         needed.append(_for_quality(quality, rows, quality_tail))
     if not needed:
         return 0

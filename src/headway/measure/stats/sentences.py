@@ -25,9 +25,10 @@ def sentence(findings: Findings, a: str = "A", b: str = "B") -> str:
         return f"{b} {_listed([*good, *_clauses(findings, 'same'), *_held(findings)])}{_unchecked(findings)}"
     if findings.verdict == "worse":
         though = f", though it {_listed(good)}" if good else ""
-        return f"{b} {_listed(bad)}{though}"
+        return f"{b} {_listed(bad)}{though}{_doubted(findings.quality)}"
     if findings.verdict == "mixed":
-        return f"a trade: {b} {_listed([*good, *_held(findings)])}, but {_listed(bad)}{_unchecked(findings)}"
+        doubt = _doubted(findings.quality) or _unchecked(findings)
+        return f"a trade: {b} {_listed([*good, *_held(findings)])}, but {_listed(bad)}{doubt}"
     if findings.verdict == "same":
         held = "".join(f"; {b} {clause}" for clause in _held(findings))
         return f"{a} and {b} cannot be told apart: {_listed(_spans(findings))}{held}{_unchecked(findings)}"
@@ -151,7 +152,14 @@ def _open(findings: Findings, a: str, b: str, good: list[str]) -> str:
 def _quality_open(quality: QualityFinding) -> str:
     if quality.difference is None:
         return "its quality is open"
-    return f"its quality is open ({points(quality.difference)}, where -{quality.margin * 100:g} is allowed)"
+    few = f"; {_rows(quality.rows)} cannot tell" if quality.difference.high < -quality.margin else ""
+    return f"its quality is open ({points(quality.difference)}, where -{quality.margin * 100:g} is allowed{few})"
+
+
+def _doubted(quality: QualityFinding) -> str:
+    """What has to stand beside any verdict: that quality seems to be worse by more than the margin, and is open."""
+    seems = quality.difference is not None and quality.difference.estimate < -quality.margin
+    return f", and {_quality_open(quality)}" if seems and quality.is_open and quality.verdict != "worse" else ""
 
 
 def _listed(clauses: Sequence[str]) -> str:

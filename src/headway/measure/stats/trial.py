@@ -11,7 +11,8 @@ looked at (`bench/bench_stats.py` simulates it):
   shown is the one that decided. Holm's procedure would claim a little more, but its intervals do not agree with it.
 - **Non-inferiority** has an alpha of its own, at all looks together: its error is the other one (to let a worse B
   pass), it cannot make a false "better" alone, and where B has to be better *and* not inferior both have to hold. To be
-  called inferior is a claim like "worse", at the metrics' level.
+  called inferior is a claim like "worse", at the metrics' level, and shown with the interval of that. Where the same
+  is asked of the same model nothing waits for non-inferiority: there is none to doubt.
 - **Described only**, at 95 % each and without a word: ratios of medians and of p95, and latency taken apart.
 
 Decided: latency and dollars, as far as there are any, are better, worse or the same, and quality is not inferior (or
@@ -23,6 +24,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+
+from msgspec.structs import replace
 
 from headway.measure.stats.describe import described as describe
 from headway.measure.stats.findings import (
@@ -115,7 +118,8 @@ class Trial:
             judge.dollars(),
             judge.failures(),
         )
-        metrics, quality = tuple(one for one in found if one is not None), judge.quality()
+        metrics = tuple(one for one in found if one is not None)
+        quality = replace(judge.quality(), chance=settings.same_asked)
         answered = any(pair.a.ok and pair.b.ok for pair in pairs)
         decided = enough and _decided(metrics, quality, answered=answered)
         more = rows_more(
@@ -174,9 +178,7 @@ def _decided(metrics: Sequence[MetricFinding], quality: QualityFinding, *, answe
     if not answered:
         return any(one.name == "failures" and one.verdict in ("better", "worse") for one in metrics)
     waited = [one.verdict for one in metrics if one.name in _WAITED]
-    return (
-        bool(waited or quality.rows) and "unclear" not in waited and (not quality.rows or quality.not_inferior is True)
-    )
+    return bool(waited or quality.rows) and "unclear" not in waited and not quality.is_open
 
 
 def _verdict(metrics: Sequence[MetricFinding], quality: QualityFinding, *, answered: bool) -> Verdict:
@@ -188,7 +190,7 @@ def _verdict(metrics: Sequence[MetricFinding], quality: QualityFinding, *, answe
         return "worse"
     if harms:
         return "mixed" if gains else "worse"
-    if not answered or (quality.rows and quality.not_inferior is None):
+    if not answered or quality.is_open:
         return "inconclusive"
     if gains:
         return "better"

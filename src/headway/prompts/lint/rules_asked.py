@@ -44,6 +44,12 @@ _ONE_WORD: Final = re.compile(
     re.IGNORECASE,
 )
 
+_LABEL_WISHED: Final = re.compile(
+    r"\b(?:the|a|one|final|right|best|matching|only|your|its) (?:\w+ )?(?:label|category|class|intent|sentiment)\b"
+    r"|\b(?:classify|categori[sz]e)\b",
+    re.IGNORECASE,
+)
+
 
 def short_answer(source: Source) -> bool:
     """Whether what is kept of an answer is a label, or one sentence."""
@@ -53,15 +59,18 @@ def short_answer(source: Source) -> bool:
 
 
 def _unused_reasoning(source: Source) -> Iterator[Hit]:
-    if not short_answer(source):
+    short = short_answer(source)
+    if not short and not _may_read_a_label(source):
         return
     for text, passage in open_passages(source.texts):
         match = _REASONING.search(text.open, passage.start, passage.end)
         if match is None or _NEGATED.search(text.open[passage.start : match.start()]):
             continue
-        alone = not _DECISION.search(passage.text)
+        alone = short and not _DECISION.search(passage.text)
         yield Hit(
-            message="asks for reasoning in the answer, of which only a label is kept",
+            message="asks for reasoning in the answer, of which only a label is kept"
+            if short
+            else "asks for reasoning before a label; if only the label is read, the reasoning is paid for and not used",
             key=text.key,
             start=passage.start,
             end=passage.end,
@@ -69,6 +78,11 @@ def _unused_reasoning(source: Source) -> Iterator[Hit]:
             output_tokens=_reasoning_tokens(source),
         )
         return
+
+
+def _may_read_a_label(source: Source) -> bool:
+    """Whether a prompt that says nothing of what is read asks for a label, so that it may be all that is."""
+    return source.task is None and any(_LABEL_WISHED.search(text.prose) for text in source.texts)
 
 
 def _reasoning_tokens(source: Source) -> float:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from headway.prompts.lint.chunks import repeated_chunks
 from headway.prompts.lint.passages import Passage, Text, words_of
 from headway.prompts.lint.removing import removal
 from headway.prompts.lint.rule import Hit, Rule
@@ -44,9 +45,21 @@ class Said(NamedTuple):
 
 def _duplicates(source: Source) -> Iterator[Hit]:
     """Later occurrences in the same section; those that stand next to each other as one."""
+    chunks = [(text, chunk) for text in source.texts for chunk in repeated_chunks(text)]
+    for text, chunk in chunks:
+        line = source.place(text.key, chunk.first, chunk.first + 1).line
+        yield Hit(
+            message=f"{chunk.lines} lines said before, letter by letter, from line {line} on",
+            key=text.key,
+            start=chunk.start,
+            end=chunk.end,
+            fix=chunk.fix,
+        )
     for run in exact_runs(source):
         (text, begin, _), _ = run[0]
         end = run[-1][0].passage.end
+        if any(text is one and chunk.start <= begin.start and end <= chunk.end for one, chunk in chunks):
+            continue
         kept = " ".join(twin.text.text[twin.passage.start : twin.passage.end] for _, twin in run)
         yield Hit(
             message=f"said before, word for word, on line {line_of(source, run[0][1])}",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from headway.prompts.lint.articles import article_for, with_articles
 from headway.prompts.lint.findings import Edit
 from headway.prompts.lint.passages import Text, open_passages
 from headway.prompts.lint.removing import removal
@@ -72,6 +73,9 @@ _COURTESY: Final = re.compile(
     re.IGNORECASE,
 )
 
+_ARTICLE: Final = re.compile(r"(?<!\w)(?P<article>[Aa]n?)[ \t]+\Z")
+_NEXT: Final = re.compile(r"[A-Za-z][\w'-]*")
+
 
 def _filler(source: Source) -> Iterator[Hit]:
     for text in source.texts:
@@ -107,6 +111,10 @@ def _without(text: Text, start: int, end: int) -> Edit:
         start -= len(whole[:start]) - len(whole[:start].rstrip(" \t,"))
         return Edit(key=text.key, start=start, end=end)
     replacement = ""
+    if (article := _ARTICLE.search(whole[:start])) and (word := _NEXT.match(whole, end)):
+        said = article["article"][0] + article_for(word[0])[1:]
+        if said != article["article"]:  # "a really important" -> "an important"
+            return Edit(key=text.key, start=article.start("article"), end=end, replacement=f"{said} ")
     if whole[start].isupper() and whole[end].islower():
         replacement, end = whole[end].upper(), end + 1
     return Edit(key=text.key, start=start, end=end, replacement=replacement)
@@ -125,9 +133,7 @@ def _persona(source: Source) -> Iterator[Hit]:
         short = said[: match.start("pad")] + said[match.end() :]
         for tail in tails:
             short = short.replace(tail.group(), "")
-        short = re.sub(
-            r"\b([Aa])n (?=[^aeiouAEIOU])", r"\1 ", re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", short, count=1), count=1
-        )
+        short = with_articles(said, short)
         yield Hit(
             message=f"a role with {padding} praises; the role alone says what it is for",
             key=text.key,
