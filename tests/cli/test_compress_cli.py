@@ -134,6 +134,14 @@ def test_a_text_without_a_column_says_which_there_are(files):
     assert "column 'text', which mails.csv does not have; it has: mail, label; name one with --column" in done.stderr
 
 
+def test_json_in_a_text_prompt_wants_double_braces(files):
+    """Braces name columns; JSON's own would be taken for one, and the sentence says what to do."""
+    Path("prompt.txt").write_text('Name the team.\n{"ticket": "My bill"}\n')
+    done = invoke("prompt.txt", "--verify", "rows.csv", "--model", "gpt-5.4-mini", "--expected", "expected")
+    assert done.exit_code == 2, done.output
+    assert "double those of JSON" in done.stderr
+
+
 def test_a_model_that_nobody_knows_is_noted(files):
     """Where nothing is asked, a misspelled model would not be noticed otherwise."""
     Path("prompt.txt").write_text("Name the team: billing, technical, access or delivery.")

@@ -19,6 +19,7 @@ NUMBERED = "1. Read it.\n2. Be kind.\n3. Name the label.\n4. Stop."
     [
         ("You are an extremely helpful one.", "You are an helpful one.", "You are a helpful one."),
         ("It is a really important rule.", "It is a important rule.", "It is an important rule."),
+        ("It is a really unimportant one.", "It is a unimportant one.", "It is an unimportant one."),
         ("A very unusual case.", "A unusual case.", "An unusual case."),
         ("A very useful case of an honest API call.", "A useful case of an honest API call.",
          "A useful case of an honest API call."),

@@ -143,14 +143,15 @@ def _stepped(before: str, step: Step, asked: Asked, keep: Sequence[str]) -> str:
     if len(lines) > _LINES_MAX:
         return before.strip()
     now = before
+    left: list[str | None] = list(lines)
     for number, line in enumerate(lines):
         one = step(line, asked)
         if one.text.strip() == line.strip() or (not one.text.strip() and _leads(lines, number)):
             continue
-        tried = [*lines[:number], one.text.strip(), *lines[number + 1 :]]
-        after = mended(before, "\n".join(tried))
+        tried = [*left[:number], one.text.strip() or None, *left[number + 1 :]]
+        after = mended(before, "\n".join(line for line in tried if line is not None))
         if not problems(now, after, keep=keep, beside=asked.beside, waived=one.waived) and not broken(before, after):
-            lines, now = tried, after
+            left, now = tried, after
     return re.sub(r"\n{3,}", "\n\n", now).strip()
 
 

@@ -10,7 +10,7 @@ __all__ = ["article_for", "with_articles"]
 _PAIR: Final = re.compile(r"\b(?P<article>[Aa]n?)(?P<gap>[ \t]+)(?P<word>[A-Za-z][\w'-]*)")
 _VOWEL: Final = re.compile(r"(?:[aeiou]|hour|honest|hono[u]?r|heir)", re.IGNORECASE)
 _CONSONANT: Final = re.compile(
-    r"(?:uni(?!n)|us(?:[ae]|ual|ing)|eu|one\b|one-|once\b|ubiq|uti|ufo|ure|ura|utop|uk\b|us\b)", re.IGNORECASE
+    r"(?:uni[tqvfocls]|us(?:[ae]|ual|ing)|eu|one\b|one-|once\b|ubiq|uti|ufo|ure|ura|utop|uk\b|us\b)", re.IGNORECASE
 )
 _LETTERS_AS_VOWELS: Final = "AEFHILMNORSX"
 _SPELLED_CHARS_MAX: Final = 5
