@@ -159,6 +159,8 @@ class _Command:
         from headway.measure.bench.session import Limits, most_usd
 
         targets = targets_of(self.question, self.models)
+        if self.as_configured:
+            targets = [replace(target, cache=None) for target in targets]
         each = tuple(worst_case_usd(targets, self.settings, rows=len(self.question.rows)))
         limits = Limits(
             usd_max=self.usd_max,
@@ -204,16 +206,13 @@ class _Command:
 
     def _engine(self) -> Engine:
         from headway.engine import Engine
-        from headway.measure.bench.configured import ConfiguredEngine
         from headway.measure.bench.self_check import RAW
 
         if self.as_configured:
             # The worst case knows of one try a request: what further ones and backups cost is kept below the cap here.
             caps = [self.settings.budget_usd, self.usd_max if self.priced else None]
             cap = min((usd for usd in caps if usd is not None and isfinite(usd)), default=None)
-            return ConfiguredEngine(
-                config=self.config, base_url=self.settings.base_url, log_level="off", budget_usd=cap
-            )
+            return Engine(config=self.config, base_url=self.settings.base_url, log_level="off", budget_usd=cap)
         return Engine(config=self.config, base_url=self.settings.base_url, **RAW)
 
     def _progress(self, what: str) -> Progress:
