@@ -143,11 +143,11 @@ def test_candidates_that_are_nearly_the_same_are_one():
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.text(alphabet=st.sampled_from("abc please {}\"`.,;:!\n-1 \\éß'"), max_size=200))
+@given(st.text(alphabet=st.sampled_from("abc please .,;:!\n-1 \\éß'"), max_size=200))
 def test_phrases_never_touch_quotes_code_or_columns(text):
     """Whatever stands between quotes, backticks or braces is there afterwards."""
     kept = '"in order to" `please note that` {please}'
-    assert kept in tightened(f"{kept}\n{text}") or '"' in text or "`" in text or "{" in text
+    assert kept in tightened(f"{kept}\n{text}")
 
 
 @settings(max_examples=60, deadline=None)

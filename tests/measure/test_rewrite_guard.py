@@ -130,10 +130,10 @@ def test_waived_sentences_may_go():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.text(max_size=400))
+@given(st.text(max_size=400).filter(str.strip))
 def test_any_text_is_its_own_rewrite(text):
     """A text that was not changed has lost nothing, whatever it holds."""
-    assert problems(text, text) == [] or not text.strip()
+    assert problems(text, text) == []
 
 
 @settings(max_examples=60, deadline=None)
@@ -143,10 +143,13 @@ def test_the_guard_always_answers_and_is_brief(original, rewrite):
     assert len(problems(original, rewrite, keep=["a", "b c"])) <= PROBLEMS_MAX
 
 
-@pytest.mark.parametrize("text", ["x" * (CHARS_MAX + 1), "not " * 2_000, "- a b.\n" * 2_000])
-def test_what_is_too_much_to_read_is_refused(text):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("x" * (CHARS_MAX + 1), "longer than"), ("not " * 2_000, "too many"), ("- a b.\n" * 2_000, "too many")],
+)
+def test_what_is_too_much_to_read_is_refused(text, said):
     """The guard's work is bounded, and what it has not read does not pass."""
-    assert "too many" in problems(text, text)[0] or "longer than" in problems(text, text)[0]
+    assert said in problems(text, text)[0]
 
 
 def test_cues_know_words_for_numbers_and_their_bounds():

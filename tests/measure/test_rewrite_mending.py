@@ -80,4 +80,4 @@ def test_a_prompt_of_all_of_them():
     last = versions[-1].values["system"]
     assert "an helpful" not in last
     assert "1. Read the ticket.\n2. Prices go to billing.\n3. Never answer with another word." in last
-    assert 'Here is an example:\n{"ticket":"My bill","team":"billing"}' in last or "Example:\n{" in last
+    assert 'Here is an example:\n{"ticket":"My bill","team":"billing"}' in last
