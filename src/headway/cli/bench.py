@@ -14,7 +14,7 @@ import typer
 
 from headway.cli import bench_options as opt
 from headway.cli import bench_plan as plan
-from headway.cli.ending import exits, print_json
+from headway.cli.ending import exits, print_json, print_table, reader_may_leave
 from headway.cli.run_options import MODEL
 from headway.cli.trying import WIDTH_MIN, writable
 
@@ -235,10 +235,11 @@ class _Command:
         found = bench_of(done.loads, self.judging, asked=self._asked(), found=done.found, notes=done.notes)
         if self.report is not None:
             self._write(found, done)
-        if self.json:
-            print_json(found)
-        elif not self.quiet:
-            self._print(found)
+        with reader_may_leave():
+            if self.json:
+                print_json(found)
+            elif not self.quiet:
+                self._print(found)
         if done.interrupted:
             return 130
         told = [bool(one.ok) for one in found.rows] + [one.rate_per_s is not None for one in found.highest]
@@ -261,16 +262,11 @@ class _Command:
         }
 
     def _print(self, found: Bench) -> None:
-        from rich.console import Console
-
         from headway.measure.bench.table import print_bench
 
-        console = Console(highlight=False)
-        width = console.width
-        console.width = max(width, WIDTH_MIN)
-        print_bench(console, found, width=width)
+        print_table(lambda console, width: print_bench(console, found, width=width), width_min=WIDTH_MIN)
         if self.report is not None:
-            console.print(f"Report: {self.report}", markup=False, soft_wrap=True)
+            typer.echo(f"Report: {self.report}")
 
     def _say(self, sentence: str) -> None:
         """Beside the result: in lines of the terminal's width."""

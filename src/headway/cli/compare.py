@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -162,25 +161,17 @@ def _run(
 
 
 def _tell(done: Comparison, *, json: bool, quiet: bool, report: Path | None, show_texts: bool) -> None:
-    """As it was asked for; whoever reads it may leave early (`| head`), which is no reason for another exit code."""
+    """As it was asked for."""
 
     def page(done: Comparison, command: str) -> str:
         from headway.measure.compare.page import comparison_page
 
         return comparison_page(done, command=command, show_texts=show_texts)
 
-    try:
-        show(done, page=page, table=_table, json=json, quiet=quiet, report=report)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+    show(done, page=page, table=_table, json=json, quiet=quiet, report=report, width_min=WIDTH_MIN)
 
 
-def _table(done: Comparison, console: Console) -> None:
+def _table(done: Comparison, console: Console, width: int) -> None:
     from headway.measure.compare.table import print_comparison
 
-    width = console.width
-    console.width = max(width, WIDTH_MIN)
-    with console.capture() as shown:
-        print_comparison(done, console, width=width)
-    sys.stdout.write(shown.get())  # written by rich itself, a reader that has left would end the program
+    print_comparison(done, console, width=width)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -114,5 +113,11 @@ def _tell(done: Compressed, *, json: bool, quiet: bool, report: Path | None, wri
     from headway.measure.rewrite.page import compressed_page
     from headway.measure.rewrite.told import print_compressed
 
-    table = partial(print_compressed, written=written)
-    show(done, page=compressed_page, table=table, json=json, quiet=quiet, report=report)
+    show(
+        done,
+        page=compressed_page,
+        table=lambda done, console, _: print_compressed(done, console, written=written),
+        json=json,
+        quiet=quiet,
+        report=report,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from headway.errors import ConfigError, HeadwayError, InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["exits", "print_json", "show", "write_texts"]
+__all__ = ["exits", "print_json", "print_table", "reader_may_leave", "show", "write_texts"]
 
 
 class Result(Protocol):
@@ -55,6 +56,28 @@ def exits(command: str, *, interrupted: str | Callable[[], str] = "") -> Iterato
         raise typer.Exit(130) from None
 
 
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Whoever reads what is printed here may leave early (`| head`), which is no reason for another exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+
+
+def print_table(table: Callable[[Console, int], None], *, width_min: int = 0) -> None:
+    """Print for people; `table` gets the console, at least `width_min` columns wide, and how wide it is really."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    width = console.width
+    console.width = max(width, width_min)
+    with console.capture() as shown:
+        table(console, width)
+    sys.stdout.write(shown.get())  # written by rich itself, a reader that has left would end the program
+
+
 def print_json(tree: Any) -> None:
     """A line of JSON."""
     import msgspec
@@ -66,17 +89,18 @@ def show(
     done: R,
     *,
     page: Callable[[R, str], str],
-    table: Callable[[R, Console], None],
+    table: Callable[[R, Console, int], None],
     json: bool,
     quiet: bool,
     report: Path | None,
+    width_min: int = 0,
 ) -> None:
     """A result as it was asked for.
 
     Args:
         done: The result.
         page: Its page, and the command that is named there.
-        table: Prints it for people.
+        table: Prints it for people; see `print_table`, also for `width_min`.
         json: Print all of it as JSON.
         quiet: Print its sentence only.
         report: Where the page is written.
@@ -88,16 +112,15 @@ def show(
         from headway.report.written import write_page
 
         write_page(report, page(done, shlex.join(["headway", *sys.argv[1:]])))
-    if json:
-        print_json(done.to_dict())
-    elif quiet:
-        typer.echo(done.sentence)
-    else:
-        from rich.console import Console
-
-        table(done, Console(highlight=False))
-        if report is not None:
-            typer.echo(f"Report: {report}")
+    with reader_may_leave():
+        if json:
+            print_json(done.to_dict())
+        elif quiet:
+            typer.echo(done.sentence)
+        else:
+            print_table(lambda console, width: table(done, console, width), width_min=width_min)
+            if report is not None:
+                typer.echo(f"Report: {report}")
 
 
 def write_texts(text: str, paths: Sequence[Path | None]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -118,5 +117,11 @@ def _tell(done: Optimized, *, json: bool, quiet: bool, report: Path | None, writ
     from headway.measure.rewrite.page_optimized import optimized_page
     from headway.measure.rewrite.told import print_optimized
 
-    table = partial(print_optimized, written=written)
-    show(done, page=optimized_page, table=table, json=json, quiet=quiet, report=report)
+    show(
+        done,
+        page=optimized_page,
+        table=lambda done, console, _: print_optimized(done, console, written=written),
+        json=json,
+        quiet=quiet,
+        report=report,
+    )
