@@ -262,7 +262,10 @@ def test_ctrl_c_while_it_checks_itself_is_an_interruption(tmp_path):
                     if len(json.loads(answer.read())["rows"]) >= 4:  # ahead, warm-up, two that count
                         break
                 time.sleep(0.01)
-            time.sleep(0.5)  # its own check takes two seconds
+            for _ in range(1_000):  # until the null server of its own check has been started
+                if subprocess.run(["pgrep", "-P", str(process.pid)], stdout=subprocess.PIPE).stdout:
+                    break
+                time.sleep(0.01)
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=20)
     assert process.returncode == 130

@@ -9,16 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from headway.cli import app
-from headway.sim import SimSettings, serving
 from tests.measure.rewrite_world import prompt_named, write_files
 
 TICKETS = prompt_named("tickets")
-
-
-@pytest.fixture(scope="module")
-def server():
-    with serving(SimSettings(seed=1, latency_scale=0, quality=None)) as url:
-        yield url
 
 
 @pytest.fixture
