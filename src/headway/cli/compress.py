@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headway.cli import try_options as opt
 from headway.cli.ending import exits, show, write_texts
+from headway.cli.trying import WIDTH
 
 if TYPE_CHECKING:
     from headway.measure.rewrite.compressing import Compressed
@@ -50,27 +52,25 @@ def compress(
     prompt: Annotated[Path, typer.Argument(metavar="PROMPT", help="Task file (.toml), or a prompt as text.")],
     verify: Annotated[str, typer.Option("--verify", metavar="ROWS", help="Rows with right answers.")],
     margin: Annotated[float, typer.Option(min=0.01, max=99, help="Points of quality it may lose.")] = 2.0,
-    max_usd: Annotated[str, typer.Option("--max-usd", metavar="MONEY", help='Spend at most; or "none".')] = "1",
+    max_usd: opt.MaxUsd = "1",
     writer: Annotated[
         str | None, typer.Option(metavar="MODEL", help='Also ask a model to rewrite; "same": the task\'s own.')
     ] = None,
     drafts: Annotated[int, typer.Option(min=1, max=6, help="Drafts that the writer makes.")] = 4,
-    check: Annotated[str | None, typer.Option(metavar="CHECK", help="What makes an answer right; see compare.")] = None,
-    model: Annotated[str, typer.Option(help="For a text file: the model.")] = "",
-    column: Annotated[
-        str, typer.Option(help="For a text file without {columns}: the column it is about; by default text.")
-    ] = "",
-    expected: Annotated[str, typer.Option(help="For a text file: the column with right answers.")] = "",
-    api: Annotated[Literal["", "responses", "chat", "messages"], typer.Option(help="For a text file: the API.")] = "",
+    check: opt.Check = None,
+    model: opt.Model = "",
+    column: opt.Column = "",
+    expected: opt.Expected = "",
+    api: opt.Api = "",
     write: Annotated[bool, typer.Option("--write", help="Change PROMPT in place.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the shorter version there.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=1_000, help="Rows under way at once.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of how rows are divided and drawn.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
-    base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings; headway.toml if it is there.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="The result in one sentence.")] = False,
+    report: opt.Report = None,
+    concurrency: opt.Concurrency = WIDTH,
+    seed: opt.Seed = 0,
+    json: opt.Json = False,
+    base_url: opt.BaseUrl = None,
+    config: opt.Config = None,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Find the shortest version of a prompt that is not inferior on your rows."""
     from headway.cli.trying import Telling, checker, rows_of, text_of, try_settings, writable

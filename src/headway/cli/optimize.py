@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from headway.cli import try_options as opt
 from headway.cli.ending import exits, show, write_texts
+from headway.cli.trying import WIDTH
 from headway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,25 +55,23 @@ def optimize(
     goal: Annotated[
         Literal["cost", "latency", "ttft", "throughput"], typer.Option("--for", help="What is wanted.")
     ] = "cost",
-    max_usd: Annotated[str, typer.Option("--max-usd", metavar="MONEY", help='Spend at most; or "none".')] = "2",
+    max_usd: opt.MaxUsd = "2",
     margin: Annotated[float, typer.Option(min=0.01, max=99, help="Points of quality a step may lose.")] = 2.0,
     models: Annotated[str, typer.Option(metavar="A,B", help="Other models that may be asked.")] = "",
-    check: Annotated[str | None, typer.Option(metavar="CHECK", help="What makes an answer right; see compare.")] = None,
-    model: Annotated[str, typer.Option(help="For a text file: the model.")] = "",
-    column: Annotated[
-        str, typer.Option(help="For a text file without {columns}: the column it is about; by default text.")
-    ] = "",
-    expected: Annotated[str, typer.Option(help="For a text file: the column with right answers.")] = "",
-    api: Annotated[Literal["", "responses", "chat", "messages"], typer.Option(help="For a text file: the API.")] = "",
+    check: opt.Check = None,
+    model: opt.Model = "",
+    column: opt.Column = "",
+    expected: opt.Expected = "",
+    api: opt.Api = "",
     write: Annotated[bool, typer.Option("--write", help="Change TASK in place.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the improved task there.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=1_000, help="Rows under way at once.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of how rows are divided and drawn.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
-    base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings; headway.toml if it is there.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="The result in one sentence.")] = False,
+    report: opt.Report = None,
+    concurrency: opt.Concurrency = WIDTH,
+    seed: opt.Seed = 0,
+    json: opt.Json = False,
+    base_url: opt.BaseUrl = None,
+    config: opt.Config = None,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Improve a task, one verified change at a time."""
     from headway.cli.trying import Telling, checker, rows_of, text_of, try_settings, writable
