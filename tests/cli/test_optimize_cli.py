@@ -44,6 +44,7 @@ def test_json_is_the_whole_record(server, files):
     found = json.loads(done.stdout)
     assert found["goal"] == "cost"
     assert found["baseline"]["answered"] == 24
+    assert found["steps"]
     assert all(step["why"] for step in found["steps"])
     assert found["final"]["not_inferior"] is True
 

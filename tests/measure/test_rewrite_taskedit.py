@@ -71,9 +71,12 @@ def test_inline_tables_are_edited_as_a_whole():
 
 def test_every_example_can_be_edited():
     """The task files that come with Headway are read, edited and become variants."""
-    for path in (ROOT / "examples").glob("*.toml"):
+    paths = sorted((ROOT / "examples").glob("*.toml"))
+    assert paths
+    for path in paths:
         task = TaskText.read(path)
         after = task.changed({"system": "Answer.", "settings.cache": "off"})
+        assert after.value("system") == "Answer."
         assert {**after.table, "system": task.value("system"), "settings": {}} == {**task.table, "settings": {}}
         assert after.variant("b").name == "b"
 

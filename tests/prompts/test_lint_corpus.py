@@ -76,3 +76,11 @@ def test_fixes_keep_numbers_and_negations(name: str):
         ]
         quoted = {old.text[r.start : r.end] for r in old.regions if r.kind == "quote"}
         assert quoted == {new.text[r.start : r.end] for r in new.regions if r.kind == "quote"}
+
+
+@pytest.mark.parametrize("rule", ["HW208", "HW303", "HW402"])
+def test_rules_that_only_the_corpus_shows_are_found(rule: str):
+    """Each labelled fault, and nothing else."""
+    found = score()[rule]
+    assert (found.extra, found.missed) == (0, 0)
+    assert found.right

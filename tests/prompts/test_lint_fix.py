@@ -179,6 +179,7 @@ def test_same_text_twice_in_a_request_is_never_edited_wrongly():
         ("Do not add prices.", "not ", "the word 'not'"),
         ("At most 50 words.", "50 ", "the number 50"),
         ("Name the city.", "the ", "little words"),
+        ("List 3 5-star inns.", " ", "join"),
         ('Say "thanks a lot" to all.', '"thanks a lot" ', "quotation"),
         ("Run `make x` first.", "`make x` ", "code"),
         ("Read {text} well.", "{text} ", "column"),

@@ -7,7 +7,7 @@ from typing import Final
 
 from headway.errors import ConfigError
 
-__all__ = ["dollars_of", "seconds_of"]
+__all__ = ["cap_of", "dollars_of", "seconds_of"]
 
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _TIME: Final = re.compile(r"(?:\s*\d+(?:\.\d+)?\s*(?:s|min|m|h|d))+\s*", re.ASCII)
@@ -37,3 +37,12 @@ def dollars_of(text: str, where: str) -> float:
     if found := _MONEY.fullmatch(text):
         return float(found[1])
     raise ConfigError(f"{where} must be an amount in US dollars such as 20usd or 0.50, not {text!r}")
+
+
+def cap_of(text: str) -> float | None:
+    """Dollars of `--max-usd`; None for "none".
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    return None if text.strip().lower() == "none" else dollars_of(text, "--max-usd")

@@ -7,7 +7,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headway.cli.amounts import dollars_of, seconds_of
+from headway.cli.amounts import cap_of, seconds_of
 from headway.cli.bench_options import RUNS
 from headway.errors import ConfigError
 
@@ -150,7 +150,8 @@ def check_seen(slo: Slo | None, *, stream: bool) -> None:
 
 def usd_of(text: str) -> float:
     """The cap of "1", "$5" or "5usd"; "none" is infinite. Raises `ConfigError`."""
-    return inf if text.strip().lower() == "none" else dollars_of(text, "--max-usd")
+    cap = cap_of(text)
+    return inf if cap is None else cap
 
 
 def cost_told(loads: Sequence[Load], each: Sequence[float | None], most: float | None, usd_max: float) -> str:

@@ -116,14 +116,14 @@ def _settings(
     aa: bool,
     early: bool,
 ) -> CompareSettings:
-    from headway.cli.amounts import dollars_of
+    from headway.cli.amounts import cap_of
     from headway.measure.compare.settings import CompareSettings
 
     column = variants[0].task.expected or variants[1].task.expected
     return CompareSettings(
         margin=margin / 100,
         rows_max=rows,
-        usd_max=None if max_usd.strip().lower() == "none" else dollars_of(max_usd, "--max-usd"),
+        usd_max=cap_of(max_usd),
         concurrency=concurrency,
         seed=seed,
         aa=aa,

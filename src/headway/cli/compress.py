@@ -83,6 +83,7 @@ def compress(
 
         writable(out, "--out")
         writable(report, "--report")
+        writable(prompt if write else None, "--write")
         text = text_of(prompt, verify, model=model, column=column, expected=expected, api=api)
         task = text.variant().task
         found = rows_of(verify, task)

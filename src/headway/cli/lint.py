@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from headway.cli.ending import exits, print_json
+from headway.cli.ending import exits, print_json, print_table, reader_may_leave
 from headway.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from headway.cli.trying import Telling
     from headway.prompts.lint.findings import Finding
     from headway.prompts.lint.run import Fixed
@@ -100,17 +102,18 @@ def lint(
 
         sources = sources_of(paths or [], log, run, input_, model)
         if fix or diff:
-            sources = [_fixed(source, write=fix, show=diff and not quiet, **rules) for source in sources]
+            sources = [_fixed(source, write=fix, show=diff and not (quiet or json), **rules) for source in sources]
         found = _findings(sources, **rules)
+        if sarif is not None:
+            _write_sarif(sarif, found)
         if verify is not None:
             given = {"margin": margin, "max_usd": max_usd, "base_url": base_url, "config": config}
             raise typer.Exit(_verify(sources, found, verify, check, given, telling, write=fix, json=json, quiet=quiet))
-        if sarif is not None:
-            _write_sarif(sarif, found)
-        if json:
-            _print_json(sources, found)
-        elif not quiet and not (diff and not fix):
-            _print(sources, found)
+        with reader_may_leave():
+            if json:
+                _print_json(sources, found)
+            elif not quiet and not (diff and not fix):
+                _print(sources, found)
         code = int(any(one.tier in _LEVELS[level] for one in found))
     raise typer.Exit(code)
 
@@ -245,11 +248,11 @@ def _print_json(sources: list[Source], found: list[Finding]) -> None:
 
 
 def _print(sources: list[Source], found: list[Finding]) -> None:
-    from rich.console import Console
-
     from headway.prompts.lint.told import lines, verdict
 
-    console = Console(highlight=False, soft_wrap=True)
-    for style, text in lines(found):
-        console.print(text, style=style or None, markup=False)
-    console.print(verdict(sources, found), markup=False)
+    def table(console: Console, _: int) -> None:
+        for style, text in lines(found):
+            console.print(text, style=style or None, markup=False, soft_wrap=True)
+        console.print(verdict(sources, found), markup=False, soft_wrap=True)
+
+    print_table(table)

@@ -82,6 +82,7 @@ def optimize(
 
         writable(out, "--out")
         writable(report, "--report")
+        writable(task if write else None, "--write")
         text = text_of(task, input_, model=model, column=column, expected=expected, api=api)
         _writes_a_task(text, write=write, out=out)
         read = text.variant().task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from pathlib import Path
@@ -87,13 +88,13 @@ def try_settings(
     rows: int | None = None,
 ) -> TrySettings:
     """From the command line: margin in points, money as people write it."""
-    from headway.cli.amounts import dollars_of
+    from headway.cli.amounts import cap_of
     from headway.measure.rewrite.settings import TrySettings
 
     return TrySettings(
         concurrency=concurrency,
         margin=margin / 100,
-        usd_max=None if max_usd.strip().lower() == "none" else dollars_of(max_usd, "--max-usd"),
+        usd_max=cap_of(max_usd),
         seed=seed,
         checker=check,
         rows_max=rows,
@@ -182,5 +183,8 @@ def columns_of(name: str) -> tuple[str, ...]:
 
 def writable(path: Path | None, option: str) -> None:
     """A file that could not be written is found before anything is spent."""
-    if path is not None and (not path.parent.is_dir() or path.is_dir()):
+    if path is None:
+        return
+    there = path if path.exists() else path.parent
+    if not path.parent.is_dir() or path.is_dir() or not os.access(there, os.W_OK):
         raise ConfigError(f"{option}: {path} cannot be written; name a file in a folder that exists")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import reduce
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from headway.types import Result, TaskLike
 __all__ = ["First", "FirstOf", "Prepared", "first_of", "prepared", "together"]
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 AskOne: TypeAlias = Callable[[TaskLike, Row], Coroutine[Any, Any, Result]]
 
 
@@ -71,6 +72,7 @@ class Prepared(NamedTuple):
             dollars=sum(dollars) if len(dollars) == len(every) else None,
             saved_dollars=sum(saved) if saved else None,
             attempts=sum(one.attempts for one in every),
+            repairs=sum(one.repairs for one in every),
         )
 
 
@@ -119,8 +121,8 @@ def _failed(row: Row, index: int, error: InputError, started_s: float) -> Result
     )  # fmt: skip
 
 
-async def together(asking: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """All at once; where one is a mistake in the program, the others are not left running."""
+async def together(asking: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All at once, to their end; the first failure, or leaving, ends the others."""
     jobs = [asyncio.ensure_future(one) for one in asking]
     try:
         return await asyncio.gather(*jobs)

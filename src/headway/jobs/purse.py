@@ -83,11 +83,11 @@ class Purse:
         return 0.0 if worst is None else worst[0]
 
     def _worst_case(self, body: bytes) -> tuple[float, int] | None:
-        model, _ = self._asked(body)
+        model, output = self._asked(body)
         rates = self._rates(model)
         if rates is None:
             return None
-        prompt, output = self._tokens(body)
+        prompt = estimate_tokens(len(body))
         return BATCH_RATIO * rates.worst_case(prompt, output), prompt + output
 
     def _tokens(self, body: bytes) -> tuple[int, int]:

@@ -172,9 +172,9 @@ class Session:
 
     def _count(self, result: Result, resumed: bool) -> None:
         self._builder.add(result, resumed=resumed)
-        left_out = self._job.task.left_out_tokens(result.row)
-        self._cut_rows += left_out > 0
-        self._cut_tokens += left_out
+        if not resumed and (left_out := self._job.task.left_out_tokens(result.row)):
+            self._cut_rows += 1
+            self._cut_tokens += left_out
         if self._counts is not None:
             self._counts.add(result, resumed)
 

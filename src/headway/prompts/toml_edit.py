@@ -12,6 +12,7 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import date, time
 from typing import Any, Final, NamedTuple
 
 __all__ = ["Span", "Spans", "Spelled", "encoded", "json_strings", "put", "spans_of", "toml_strings", "with_value"]
@@ -224,7 +225,7 @@ def encoded(value: Any, before: str = "") -> str:
         return "{ " + ", ".join(pairs) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(encoded, value)) + "]"
-    return repr(value)
+    return str(value.isoformat()) if isinstance(value, date | time) else repr(value)
 
 
 def _added(text: str, spans: Spans, table: str, line: str) -> str:

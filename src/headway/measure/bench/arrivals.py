@@ -82,7 +82,7 @@ def schedule_of(load: Load, rng: Random) -> Schedule:
         counted = trace_offsets(load.offsets_s, load.rate_per_s)
         within = sum(at_s < (load.duration_s or inf) for at_s in counted)
         counted = counted[: min(within, load.count or within)]
-        rate_per_s = load.rate_per_s or (len(counted) / counted[-1] if counted[-1] > 0 else 1.0)
+        rate_per_s = load.rate_per_s or ((len(counted) - 1) / counted[-1] if counted[-1] > 0 else 1.0)
     else:
         assert load.rate_per_s is not None  # that is what makes it an open load
         rate_per_s = load.rate_per_s

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headway.measure.bench.budgets import BUDGETS_S
 from headway.measure.bench.equation import PARTS, countable, parts_of
 from headway.measure.bench.figures import Figures, of_provider
 from headway.measure.bench.run_types import Run
@@ -120,8 +119,8 @@ def _marks(bench: Bench) -> tuple[list[tuple[float, str]], list[tuple[float, str
     budget = next((one.budget for one in bench.rows if one.budget is not None), None)
     ttft: list[tuple[float, str]] = []
     e2e: list[tuple[float, str]] = []
-    if budget is not None and BUDGETS_S[budget.use_case] is not None:
-        ttft.append((BUDGETS_S[budget.use_case] or 0.0, budget.use_case))
+    if budget is not None and budget.budget_s is not None:
+        ttft.append((budget.budget_s, budget.use_case))
     if bench.slo is not None:
         ttft += [(bench.slo.ttft_s, "SLO")] if bench.slo.ttft_s is not None else []
         e2e += [(bench.slo.e2e_s, "SLO")] if bench.slo.e2e_s is not None else []

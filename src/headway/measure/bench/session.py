@@ -122,6 +122,9 @@ class Measuring:
         """
         for target, each in zip(self._targets, self._limits.request_usd or [None] * len(self._targets), strict=True):
             request_usd = each or 0.0
+            if not self._affordable(request_usd, _ALONE):
+                self._note("--max-usd was reached while rates were tried: what was to come after that was left out.")
+                return
             tell = self._progress(f"{target.name}: rates tried") if self._progress is not None else None
             trials: list[Trial] = []
 
@@ -156,7 +159,8 @@ class Measuring:
         await driver.run()
         [run] = driver.runs()
         self._spend(run.probes)
-        return any(slo.kept_by(probe) for probe in run.probes)
+        self._over = self._over or driver.spent
+        return driver.spent or any(slo.kept_by(probe) for probe in run.probes)
 
     async def _one(self, load: Load) -> tuple[Run, ...]:
         """One load, stopped before the money runs out; what there is stays, whatever happens."""

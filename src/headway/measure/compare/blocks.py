@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Any
 
+from headway.engine.first import together
 from headway.measure.compare.asking import Answered, Lane, Row
 from headway.measure.compare.comparison import Asked
 
@@ -41,7 +41,7 @@ async def run_rows(a: Lane, b: Lane, rows: Sequence[Row], order: Sequence[bool],
             sides = (one, other) if a_first else (other, one)
             found[place] = Asked(row=row[0], a_first=a_first, a=sides[0], b=sides[1])
 
-    await _together([worker() for _ in range(min(width, len(rows)))])
+    await together([worker() for _ in range(min(width, len(rows)))])
     return [found[place] for place in range(len(rows))]
 
 
@@ -56,7 +56,7 @@ async def run_set(
         left = iter(enumerate(rows))
         lane, width = (a, widths[0]) if is_a else (b, widths[1])
         started_s = loop.time()
-        await _together([_take(lane, left, came[is_a]) for _ in range(min(width, len(rows)))])
+        await together([_take(lane, left, came[is_a]) for _ in range(min(width, len(rows)))])
         took[is_a] = loop.time() - started_s
     asked = [
         Asked(row=row[0], cluster=name, a_first=a_first, a=came[True][place], b=came[False][place])
@@ -68,14 +68,3 @@ async def run_set(
 async def _take(lane: Lane, left: Iterator[tuple[int, Row]], into: dict[int, Answered]) -> None:
     for place, row in left:
         into[place] = await lane.ask(row)
-
-
-async def _together(works: Sequence[Any]) -> None:
-    """All of them to their end; the first failure, or leaving, ends the others."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -14,11 +14,13 @@ from headway.measure.stats.sentences import change, sentence
 from headway.report import format as fmt
 from headway.types import Usage
 
-__all__ = ["concluded", "noise_line"]
+__all__ = ["RIGHT_MIN", "RIGHT_ROWS_MIN", "concluded", "noise_line"]
 
 _NO_HIT = ("", "off", "miss", "refresh")
-_RIGHT_MIN, _RIGHT_ROWS = 0.2, 10
-"""Marks of the original below which it is likelier that the check is wrong than that it is; on so many rows."""
+RIGHT_MIN, RIGHT_ROWS_MIN = 0.2, 10
+"""Marks of the original below which it is likelier that the check is wrong than that it is; on so many rows.
+
+And if it is not, a prompt that does not work is no yardstick."""
 _AGAIN_MAX = 0.1
 """Share of rows asked again, above which a note tells."""
 _SAME = "The two variants are the same: this measures noise only."
@@ -105,7 +107,7 @@ def _notes(done: Comparison, a: Variant, b: Variant, *, checked: bool) -> Iterat
     if done.missing:
         yield f"{done.missing:,} of {done.rows:,} rows have no right answer to compare with."
     quality, repeated = done.findings.quality, _repeated(done, a, b)
-    if quality.a is not None and quality.a < _RIGHT_MIN and quality.rows >= _RIGHT_ROWS:
+    if quality.a is not None and quality.a < RIGHT_MIN and quality.rows >= RIGHT_ROWS_MIN:
         marks = f"{quality.a * 100:.0f} %"
         what = f"is right on {marks} of the rows" if quality.kind == "binary" else f"is marked {marks} on average"
         yield f"The original {what}: check --expected, --labels and --check, for it may be the check that is wrong."

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from headway.measure.compare.comparison import Comparison
+from headway.measure.compare.told import RIGHT_MIN, RIGHT_ROWS_MIN
 from headway.measure.rewrite.candidates import Candidate
 from headway.measure.rewrite.comparisons import Comparisons
 from headway.measure.rewrite.settings import Engines, Row, Told, TrySettings
@@ -22,10 +23,6 @@ from headway.measure.rewrite.taskedit import TaskText
 from headway.measure.stats import MetricFinding
 
 __all__ = ["Choice", "Tried", "between", "choose", "looks_worse", "why_not"]
-
-RIGHT_MIN: Final = 0.2
-RIGHT_ROWS_MIN: Final = 10
-"""A prompt that is right on a smaller share of at least so many rows does not work, and is no yardstick."""
 
 Stage = Literal["guard", "choose", "confirm", "kept", "untried"]
 
@@ -105,7 +102,8 @@ async def choose(
             why = "not tried: a shorter one holds"
             tried += [Tried(candidate=one, stage="untried", why=why) for one in candidates[place + 1 :]]
             return Choice(tried=tuple(tried), dollars=comparisons.spent_usd, stopped="found")
-    return Choice(tried=tuple(tried), dollars=comparisons.spent_usd, stopped="exhausted")
+    broke = comparisons.broke
+    return Choice(tried=tuple(tried), dollars=comparisons.spent_usd, stopped="money" if broke else "exhausted")
 
 
 class _Chooser:

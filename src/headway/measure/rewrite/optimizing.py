@@ -149,7 +149,7 @@ class _Optimizer:
                 answered += await asyncio.gather(*[lane.ask(row) for row in block])
                 for one in answered[-len(block) :]:
                     teller.book(one.result)
-                    if one.result.outcome in _REFUSED:
+                    if one.result.outcome in _REFUSED or one.result.status == 404:
                         raise ConfigError(f"{self._text.path} cannot be asked: {one.result.error}")
         except asyncio.CancelledError:
             self._comparisons.spent_usd += teller.spent_usd

@@ -19,10 +19,9 @@ from headway.prompts.lint.source import source_of
 from headway.prompts.task import Task
 from headway.wire.prices import Prices, Rates
 
-__all__ = ["GOALS", "METRICS", "Baseline", "Goal", "Proposal", "hints", "proposals"]
+__all__ = ["METRICS", "Baseline", "Goal", "Proposal", "hints", "proposals"]
 
 Goal: TypeAlias = Literal["cost", "latency", "ttft", "throughput"]
-GOALS: Final[tuple[Goal, ...]] = ("cost", "latency", "ttft", "throughput")
 METRICS: Final[Mapping[Goal, str]] = {"cost": "dollars", "latency": "latency", "ttft": "ttft", "throughput": "latency"}
 """The metric of a comparison that a goal is about."""
 
@@ -110,7 +109,7 @@ class _Shares:
     """What a change in tokens or model should do to the goal's metric."""
 
     def __init__(self, task: Task, base: Baseline, goal: Goal) -> None:
-        self._base, self._goal, self._task = base, goal, task
+        self._base, self._goal = base, goal
         self._prices = Prices()
         self._rates = self._prices.rates(task.model)
 

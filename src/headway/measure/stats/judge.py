@@ -80,7 +80,8 @@ class Judge:
             verdict: Word = self._word(a, b, None)
         elif ratio is None:  # one side is free
             method = "exact sign test, for one side is free"
-            verdict = self._tossed(*_ups_and_downs([y - x for x, y in zip(a, b, strict=True)], _clusters(used)))
+            tossed = self._tossed(*_ups_and_downs([y - x for x, y in zip(a, b, strict=True)], _clusters(used)))
+            verdict = tossed if len(used) >= self._rows_min else "unclear"
         else:
             verdict = self._word(a, b, ratio)
         return MetricFinding(

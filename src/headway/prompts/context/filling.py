@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from copy import copy
 from typing import Any, Final, cast
@@ -12,6 +11,7 @@ from headway.prompts.context.counting import counter_of
 from headway.prompts.context.declared import SUMMARISE, Budgets, ContextBudget
 from headway.prompts.context.fit import TOKENS_MIN, Fitted, fit
 from headway.prompts.context.summarise import Summaries, Summary, summary_of, summary_task
+from headway.prompts.encoding import digest
 from headway.prompts.output import Api
 from headway.prompts.template import Template, as_text
 
@@ -51,7 +51,7 @@ class FittedTemplate(Template):
         self.model = model
         self._count = counter_of(model, budgets.chars_per_token)
         self._system_tokens = self._count(system)
-        self._memo: dict[bytes, Fitted] = {}
+        self._memo: dict[str, Fitted] = {}
         self._queries: dict[str, Template] = {}
         self._summary_tasks = {
             name: summary_task(budget, model, api, f"{where}: context.{name}")
@@ -174,17 +174,15 @@ class FittedTemplate(Template):
         return bounds
 
     def _fit(self, name: str, text: str, row: Mapping[str, Any], bound: int) -> Fitted:
-        query = self.query(name, row)
-        key = hashlib.blake2b(digest_size=16)
-        for part in (name, text, query, str(bound)):
-            data = part.encode("utf-8", "surrogatepass")
-            key.update(len(data).to_bytes(8, "big") + data)
-        found = self._memo.get(key.digest())
+        query = "" if self.budgets.columns[name].how == "truncate" else self.query(name, row)
+        parts = (name, text, query, str(bound))
+        key = digest(*(part.encode("utf-8", "surrogatepass") for part in parts))
+        found = self._memo.get(key)
         if found is None:
             found = self._fitted(name, self.budgets.columns[name], text, query, bound)
             if len(self._memo) >= MEMO_MAX:
                 self._memo.clear()
-            self._memo[key.digest()] = found
+            self._memo[key] = found
         return found
 
     def _fitted(self, name: str, budget: ContextBudget, text: str, query: str, bound: int) -> Fitted:

@@ -94,6 +94,9 @@ def _refused_space(text: Text, edit: Edit) -> str:
     at_line_end = re.fullmatch(r"[ \t]*", inner) and text.text[edit.end : edit.end + 1] in ("", "\n", "\r")
     if text.within(edit.start, edit.end, "layout") and not at_line_end:
         return "it would change a layout"
+    left, right = text.text[: edit.start][-1:], text.text[edit.end :][:1]
+    if (left + inner + right).split() != (left + edit.replacement + right).split():
+        return "it would join or part words"
     return ""
 
 
