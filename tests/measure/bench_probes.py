@@ -38,7 +38,7 @@ def failed(index: int = 0, *, outcome: str = "server_error", **more: Any) -> Pro
     """One that did not succeed, after a second."""
     fields: dict[str, Any] = {
         "index": index, "intended_s": 0.0, "started_s": 0.0, "sent_s": 0.0, "end_s": 1.0, "outcome": outcome,
-        "error": f"it failed: {outcome}", "status": 500, "attempts": 1, "value_ok": False,
+        "error": f"it failed: {outcome}", "status": 500, "attempts": 1,
     }  # fmt: skip
     return Probe(**fields | more)
 

@@ -123,7 +123,7 @@ def test_the_cost_of_a_success_carries_the_failures():
 
 def test_an_answer_that_is_worthless_still_took_its_time():
     """Three clocks, one success: validity is for goodput and for money alone, and no failure of the provider."""
-    wrong = {"outcome": "invalid_output", "value_ok": False, "error": "'maybe' is no label"}
+    wrong = {"outcome": "invalid_output", "error": "'maybe' is no label"}
     one = figures_of(run([probe(0), probe(1, **wrong), probe(2, **wrong)]), slo=Slo(e2e_s=9.0))
     assert (one.ok, one.valid, one.failed, one.failures) == (3, 1, 0, ())
     assert (one.ttft.count, one.e2e.count, one.tpot.count, one.equation.answers) == (3, 3, 3, 3)

@@ -338,8 +338,17 @@ def test_gaps_and_time_per_token_are_over_one_less_than_there_are():
     """Two events 1 s apart have one gap of 1 s; three tokens, one of them a thought, have one second token."""
     probe = Probe(
         intended_s=0.0, started_s=0.0, first_answer_s=1.0, last_content_s=2.0, end_s=2.0, content_events=2,
-        usage=Usage(input_tokens=1, output_tokens=3, reasoning_tokens=1),
+        usage=Usage(input_tokens=1, output_tokens=3, reasoning_tokens=1), streamed=True,
     )  # fmt: skip
     for name in ("itl_s", "tpot_s"):
         assert Slo(**{name: 1.0}).kept_by(probe)
         assert not Slo(**{name: 0.99}).kept_by(probe)
+
+
+def test_a_time_per_token_that_nobody_can_tell_is_not_kept():
+    """A stream that came at one moment says nothing of its pace; a figure of 0 s would flatter it."""
+    probe = Probe(
+        intended_s=0.0, started_s=0.0, first_answer_s=2.0, last_content_s=2.0, end_s=2.0, content_events=3,
+        usage=Usage(input_tokens=1, output_tokens=3), streamed=True,
+    )  # fmt: skip
+    assert not Slo(tpot_s=1.0).kept_by(probe)

@@ -186,9 +186,9 @@ def test_a_checker_says_no_or_fails():
         raise KeyError(text)
 
     refused = asked(FakeProvider([Step(text="maybe")]), accept=no)
-    assert (refused.outcome, refused.value_ok, refused.error) == ("invalid_output", False, "'maybe' is no label")
+    assert (refused.outcome, refused.ok, refused.error) == ("invalid_output", False, "'maybe' is no label")
     assert "checker failed" in asked(FakeProvider(), accept=broken).error
-    assert asked(FakeProvider(), accept=str.upper).value_ok
+    assert asked(FakeProvider(), accept=str.upper).ok
 
 
 def test_a_wrong_argument_is_told_as_well():

@@ -44,8 +44,6 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     content_events: int = 0
     """Events that carried answer text."""
     text: str = ""
-    value_ok: bool = True
-    """Whether the answer was what its task asks for."""
     usage: Usage | None = None
     dollars: float | None = None
     """None: unknown."""

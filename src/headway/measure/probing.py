@@ -114,7 +114,6 @@ async def probe(
         gaps_s=tuple(clocks.gaps_s),
         content_events=clocks.content_events,
         text="".join(clocks.parts) if texts else "",
-        value_ok=outcome == "ok",
         outcome=outcome,
         error=error_text[:ERROR_CHARS_MAX],
     )

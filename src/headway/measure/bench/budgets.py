@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import msgspec
 
@@ -16,7 +16,7 @@ from headway.measure.bench.equation import PARTS, RoundTrip, countable, parts_of
 from headway.measure.probe import Probe
 from headway.report import format as fmt
 
-__all__ = ["BUDGETS_S", "Budget", "UseCase", "budget_of", "use_cases"]
+__all__ = ["BUDGETS_S", "Budget", "UseCase", "budget_of"]
 
 UseCase = Literal["chat", "autocomplete", "assistant", "batch"]
 
@@ -49,11 +49,6 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     largest: str = ""
     """The largest part of the slow answers' time to the first token, a key of `equation.PARTS`."""
     sentence: str = ""
-
-
-def use_cases() -> tuple[str, ...]:
-    """Their names."""
-    return get_args(UseCase)
 
 
 def budget_of(

@@ -82,25 +82,20 @@ def unburdened() -> Iterator[None]:
 class Late:
     """How late things were, in bounded memory."""
 
-    __slots__ = ("_max_s", "_sketch")
+    __slots__ = ("_sketch",)
 
     def __init__(self) -> None:
         self._sketch = QuantileSketch()
-        self._max_s = 0.0
 
     def add(self, late_s: float) -> None:
         """One was so late; early counts as on time."""
-        late_s = max(0.0, late_s)
-        self._sketch.add(late_s)
-        self._max_s = max(self._max_s, late_s)
+        self._sketch.add(max(0.0, late_s))
 
     def lag(self) -> Lag:
         """Summed up."""
         sketch = self._sketch
-        if not sketch.count:
-            return Lag()
         p50_s, p99_s = sketch.quantile(0.5) or 0.0, sketch.quantile(0.99) or 0.0
-        return Lag(p50_s=min(p50_s, self._max_s), p99_s=min(p99_s, self._max_s), max_s=self._max_s, count=sketch.count)
+        return Lag(p50_s=p50_s, p99_s=p99_s, max_s=sketch.max or 0.0, count=sketch.count)
 
 
 class LoopLag:

@@ -233,7 +233,7 @@ class LoadRun:
         except HeadwayError as error:
             what = Probe(
                 index=index, variant=target.name, intended_s=intended_s, started_s=now_s, end_s=now_s,
-                outcome=error.code, error=str(error), value_ok=False,
+                outcome=error.code, error=str(error),
             )  # fmt: skip
         else:
             what = await probe(

@@ -11,6 +11,7 @@ import msgspec
 
 from headway.engine import Engine
 from headway.errors import ConfigError
+from headway.measure.bench.equation import tpot_s
 from headway.measure.probe import Probe
 
 __all__ = ["Arrivals", "Found", "Lag", "Load", "OwnError", "Progress", "Run", "Skipped", "Slo", "Target", "Trial"]
@@ -150,7 +151,7 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
                 (self.ttft_s, probe.ttft_s),
                 (self.e2e_s, probe.latency_s),
                 (self.itl_s, _itl_s(probe)),
-                (self.tpot_s, _tpot_s(probe)),
+                (self.tpot_s, tpot_s(probe)),
             )
         )
 
@@ -275,12 +276,6 @@ Progress = Callable[[int, int | None], None]
 def _itl_s(probe: Probe) -> float | None:
     first_s, last_s, events = probe.first_answer_s, probe.last_content_s, probe.content_events
     return None if first_s is None or last_s is None or events < 2 else (last_s - first_s) / (events - 1)
-
-
-def _tpot_s(probe: Probe) -> float | None:
-    usage, first_s, last_s = probe.usage, probe.first_answer_s, probe.last_content_s
-    tokens = 0 if usage is None else usage.output_tokens - usage.reasoning_tokens - 1
-    return None if first_s is None or last_s is None or tokens < 1 else (last_s - first_s) / tokens
 
 
 def _range(name: str, value: float, least: float, most: float) -> None:

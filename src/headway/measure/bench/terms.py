@@ -8,6 +8,8 @@ from statistics import fmean, median, pstdev
 
 import msgspec
 
+from headway.measure.stats.intervals import ranked_quantile
+
 __all__ = ["Term", "linear", "mean_spread", "single", "spread", "weighed"]
 
 
@@ -82,9 +84,4 @@ def single(name: str, unit: str, value: float | None) -> Term:
 
 def linear(ordered: Sequence[float], share: float) -> float | None:
     """The quantile by linear interpolation between ranks, as numpy's default."""
-    if not ordered:
-        return None
-    at = share * (len(ordered) - 1)
-    below = int(at)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (at - below)
+    return ranked_quantile(ordered, share) if ordered else None

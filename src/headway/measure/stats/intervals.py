@@ -15,6 +15,7 @@ __all__ = [
     "normal_quantile",
     "quantile",
     "quantile_or_none",
+    "ranked_quantile",
     "t_quantile",
 ]
 
