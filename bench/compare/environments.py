@@ -21,6 +21,9 @@ PACKAGES = {
     "litellm": "litellm",
     "async-batch-llm": "async-batch-llm[openai]",
     "curator": "bespokelabs-curator",
+    "langgraph": "langgraph",
+    "pydantic-graph": "pydantic-graph",
+    "sf-hamilton": "sf-hamilton",
 }
 BUILD_S = 900
 

@@ -39,8 +39,8 @@ def hedge_early(engine: headway.Engine) -> None:
 def at_rest(engine: headway.Engine, loop: VirtualLoop) -> Rest:
     """What the engine holds although no call is under way."""
     rest = Rest(tasks=_tasks(loop), timers=_timers(loop))
-    if engine._background:
-        rest.held.append(f"{len(engine._background)} refreshes")
+    if engine._refresher._tasks:
+        rest.held.append(f"{len(engine._refresher._tasks)} refreshes")
     if engine.prefetch._tasks:
         rest.held.append(f"{len(engine.prefetch._tasks)} prefetches")
     stack = engine._stack
@@ -61,9 +61,9 @@ def at_rest(engine: headway.Engine, loop: VirtualLoop) -> Rest:
                 rest.held.append(f"{way.load.pending} tries under way for {model} at {name}")
     budget = _layer(stack, "Budget")
     if budget is not None:
-        cap = budget._cap
-        if budget._waiting or cap._open or cap.tokens_reserved or cap.dollars_reserved:
-            rest.held.append(f"{cap._open} reservations of {cap.tokens_reserved} tokens, {len(budget._waiting)} wait")
+        cap, line = budget.cap, budget._line
+        if line._waiting or cap._open or cap.tokens_reserved or cap.dollars_reserved:
+            rest.held.append(f"{cap._open} reservations of {cap.tokens_reserved} tokens, {len(line._waiting)} wait")
     return rest
 
 

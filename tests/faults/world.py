@@ -163,7 +163,7 @@ class _World:
         """What goes on in the background may take what a call may take."""
         until_s = self.loop.time() + self.scenario.engine["timeout_s"] + SETTLE_S
         await asyncio.sleep(SETTLE_S)
-        while (engine._background or engine.prefetch._tasks) and self.loop.time() < until_s:  # noqa: ASYNC110 - virtual
+        while (engine._refresher._tasks or engine.prefetch._tasks) and self.loop.time() < until_s:  # noqa: ASYNC110 - virtual
             await asyncio.sleep(SETTLE_S)
 
     async def _call(self, engine: headway.Engine, got: Got) -> None:

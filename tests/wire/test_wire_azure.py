@@ -9,7 +9,7 @@ import httpx2
 import openai
 import pytest
 
-from headway.wire import model_in_path, reader_for
+from headway.wire import model_in_path, path_with_model, reader_for
 from headway.wire.provider_errors import read_error
 from headway.wire.rate_headers import LimitReading, read_limits
 
@@ -34,6 +34,9 @@ def test_paths(path: str, format_: str | None, model: str) -> None:
     reader = reader_for(path)
     assert (reader.format if reader else None) == format_
     assert model_in_path(path) == model
+    other = path_with_model(path, "an/other one")
+    assert model_in_path(other) == ("an/other one" if model else "")
+    assert path_with_model(other, model) == path
 
 
 def error(code: Any, message: str, **fields: Any) -> bytes:

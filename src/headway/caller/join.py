@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from headway.errors import BudgetExceeded
 from headway.flight import Cursor, Deadlines, Flight
 from headway.types import Call, Reply, Timeouts
 
@@ -41,7 +42,9 @@ class Join:
         cursor = self._cursor(call)
         call.trace.flight_id = cursor.flight.id
         cursor.on_leave = fill
-        return cursor.reply()
+        if cursor.leader or cursor.flight.call.allowance is None:
+            return cursor.reply()
+        return self._beside(call, cursor)
 
     def readers(self, call: Call) -> int:
         """How many read the flight that this call would join."""
@@ -69,6 +72,17 @@ class Join:
             flight.place = place
         self._flights[flight] = None
         return flight.start()
+
+    async def _beside(self, call: Call, cursor: Cursor) -> Reply:
+        """Read along where a run of a pipeline pays; where that one has no money left, it is no reason to fail here."""
+        try:
+            return await cursor.reply()
+        except BudgetExceeded:
+            if cursor.flight.call.allowance is call.allowance:
+                raise
+            trace = call.trace
+            trace.cache, trace.settled, trace.error_code = "miss", None, ""
+            return await self(call)
 
     def _over(self, flight: Flight) -> None:
         self._flights.pop(flight, None)

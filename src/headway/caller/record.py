@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 from headway.caller.deadline import bounded
+from headway.caller.scoped import scoped
 from headway.errors import Closed, DeadlineExceeded, HeadwayError
 from headway.types import Call, Handler, Outcome, Reply, Trace
+from headway.types.scope import SCOPE
 
 __all__ = ["Record", "outcome_of"]
 
@@ -19,7 +21,9 @@ TEXT_BYTES_MAX = 1024 * 1024
 class Record:
     """The outermost layer. `finished(trace)` is called once per call, with the trace ended.
 
-    The deadline is checked here (`caller.deadline`), so that a call that was late from the start has its row too.
+    It runs in its caller's own context: a call made inside of a pipeline's step becomes one of the step's here
+    (`caller.scoped`). The deadline is checked here (`caller.deadline`), so that a call that was late from the start has
+    its row too.
     With `texts`, the request and the answer (its first `TEXT_BYTES_MAX`) are in the trace as well.
     """
 
@@ -38,6 +42,8 @@ class Record:
     async def __call__(self, call: Call) -> Reply:
         trace = call.trace
         loop = self._loop
+        if SCOPE.get() is not None:
+            call = scoped(call)
         trace.on_end(self._finished)
         if self._texts:
             trace.prompt, trace.answer = call.body, b""
@@ -75,11 +81,11 @@ class Record:
 class _Watched:
     """A stream whose end ends the caller's trace."""
 
-    __slots__ = ("_chunks", "_ended", "_open", "_reply", "_trace")
+    __slots__ = ("_chunks", "_ended", "_open", "_reply", "_trace", "_whole")
 
     def __init__(self, reply: Reply, trace: Trace, open_: dict[_Watched, None]) -> None:
         self._open = open_
-        self._ended = False
+        self._ended = self._whole = False
         self._reply = reply
         self._chunks = reply.chunks()
         self._trace = trace
@@ -94,7 +100,7 @@ class _Watched:
         try:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
-            trace.settled = trace.settled or "ok"
+            self._whole = True
             raise
         except HeadwayError as error:
             trace.error_code = error.code
@@ -115,7 +121,9 @@ class _Watched:
         self._open.pop(self, None)
         # Leaving the flight first lets it fill in what it knows: tokens, dollars, times.
         await self._reply.aclose()
-        self._trace.end(self._trace.settled or "abandoned", asyncio.get_running_loop().time())
+        # A stream that was read to its end may have ended in an error event: the flight has said so by now.
+        outcome = self._trace.settled or ("ok" if self._whole else "abandoned")
+        self._trace.end(outcome, asyncio.get_running_loop().time())
 
 
 def outcome_of(error: HeadwayError) -> Outcome:

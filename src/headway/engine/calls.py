@@ -96,7 +96,7 @@ def refreshing(call: Call, trace: Trace) -> Call:
     """The call anew, as one of its own that nobody waits for: what it fetches takes the cached answer's place."""
     for name in ("path", "format", "model", "stream", "output_tokens_max", "tenant", "upstream", "tags"):
         setattr(trace, name, getattr(call.trace, name))
-    return replace(call, trace=trace, cache_mode="refresh", deadline_at_s=inf)
+    return replace(call, trace=trace, cache_mode="refresh", deadline_at_s=inf, allowance=None)
 
 
 def default_headers(settings: Settings, path: str) -> Headers:

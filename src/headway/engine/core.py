@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -13,20 +13,20 @@ from msgspec.structs import replace
 
 from headway.attempt.budget import Budget
 from headway.caller.cache import key_of
+from headway.caller.scoped import belonging
 from headway.config import load_settings
 from headway.engine.arguments import check_arguments
-from headway.engine.calls import Calls, refreshing
+from headway.engine.calls import Calls
 from headway.engine.mapping import MapSettings, map_rows
 from headway.engine.prefetch import Prefetcher
+from headway.engine.refresher import Refresher
 from headway.engine.stack import Stack
-from headway.engine.ways import adopt, cached, fetched, utility_call
+from headway.engine.ways import adopt, cached, utility_call
 from headway.errors import Closed, ConfigError, HeadwayError
 from headway.types import Call, Handler, Reply, Result, Tags, TaskLike, Trace
+from headway.types.steps import StepRow
 
 __all__ = ["Engine"]
-
-REFRESHES_MAX = 64
-"""Background refreshes under way at once; further ones are left for the next caller."""
 
 
 class Engine:
@@ -61,7 +61,7 @@ class Engine:
         self._wall_s = wall_s
         self._rng = Random(self.settings.seed)
         self._calls = Calls(self.settings)
-        self._background: dict[bytes, asyncio.Task[Reply | None]] = {}
+        self._refresher = Refresher(lambda: self._stack)
         self._stack: Stack | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -226,7 +226,13 @@ class Engine:
 
     def book(self, call: Call, error: HeadwayError) -> None:
         """Write the row of a call that is answered with a failure known before, without an attempt."""
+        belonging(call.trace)
         self._open().book(call.trace, error)
+
+    def write_steps(self, rows: Sequence[StepRow]) -> None:
+        """Write what a pipeline's run did into the call log, like its calls; nothing where the log is off."""
+        if not self._closed:
+            (self._stack or self._open()).write_steps(rows)
 
     def new_trace(self) -> Trace:
         """The trace of a call that is made elsewhere for `handle`; it starts now. See `engine.inbound`."""
@@ -269,28 +275,11 @@ class Engine:
             return self._stack
         if self._closed:
             raise Closed("this engine is closed; open a new one")
-        self._stack = Stack(self.settings, self._handler, self._wall_s, self._rng, self._refresh)
+        self._stack = Stack(self.settings, self._handler, self._wall_s, self._rng, self._refresher)
         self._loop = loop
         return self._stack
 
     async def _close(self) -> None:
-        tasks = list(self._background.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, self.prefetch.aclose(), return_exceptions=True)
+        await asyncio.gather(self._refresher.aclose(), self.prefetch.aclose(), return_exceptions=True)
         if self._stack is not None:
             await self._stack.aclose()
-
-    def _refresh(self, call: Call) -> asyncio.Task[Reply | None] | None:
-        """Fetch a cached answer anew in the background, once per key; a call in the log like any other."""
-        stack, key = self._stack, call.key
-        if stack is None or key is None:
-            return None
-        if key in self._background:
-            return self._background[key]
-        if len(self._background) >= REFRESHES_MAX:
-            return None
-        task = asyncio.get_running_loop().create_task(fetched(stack.handle, refreshing(call, stack.new_trace())))
-        self._background[key] = task
-        task.add_done_callback(lambda _: self._background.pop(key, None))
-        return task

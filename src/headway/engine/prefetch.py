@@ -2,17 +2,20 @@
 
 The real request joins the one under way, or finds its answer stored. A prefetch must never cost a caller anything: it
 is dropped where others wait for the provider's limits or where the budget is short, and its failures are nobody's.
+Whole steps of pipelines are fetched ahead here, too (`pipeline.speculation`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context
 from typing import Any, Protocol
 
 from headway.attempt.budget import PREFETCH_PRIORITY
 from headway.errors import HeadwayError
 from headway.types import Reply
+from headway.types.scope import left_behind
 
 __all__ = ["Prefetcher"]
 
@@ -39,15 +42,27 @@ class Prefetcher:
         self._send = send
         self._welcome = welcome
         self._tasks: set[asyncio.Task[None]] = set()
+        self.book: object | None = None
+        """What decides about whole steps keeps its account here, for as long as the engine lives."""
+
+    @property
+    def room(self) -> bool:
+        """Whether one more would be started now."""
+        return len(self._tasks) < UNDER_WAY_MAX and self._welcome()
 
     def __call__(self, path: str, body: Mapping[str, Any] | bytes) -> bool:
         """Start fetching; False where it was dropped. Never raises for what becomes of it."""
-        if len(self._tasks) >= UNDER_WAY_MAX or not self._welcome():
+        if not self.room:
             return False
-        task = asyncio.get_running_loop().create_task(self._fetch(path, body))
+        self.start(self._fetch(path, body), context=left_behind())
+        return True
+
+    def start(self, work: Coroutine[Any, Any, None], *, context: Context | None = None) -> asyncio.Task[None]:
+        """Do something in the background, ended with the engine. Ask for `room` before; failures are not told here."""
+        task = asyncio.get_running_loop().create_task(work, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return True
+        return task
 
     async def aclose(self) -> None:
         """End those under way. Idempotent."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from headway.store.call_log import CallLog
 from headway.types import Trace
+from headway.types.steps import StepRow
 
 __all__ = ["Recorder", "attempt_trace"]
 
@@ -48,6 +50,11 @@ class Recorder:
         rank = 10 if trace.outcome in _QUIET else (30 if trace.kind == "call" else 20)
         if rank >= self._rank:
             self._say(trace, rank)
+
+    def write_steps(self, rows: Sequence[StepRow]) -> None:
+        """What a pipeline's run did."""
+        if self._log is not None:
+            self._log.write_steps(rows)
 
     def close(self) -> None:
         """Write what is pending."""

@@ -122,6 +122,7 @@ class Registry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tables: WeakKeyDictionary[asyncio.AbstractEventLoop, list[tuple[Plan, Shared]]] = WeakKeyDictionary()
+        self._defaults: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared] = WeakKeyDictionary()
         self._background: BackgroundLoop | None = None
         self._left: list[Any] = []
         self.generation = 0
@@ -147,6 +148,22 @@ class Registry:
         table.append(entry)
         return shared
 
+    def default(self) -> Engine:
+        """The running loop's engine of default settings, kept until the loop ends.
+
+        Raises:
+            ConfigError: A setting of the environment or of `headway.toml` is wrong.
+        """
+        loop = asyncio.get_running_loop()
+        shared = self._defaults.get(loop)
+        if shared is None or shared.closed:
+            shared = self.open(Plan(None, None, {}))
+            with self._lock:
+                for other in [other for other in self._defaults if other.is_closed()]:
+                    del self._defaults[other]
+                self._defaults[loop] = shared
+        return shared.engine
+
     def background(self) -> BackgroundLoop:
         """The loop that this process's sync clients share."""
         with self._lock:
@@ -164,9 +181,10 @@ class Registry:
     def forked(self) -> None:
         """In a child: nothing of the parent's may be used, and nothing of it closed either."""
         # The descriptors behind the parent's loops are shared with it: kept, so that nobody finalises them here.
-        self._left.append((self._tables, self._background, list(self._tables.values())))
+        self._left.append((self._tables, self._defaults, self._background, list(self._tables.values())))
         self._lock = threading.Lock()  # a thread that is not here may have held the old one
         self._tables = WeakKeyDictionary()
+        self._defaults = WeakKeyDictionary()
         self._background = None
         self.generation += 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from pathlib import Path
 from random import Random
@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from headway.attempt.attempt import Attempt
-from headway.attempt.budget import Budget
+from headway.attempt.budget import Allowed, Budget
 from headway.attempt.commit import CommitSettings
 from headway.attempt.mute import Mute
 from headway.attempt.pace import Pace
@@ -34,6 +34,7 @@ from headway.flight import Deadlines, Flight, FlightSettings
 from headway.policy.budget import RetryBudget, SpendCap
 from headway.policy.flight import FlightPolicy, RetrySettings
 from headway.types import Call, Handler, Outcome, Reply, Timeouts, Trace
+from headway.types.steps import StepRow
 from headway.upstream import InProcess, Upstream
 from headway.wire import reader_for
 from headway.wire.blocks import BLOCKS_BODY_BYTES_MIN, PromptBlocks
@@ -95,6 +96,7 @@ class Stack:
                 tokens_max=inf if settings.budget_tokens is None else settings.budget_tokens,
             )
             attempt = self.budget = Budget(attempt, cap, self.prices, queue_max=settings.queue_max)
+        attempt = Allowed(attempt, self.prices)
         if settings.prompt_cache != "off":
             attempt = PrefixCaching(attempt, self.prices)
         self._attempt: Handler = open_route(attempt, settings, self.prices, rng, self._pace)
@@ -132,6 +134,10 @@ class Stack:
             self.budget.cap.book(attempt.dollars or 0.0, tokens)
         caller.on_end(self._recorder.finished)
         caller.end(outcome, now_s)
+
+    def write_steps(self, rows: Sequence[StepRow]) -> None:
+        """See `Engine.write_steps`."""
+        self._recorder.write_steps(rows)
 
     @property
     def idle(self) -> bool:

@@ -19,6 +19,7 @@ from headway.caller.cache import key_of
 from headway.caller.parts import packed_parts
 from headway.caller.record import TEXT_BYTES_MAX
 from headway.caller.replay import replay
+from headway.caller.scoped import belonging
 from headway.engine.record import attempt_trace
 from headway.errors import ConfigError, HeadwayError
 from headway.store.base import Entry
@@ -170,8 +171,9 @@ def adopt(
     started_wall_s = now_wall_s if started_wall_s is None else min(started_wall_s, now_wall_s)
     started_at_s = now_s - (now_wall_s - started_wall_s)
     caller.started_at_s, caller.start_wall_s = started_at_s, started_wall_s
-    if not call.tags.step:
-        caller.tags = replace(call.tags, step="batch")
+    scope = belonging(caller)
+    if not caller.tags.step:
+        caller.tags = replace(caller.tags, step="batch")
     attempt = attempt_trace(caller, 0, started_at_s, started_wall_s)
     reader = reader_for(call.path)
     read = reader.read_answer(status, answer) if reader is not None else Answer(complete=True)
@@ -195,6 +197,8 @@ def adopt(
     for name in ("usage", "dollars", "finish", "maybe_billed"):
         setattr(caller, name, getattr(attempt, name))
     caller.attempts = 1
+    if scope is not None and scope.allowance is not None:
+        scope.allowance.book(attempt.dollars or 0.0)
     if texts:
         caller.prompt, caller.answer = call.body, answer[:TEXT_BYTES_MAX]
     cache = stack.cache

@@ -59,7 +59,6 @@ class Flight:
         self.loop = asyncio.get_running_loop()
         self.call = call
         self.id = call.trace.id
-        self.status = 0
         self.headers: Headers = ()
         self.error: Exception | None = None
         self.committed = self.done = self.streaming = False
@@ -69,7 +68,7 @@ class Flight:
         self.place: tuple[bytes, bool, bool, Timeouts | None, int | None] | None = None
         """Where `caller.join` finds it."""
         self.traces: list[Trace] = []
-        self.backed_off_s = 0.0
+        self.status, self.backed_off_s = 0, 0.0
         self.log = ChunkLog(self.loop.time if settings.timed else None)
         self._deadline_at_s = call.deadline_at_s
         self._attempt = attempt
@@ -126,6 +125,7 @@ class Flight:
         if self.readers:
             if cursor.leader and not self.done:
                 cursor.leader, self.readers[0].leader = False, True
+                self.call = replace(self.call, allowance=self.readers[0].call.allowance)  # who pays for further tries
             self._release()
         elif not self.done and self._task is not None:
             for attempt in self._attempts:

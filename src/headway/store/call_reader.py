@@ -16,7 +16,9 @@ from headway.errors import ConfigError
 from headway.store.call_log import LAYOUT
 from headway.store.database import DatabaseFile
 from headway.store.rows import LogRow, row_of
+from headway.store.step_rows import step_of, steps_found
 from headway.store.writer import log_warning
+from headway.types.steps import StepRow
 
 __all__ = ["CallLogReader", "LatencyBreakdown", "Part", "breakdown_of"]
 
@@ -110,6 +112,27 @@ class CallLogReader:
     ) -> list[LogRow]:
         """Tries, oldest first; the youngest `limit` of those that match."""
         return self._rows("attempts", run, since_wall_s, ("flight_id = ?", flight_id), limit)
+
+    def steps(
+        self,
+        *,
+        pipeline: str | None = None,
+        run: str | None = None,
+        since_wall_s: float | None = None,
+        limit: int = 1_000,
+    ) -> list[StepRow]:
+        """Steps of pipelines, and the runs themselves (index -1), oldest first; the youngest `limit` that match.
+
+        Args:
+            pipeline: Its name; None: all.
+            run: A run's id; None: all.
+            since_wall_s: Of runs that started then or later, Unix seconds.
+            limit: At most so many rows, >= 0.
+        """
+        try:
+            return [step_of(data) for data in steps_found(self._connection, pipeline, run, since_wall_s, limit)]
+        except (sqlite3.Error, msgspec.MsgspecError) as problem:
+            raise ConfigError(f"The call log {self._path} cannot be read ({problem}); name another.") from problem
 
     def latency_breakdown(self, call_id: str) -> LatencyBreakdown | None:
         """The latency equation of one call; None when it is not in the log, or has not ended."""

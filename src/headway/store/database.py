@@ -13,7 +13,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -45,6 +45,9 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """PRAGMA user_version, >= 1."""
     schema: tuple[str, ...]
     """The statements that make it."""
+    additions: Mapping[str, str] = {}
+    """What came to a version later, by the name of the table, index or view: made where it is missing, with a
+    statement that says IF NOT EXISTS. Older Headways do not mind it."""
     older: Literal["drop", "keep"]
     """What becomes of an older version: contents dropped, or renamed to ``<name>.v<version>``."""
 
@@ -142,6 +145,8 @@ class DatabaseFile:
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_MAX}")
             older = 0 if self.is_current(connection) else self._lay_out(connection)
+            if not older:
+                self._add(connection)
         except BaseException:
             connection.close()
             raise
@@ -179,11 +184,24 @@ class DatabaseFile:
             )
             for (name,) in names.fetchall():
                 connection.execute(f'DROP TABLE "{name}"')
-            for statement in layout.schema:
+            for statement in (*layout.schema, *layout.additions.values()):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {layout.application_id}")
             connection.execute(f"PRAGMA user_version = {layout.version}")
         return 0
+
+    def _add(self, connection: sqlite3.Connection) -> None:
+        """Make what is missing of the layout's additions; several processes may do so at once."""
+        additions = self._layout.additions
+        if not additions:
+            return
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+        if additions.keys() <= there:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            for statement in additions.values():
+                connection.execute(statement)
 
     def _set_aside_broken(self) -> None:
         try:

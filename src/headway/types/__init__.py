@@ -8,12 +8,17 @@ convention whatever the provider's own: `input_tokens` holds everything in the p
 
 from headway.types.call import Call, Handler, Reply, Timeouts
 from headway.types.rows import Result, TaskLike
+from headway.types.scope import SCOPE, Allowance, Scope
+from headway.types.steps import Edge, StepRow
 from headway.types.trace import Trace
 from headway.types.views import Answer, ErrorView, Headers, Outcome, RequestView, Tags, Usage
 
 __all__ = [
+    "SCOPE",
+    "Allowance",
     "Answer",
     "Call",
+    "Edge",
     "ErrorView",
     "Handler",
     "Headers",
@@ -21,6 +26,8 @@ __all__ = [
     "Reply",
     "RequestView",
     "Result",
+    "Scope",
+    "StepRow",
     "Tags",
     "TaskLike",
     "Timeouts",

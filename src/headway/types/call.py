@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from math import inf
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from headway.types.trace import Trace
 from headway.types.views import Headers, RequestView, Tags
 
-__all__ = ["Call", "Handler", "Reply", "Timeouts"]
+__all__ = ["Allowance", "Call", "Handler", "Reply", "Timeouts"]
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +27,31 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     first_event_s: float = 60.0
     first_content_s: float = 600.0
     idle_s: float = 300.0
+
+
+class Allowance(Protocol):
+    """What the calls of one run of a pipeline may cost together. Its calls may come from several loops and threads."""
+
+    async def take(self, call: Call, dollars: float | None, tokens: int) -> Callable[[Trace], None]:
+        """Set a try's worst case aside, perhaps after a wait for others to settle.
+
+        Args:
+            call: The try's call, with a trace of its own.
+            dollars: The worst case; None: the price is unknown.
+            tokens: Likewise, input and output.
+
+        Returns:
+            What settles it, to be called when the try's trace ends.
+
+        Raises:
+            BudgetExceeded: It can never fit.
+            Overloaded: Too many wait, or it is a prefetch that would have to.
+        """
+        ...  # fmt: skip
+
+    def book(self, dollars: float) -> None:
+        """Count what was spent in another way, such as in a batch."""
+        ...  # fmt: skip
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +84,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     sample: str = ""
     """Tells identical requests apart that are meant to differ (best-of-N). It enters the key."""
     tags: Tags = Tags()
+    allowance: Allowance | None = None
+    """Pays for its tries, beside the engine's own cap: that of the run it belongs to, if it belongs to one."""
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Names and sizes: credentials (headers, a query) and prompts must not reach a log or a traceback."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from headway.wire.anthropic_messages import AnthropicMessages
 from headway.wire.base import Reader
@@ -21,7 +21,7 @@ from headway.wire.openai_chat import OpenAIChat
 from headway.wire.openai_embeddings import OpenAIEmbeddings
 from headway.wire.openai_responses import OpenAIResponses
 
-__all__ = ["batch_format_for", "model_in_path", "reader_for"]
+__all__ = ["batch_format_for", "model_in_path", "path_with_model", "reader_for"]
 
 _READERS: Final[tuple[tuple[str, Reader], ...]] = (
     ("/chat/completions", OpenAIChat()),
@@ -68,3 +68,12 @@ def model_in_path(path: str) -> str:
     """
     _, found, rest = path.partition("?")[0].partition("/openai/deployments/")
     return unquote(rest.partition("/")[0]) if found else ""
+
+
+def path_with_model(path: str, model: str) -> str:
+    """The path naming `model`, where it names one (`model_in_path`); else as it is."""
+    if not model_in_path(path):
+        return path
+    before, found, rest = path.partition("/openai/deployments/")
+    end = len(rest.partition("?")[0].partition("/")[0])
+    return before + found + quote(model, safe="") + rest[end:]

@@ -1,0 +1,43 @@
+"""What is said of a step that failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headway.errors import DeadlineExceeded, HeadwayError
+
+if TYPE_CHECKING:
+    from headway.pipeline.node import Node
+
+__all__ = ["locate", "stray", "timed_out", "unended"]
+
+
+def locate(node: Node, error: BaseException) -> None:
+    """Say in the error itself where it happened, by its innermost place."""
+    told = f"in {node.told()}"
+    if not any(note.endswith(f"(run {node.run.id})") for note in getattr(error, "__notes__", ())):
+        error.add_note(told)
+
+
+def timed_out(node: Node) -> DeadlineExceeded:
+    """A step took longer than it may."""
+    return DeadlineExceeded(
+        f"{node.told()} took longer than its timeout of {node.spec.options.timeout_s:g} s; raise timeout_s=, or give "
+        "it a default="
+    )
+
+
+def stray(node: Node) -> HeadwayError:
+    """A step was cancelled by nobody that we know of."""
+    return HeadwayError(
+        f"{node.told()} ended as cancelled, but nobody had cancelled it: its function raised CancelledError or "
+        "cancelled its own task; raise another error there"
+    )
+
+
+def unended(node: Node, patience_s: float) -> str:
+    """A step does not end."""
+    return (
+        f"{node.told()} was cancelled twice and did not end within {patience_s:g} s, so the run goes on without it; "
+        "let CancelledError out of its function"
+    )

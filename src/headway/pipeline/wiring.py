@@ -1,0 +1,113 @@
+"""Handles among arguments: found when a step is called, replaced by what they stand for when it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from headway.pipeline.function import Function
+from headway.pipeline.handle import Handles
+from headway.pipeline.source import Source
+from headway.pipeline.stream import Stream
+
+__all__ = ["DEPTH_MAX", "Need", "filled", "found", "needs_of"]
+
+DEPTH_MAX = 4
+"""Lists within lists that are looked through for handles."""
+
+Need = tuple[Source, bool]
+"""A source, and whether its first chunk is enough."""
+
+
+def needs_of(function: Function, args: tuple[Any, ...], named: dict[str, Any]) -> list[Need]:
+    """What the arguments wait for."""
+    needs: list[Need] = []
+    streams = function.has_streams
+    for at, value in enumerate(args):
+        if not isinstance(value, _SCALARS):
+            _add(needs, value, stream=streams and function.is_stream(at))
+    for name, value in named.items():
+        if not isinstance(value, _SCALARS):
+            _add(needs, value, stream=streams and function.is_stream(name))
+    return needs
+
+
+def found(value: Any) -> list[Source]:
+    """The sources that a value has handles of."""
+    needs: list[Need] = []
+    _add(needs, value, stream=False)
+    return [source for source, _ in needs]
+
+
+def filled(
+    function: Function, args: tuple[Any, ...], named: dict[str, Any], given: Callable[[], Source]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments as the function gets them: values, and streams where it reads live.
+
+    `given` makes an empty source for a plain value that is read as a stream.
+    """
+    if function.has_streams:
+        return (
+            tuple(_live(value, given) if function.is_stream(at) else value_of(value) for at, value in enumerate(args)),
+            {key: _live(value, given) if function.is_stream(key) else value_of(value) for key, value in named.items()},
+        )
+    return tuple(map(value_of, args)), {key: value_of(value) for key, value in named.items()}
+
+
+def value_of(value: Any, depth: int = 0) -> Any:
+    """It, with values instead of handles; all of them are there. What has no handle in it is the very same object."""
+    if isinstance(value, Handles):
+        return [handle._source.result() for handle in value]
+    if isinstance(value, Stream):
+        return value._source.result()
+    if depth >= DEPTH_MAX:
+        return value
+    if type(value) in (list, tuple):
+        if _has_handles(value, depth):
+            return type(value)(value_of(one, depth + 1) for one in value)
+    elif type(value) is dict and _has_handles(value.values(), depth):
+        return {key: value_of(one, depth + 1) for key, one in value.items()}
+    return value
+
+
+def _live(value: Any, given: Callable[[], Source]) -> Any:
+    if isinstance(value, Stream) and not isinstance(value, Handles):
+        return Stream(value._source)
+    if isinstance(value, Handles):
+        value = value_of(value)
+    if hasattr(value, "__aiter__") or value is None:
+        return value
+    source = given()
+    if isinstance(value, list | tuple):
+        for chunk in value_of(value):
+            source.push(chunk)
+    source.settle(value_of(value))
+    return Stream(source)
+
+
+def _has_handles(values: Any, depth: int) -> bool:
+    for value in values:
+        if isinstance(value, _SCALARS):
+            continue
+        if isinstance(value, Stream):
+            return True
+        if depth + 1 < DEPTH_MAX and type(value) in _CONTAINERS:
+            inner = value.values() if type(value) is dict else value
+            if _has_handles(inner, depth + 1):
+                return True
+    return False
+
+
+def _add(needs: list[Need], value: Any, *, stream: bool, depth: int = 0) -> None:
+    if isinstance(value, Handles):
+        needs.extend((handle._source, False) for handle in value)
+    elif isinstance(value, Stream):
+        needs.append((value._source, stream))
+    elif depth < DEPTH_MAX and type(value) in _CONTAINERS:
+        for one in value.values() if type(value) is dict else value:
+            if not isinstance(one, _SCALARS):
+                _add(needs, one, stream=False, depth=depth + 1)
+
+
+_SCALARS = (str, int, float, bytes, bool, type(None))
+_CONTAINERS = (list, tuple, dict)

@@ -1,0 +1,194 @@
+"""The task of a step: its function is run, with its tries, its time and what stands in for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from headway.errors import HeadwayError
+from headway.pipeline.current import FRAME, Frame
+from headway.pipeline.failures import locate, stray, timed_out
+from headway.pipeline.handle import Handle, Handles
+from headway.pipeline.record import edge_to
+from headway.pipeline.speculation.ahead import begun
+from headway.pipeline.stream import Stream, joined
+from headway.pipeline.wiring import found, value_of
+from headway.types.scope import SCOPE
+from headway.types.steps import StepOutcome
+
+if TYPE_CHECKING:
+    from headway.pipeline.node import Node
+
+__all__ = ["work"]
+
+
+async def work(node: Node) -> None:
+    """Run it to its end. Raises only what ends the task itself: a cancellation, or an interrupt."""
+    run, record, options = node.run, node.record, node.spec.options
+    node.started = True
+    record.started_at_s = run.loop.time()
+    use = None
+    while True:
+        record.tries += 1
+        FRAME.set(Frame(run, node))
+        SCOPE.set(run.scope_of(node))
+        node.arm()
+        try:
+            if record.tries == 1:
+                node.fill()
+                use = begun(node.spec.name, node.spec.function.call, node.args, node.named) if options.pure else None
+                record.speculative = use is not None and use.speculative
+            value, outcome = await kept_or_called(node)
+            if node.cause:  # it swallowed its cancellation
+                raise asyncio.CancelledError
+        except BaseException as error:
+            node.disarm()
+            failure = failed(node, error)
+            if failure is None:
+                raise
+        else:
+            if use is not None:
+                use.ended(run.loop.time() - record.started_at_s, record.usd_of_all)
+            node.end(outcome, value=value)
+            return
+        node.failure = failure
+        if node.cause and (task := asyncio.current_task()) is not None:
+            task.uncancel()  # by us, and dealt with
+        node.cancel_children()
+        is_worth_it = record.tries <= options.retries and isinstance(failure, options.retry_on)
+        if is_worth_it and not node.chunks and not node.done:
+            node.cause, node.failure, failure = "", None, None
+            try:
+                await asyncio.sleep(options.backoff.delay_s(record.tries, run.rng))
+            except asyncio.CancelledError:
+                node.end_cancelled()
+                raise
+            continue
+        node.give_in(failure)
+        return
+
+
+def failed(node: Node, error: BaseException) -> Exception | None:
+    """The failure that an error is to the step; None where the task ends with it, which is written down here."""
+    if isinstance(error, asyncio.CancelledError):
+        if node.cause == "timeout":
+            return timed_out(node)
+        if node.cause == "child" and isinstance(node.failure, Exception):
+            return node.failure
+        if node.cause in ("cancelled", "deadline", "budget"):
+            node.end_cancelled()
+            return None
+        unknown = stray(node)
+        locate(node, unknown)
+        node.end("failed", unknown)
+        return None
+    if isinstance(error, Exception):
+        if node.cause in ("cancelled", "deadline", "budget"):  # it failed while it was being cancelled
+            node.run.also(node, error)
+            node.end_cancelled()
+            raise asyncio.CancelledError from None
+        if isinstance(error, StopAsyncIteration):  # whoever read on would take it for the end
+            wrapped = RuntimeError(f"{node.told()} raised StopAsyncIteration")
+            wrapped.__cause__ = error
+            return wrapped
+        return error
+    node.end("failed", error)
+    return None
+
+
+async def kept_or_called(node: Node) -> tuple[Any, StepOutcome]:
+    """Its value, and whether that was kept from an earlier call."""
+    kept = node.spec.kept
+    if kept is None:
+        return await called(node), "ok"
+    key = kept.key(node.args, node.named)
+    found, value = kept.find(key)
+    if not found:
+        value = await called(node)
+        if not node.record.smaller:  # what a smaller model said is not kept for those who can have the full one
+            kept.keep(key, value if node.chunks is None else node.chunks)
+        return value, "ok"
+    if node.spec.function.kind != "stream":
+        return value, "cached"
+    node.chunks = []
+    for chunk in value:
+        node.push(chunk)
+    return joined(value), "cached"
+
+
+async def called(node: Node) -> Any:
+    """Call the function once; its value."""
+    function = node.spec.function
+    call, args, named = function.call, node.args, node.named
+    if function.kind == "async":
+        value = await call(*args, **named)
+    elif function.kind == "stream":
+        return await streamed(node, call(*args, **named))
+    else:
+        value = await threaded(node, lambda: call(*args, **named))
+    if node.index < 0:
+        return await gathered(node, value)
+    if isinstance(value, Stream | Handles):
+        return await value
+    return value
+
+
+async def gathered(node: Node, value: Any) -> Any:
+    """What the pipeline's function returned, with values instead of handles; a handle's chunks are the run's own."""
+    sources = found(value)
+    if not sources:
+        return value
+    live = isinstance(value, Stream)
+    if live:
+        node.kept_bytes_max = sources[0].kept_bytes_max  # they are the same objects
+        sources[0].tap(node.push)
+    for source in sources:
+        source.check_run(node.run, "the function")
+        while not source.done:
+            await source.future(chunk=False)
+    node.record.edges = tuple(edge_to(source, stream=live) for source in sources)
+    return value_of(value)
+
+
+async def streamed(node: Node, chunks: Any) -> Any:
+    """Hand its chunks on as they come; its value is what they are together."""
+    node.chunks = []
+    try:
+        async for chunk in chunks:
+            if not node.cause:
+                node.push(chunk)
+            elif node.task is not None:  # it has swallowed its cancellation: again, where it awaits next
+                node.task.cancel()
+    finally:
+        await chunks.aclose()
+    value = joined(node.chunks)
+    if not node.chunks and node.spec.function.yields_text:
+        raise HeadwayError(
+            f"{node.told()} yielded nothing, so it has no value; yield at least one chunk, or give it a default="
+        )
+    return value
+
+
+async def threaded(node: Node, call: Callable[[], Any]) -> Any:
+    """Run a plain function where it holds up nobody; on a virtual loop, which cannot wait for threads, right here."""
+
+    def guarded() -> Any:
+        try:
+            return call()
+        except StopIteration as error:  # no future takes it
+            raise RuntimeError(f"{node.name} raised StopIteration") from error
+
+    run = node.run
+    if node.index < 0 or getattr(run.loop, "is_virtual", False):
+        value = guarded()
+    else:
+        context = contextvars.copy_context()
+        value = await run.loop.run_in_executor(run.threads(), lambda: context.run(guarded))
+    if isinstance(value, Awaitable) and not isinstance(value, Stream | Handles | Handle):
+        close = getattr(value, "close", None)
+        if close is not None:
+            close()
+        raise HeadwayError(f"{node.told()} returned something to be awaited; make its function `async def`")
+    return value

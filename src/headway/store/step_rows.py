@@ -1,0 +1,62 @@
+"""Steps of pipelines in the call log: a table that older logs get as well, and the view `steps` for SQL by hand."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from headway.types.steps import StepRow
+
+__all__ = ["STEPS", "step_of", "step_values", "steps_found"]
+
+
+def _view_column(name: str) -> str:
+    """The SQL that finds a field of `StepRow` in `data`."""
+    return name if name in ("pipeline", "run", "start_wall_s") else f"json_extract(data, '$.{name}')"
+
+
+_SHOWN = ", ".join(f'{_view_column(name)} AS "{name}"' for name in StepRow.__struct_fields__)
+
+STEPS: dict[str, str] = {
+    "steps_data": """CREATE TABLE IF NOT EXISTS steps_data (row INTEGER PRIMARY KEY, pipeline TEXT NOT NULL,
+        run TEXT NOT NULL, start_wall_s REAL NOT NULL, data TEXT NOT NULL)""",
+    "steps_run": "CREATE INDEX IF NOT EXISTS steps_run ON steps_data (run)",
+    "steps_pipeline": "CREATE INDEX IF NOT EXISTS steps_pipeline ON steps_data (pipeline, start_wall_s)",
+    "steps": f"CREATE VIEW IF NOT EXISTS steps AS SELECT row AS rowid, {_SHOWN} FROM steps_data",  # noqa: S608
+}
+"""Name to statement."""
+
+_decode = msgspec.json.Decoder(StepRow).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def step_values(row: StepRow) -> tuple[str, str, float, str]:
+    """What a row becomes in the table: pipeline, run, start_wall_s, data."""
+    return row.pipeline, row.run, row.start_wall_s, _encode(row).decode()
+
+
+def step_of(data: str) -> StepRow:
+    """The row that is kept as `data`. Raises `msgspec.MsgspecError`."""
+    return _decode(data)
+
+
+def steps_found(
+    connection: sqlite3.Connection,
+    pipeline: str | None,
+    run: str | None,
+    since_wall_s: float | None,
+    limit: int,
+) -> list[str]:
+    """The `data` of the youngest `limit` rows that match, oldest first. Raises `sqlite3.Error`."""
+    if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'steps_data'").fetchone()[0]:
+        return []  # a log that no Headway has opened since steps are written into it
+    asked: tuple[tuple[str, Any], ...] = (
+        ("pipeline = ?", pipeline), ("run = ?", run), ("start_wall_s >= ?", since_wall_s),
+    )  # fmt: skip
+    given = [(condition, value) for condition, value in asked if value is not None]
+    where = " AND ".join(condition for condition, _ in given) or "true"
+    sql = f"SELECT data FROM steps_data WHERE {where} ORDER BY row DESC LIMIT ?"  # noqa: S608 - our own words
+    rows = connection.execute(sql, [*(value for _, value in given), limit]).fetchall()
+    return [data for (data,) in reversed(rows)]

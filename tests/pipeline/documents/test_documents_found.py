@@ -1,0 +1,54 @@
+"""Which files of a folder are documents."""
+
+from __future__ import annotations
+
+import pytest
+
+from headway.errors import InputError
+from headway.pipeline.documents.found import find
+
+
+@pytest.fixture
+def docs(tmp_path):
+    for name in ("b.txt", "a.md", "sub/c.HTML", "sub/d.pdf", "logo.png", "rows.csv", ".hidden.txt", ".git/e.txt"):
+        path = tmp_path / "docs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("text")
+    return tmp_path / "docs"
+
+
+def names(docs, *rest, **more):
+    return [path.relative_to(docs).as_posix() for path in find(docs, *rest, **more).paths]
+
+
+def test_texts_of_all_folders_by_suffix(docs):
+    """Sorted by path; hidden ones are passed over, and a PDF is a document, although none that can be read."""
+    assert names(docs) == ["a.md", "b.txt", "sub/c.HTML", "sub/d.pdf"]
+
+
+def test_other_files_are_told_of(docs):
+    """Nothing is lost without a word."""
+    assert find(docs).left_out() == "2 files were left out as no documents (1 .csv, 1 .png); --glob names others"
+    (docs / "logo.png").unlink()
+    assert find(docs).left_out() == "1 file was left out as no documents (1 .csv); --glob names others"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [("*.csv", ["rows.csv"]), ("sub/*", ["sub/c.HTML", "sub/d.pdf"]), ("**/*.txt", ["b.txt"])],
+)
+def test_a_pattern_takes_what_fits_it(docs, pattern, found):
+    """Whatever the suffix; with a slash, it is the path below the folder that counts."""
+    assert names(docs, pattern) == found
+
+
+def test_the_output_is_no_document(docs):
+    """A second run does not summarize the first one's summaries."""
+    (docs / "out.txt").write_text("text")
+    assert names(docs, "*.txt", without=(docs / "out.txt",)) == ["b.txt"]
+
+
+def test_a_folder_without_documents_is_an_error(docs):
+    """One sentence that names the folder, and what to do."""
+    with pytest.raises(InputError, match=r"docs has no file like \*.rst in it; say which files are meant with --glob"):
+        find(docs, "*.rst")

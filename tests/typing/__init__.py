@@ -1,0 +1,1 @@
+# ruff: noqa: A005 - tests.typing is nobody else
