@@ -27,7 +27,7 @@ format: $(STAMP)
 	@$(BIN)/ruff check --fix .
 
 # Those that take many minutes each are started by name.
-LONG_BENCHES := $(addprefix bench/bench_,$(addsuffix .py,compare jobs_compare limits_jobs ray stats))
+LONG_BENCHES := $(addprefix bench/bench_,$(addsuffix .py,compare jobs_compare limits_jobs pipeline_compare ray stats))
 bench: $(STAMP)
 	@for f in $(filter-out $(LONG_BENCHES),$(wildcard bench/bench_*.py)); do echo "# $$f"; $(BIN)/python $$f || exit 1; done
 

@@ -28,7 +28,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 WRITE = "run: python tests/test_docs.py --write"
-COMMANDS = ("run", "ask", "bench", "compare", "compress", "lint", "demo", "log", "optimize", "regions", "sim")
+COMMANDS = (
+    "run", "ask", "bench", "compare", "compress", "lint", "demo", "log",
+    "optimize", "pipelines", "regions", "sim", "summarize",
+)  # fmt: skip
 GROUPS = ("cache",)
 GIVEN = {"simulator.md": ("openai",)}
 """Packages that a page's code takes as imported."""

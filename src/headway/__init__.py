@@ -28,9 +28,15 @@ from headway.errors import (
 if TYPE_CHECKING:
     from headway.config import Settings
     from headway.engine import Engine, SyncEngine
+    from headway.engine.current import current_engine, using
     from headway.engine.memo import cached
     from headway.jobs.job_result import JobResult
     from headway.jobs.library import run, run_async
+    from headway.pipeline import Handle, Run, Stream, pipeline, step
+    from headway.pipeline.ask import ask
+    from headway.pipeline.mapreduce import MapPrompt, MapReduced, mapreduce
+    from headway.pipeline.speculation import Follows, SpeculationSettings, Speculator, prefetch, speculation
+    from headway.policy.degrade import Degrade
     from headway.prompts.context import Budgets, Calibration, ContextBudget, Fitted, fit, summarise
     from headway.prompts.labels import Labels
     from headway.prompts.merge import MergedTask
@@ -57,43 +63,63 @@ __all__ = [
     "ConnectionLost",
     "ContextBudget",
     "DeadlineExceeded",
+    "Degrade",
     "Engine",
     "Fitted",
+    "Follows",
+    "Handle",
     "Handler",
     "HeadwayError",
     "InputError",
     "JobResult",
     "Json",
     "Labels",
+    "MapPrompt",
+    "MapReduced",
     "MergedTask",
     "Overloaded",
     "ProviderError",
     "ProviderTimeout",
     "Reply",
     "Result",
+    "Run",
     "Sentence",
     "Settings",
+    "SpeculationSettings",
+    "Speculator",
+    "Stream",
     "SyncEngine",
     "Tags",
     "Task",
     "Text",
     "Transport",
     "Usage",
+    "ask",
     "async_client",
     "cached",
     "client",
+    "current_engine",
     "fit",
+    "mapreduce",
+    "pipeline",
+    "prefetch",
     "run",
     "run_async",
+    "speculation",
+    "step",
     "summarise",
+    "using",
 ]
 
 _HOME = {
     "Engine": "headway.engine",
     "SyncEngine": "headway.engine",
     "Settings": "headway.config",
+    "ask": "headway.pipeline.ask",
     "cached": "headway.engine.memo",
+    **dict.fromkeys(("current_engine", "using"), "headway.engine.current"),
     "Ask": "headway.prompts.outputs",
+    "Degrade": "headway.policy.degrade",
     "Labels": "headway.prompts.labels",
     "MergedTask": "headway.prompts.merge",
     "Task": "headway.prompts.task",
@@ -103,6 +129,11 @@ _HOME = {
     ),
     "JobResult": "headway.jobs.job_result",
     **dict.fromkeys(("run", "run_async"), "headway.jobs.library"),
+    **dict.fromkeys(
+        ("Follows", "SpeculationSettings", "Speculator", "prefetch", "speculation"), "headway.pipeline.speculation"
+    ),
+    **dict.fromkeys(("Handle", "Run", "Stream", "pipeline", "step"), "headway.pipeline"),
+    **dict.fromkeys(("MapPrompt", "MapReduced", "mapreduce"), "headway.pipeline.mapreduce"),
     **dict.fromkeys(("AsyncTransport", "Transport", "async_client", "client"), "headway.transport"),
     **dict.fromkeys(("Call", "Handler", "Reply", "Result", "Tags", "Usage"), "headway.types"),
 }

@@ -20,9 +20,12 @@ from headway.cli.demo import demo
 from headway.cli.lint import lint
 from headway.cli.log import log
 from headway.cli.optimize import optimize
+from headway.cli.pipelines import pipelines
 from headway.cli.regions import regions
 from headway.cli.run import run
+from headway.cli.serve import serve
 from headway.cli.sim import sim
+from headway.cli.summarize import summarize
 from headway.errors import ConfigError, HeadwayError, InputError
 
 __all__ = ["app", "main"]
@@ -45,8 +48,11 @@ app.command()(lint)
 app.command()(demo)
 app.command()(log)
 app.command()(optimize)
+app.command()(pipelines)
 app.command()(regions)
+app.command()(serve)
 app.command()(sim)
+app.command()(summarize)
 app.add_typer(cache, name="cache")
 
 

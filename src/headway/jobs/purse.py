@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from headway.attempt.budget import OUTPUT_TOKENS_ASSUMED, Budget
+from headway.attempt.budget import Budget
+from headway.attempt.line import OUTPUT_TOKENS_ASSUMED
 from headway.errors import HeadwayError
 from headway.jobs.lanes import Item
 from headway.types import Result, TaskLike

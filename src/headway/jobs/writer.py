@@ -26,6 +26,7 @@ __all__ = [
     "RESULT_COLUMNS",
     "csv_lines",
     "json_line",
+    "replacing",
     "write_output",
 ]
 
@@ -97,7 +98,7 @@ def write_output(
         if path.is_dir():
             _write_parts(path, kind, offsets, write, part_rows)
             return
-        with _replacing(path) as file:
+        with replacing(path) as file:
             write(file, 1, offsets)
     except OSError as error:
         kept = "the finished rows are in its journal: mend that, and the same command writes it"
@@ -134,17 +135,17 @@ def _write_parts(folder: Path, kind: Kind, offsets: Sequence[int], write: _Write
     for at, start in enumerate(range(0, max(1, len(offsets)), part_rows)):
         path = folder / f"part-{at:05}.{kind}"
         names.add(path.name)
-        with _replacing(path) as file:
+        with replacing(path) as file:
             write(file, start + 1, offsets[start : start + part_rows])
     for path in folder.iterdir():
         if PART.fullmatch(path.name) and path.name not in names:
             path.unlink()
-    with _replacing(done):
+    with replacing(done):
         pass
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` when all went well, and leaves nothing behind when not."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -8,51 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Any, Literal
 
 import msgspec
 
 from headway.engine import Engine
+from headway.engine.question import Question, Texts, posed
 from headway.engine.sentences import CUT, failure
 from headway.errors import HeadwayError
 from headway.types import Reply, Trace, Usage
-from headway.wire import reader_for
-from headway.wire.base import Reader
-from headway.wire.event_text import event_text
-from headway.wire.sse import EventSplitter
 
 __all__ = ["Asked", "Question", "Summed", "ask", "summed"]
-
-EVENT_BYTES_MAX = 16 * 1024 * 1024
-_PATHS = {"responses": "/v1/responses", "chat": "/v1/chat/completions"}
-
-
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What to ask. `output_tokens_max` in tokens, None for no bound."""
-
-    prompt: str
-    model: str
-    system: str = ""
-    output_tokens_max: int | None = None
-    api: Literal["responses", "chat"] = "responses"
-
-    @property
-    def path(self) -> str:
-        """Where it is posted to."""
-        return _PATHS[self.api]
-
-    def body(self, bound: str) -> bytes:
-        """The request, streamed; `bound` is the field that bounds the output."""
-        fields: dict[str, Any] = {"model": self.model, "stream": True}
-        if self.api == "responses":
-            fields |= {"instructions": self.system} if self.system else {}
-            fields |= {"input": self.prompt, "store": False}
-        else:
-            system = [{"role": "system", "content": self.system}] if self.system else []
-            fields["messages"] = [*system, {"role": "user", "content": self.prompt}]
-        if self.output_tokens_max is not None:
-            fields[bound] = self.output_tokens_max
-        return msgspec.json.encode(fields)
 
 
 class Asked(msgspec.Struct, kw_only=True):
@@ -108,31 +73,24 @@ async def ask(
     """
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    reader = reader_for(question.path)
-    bounds: Sequence[str] = reader.bound_fields if reader is not None else ()
-    for bound in bounds:
-        asked.error = ""
-        reply: Reply | None = None
-        trace: Trace | None = None
-        try:
-            reply = await engine.send(question.path, question.body(bound))
-            trace = reply.trace
-            if reply.status >= 400:
-                data = await reply.read()
-                assert trace is not None  # the engine's replies carry their caller's trace
-                asked.error = failure(question.path, reply.status, data, trace)
-                asked.wrong_call = reply.status in (400, 401, 403, 404, 422)
-                if reply.status in (400, 422) and bound.encode() in data:
-                    continue  # a compatible provider that knows the bound by its other name
-            else:
-                await _listen(question, reply, asked, started_s, on_text)
-        except HeadwayError as error:
-            asked.error, trace = str(error), trace or error.trace
-        finally:
-            if reply is not None:
-                await reply.aclose()
-            _close(asked, trace, loop.time() - started_s)
-        break
+    reply: Reply | None = None
+    trace: Trace | None = None
+    try:
+        reply = await posed(engine, question)
+        trace = reply.trace
+        if reply.status >= 400:
+            data = await reply.read()
+            assert trace is not None  # the engine's replies carry their caller's trace
+            asked.error = failure(question.path, reply.status, data, trace)
+            asked.wrong_call = reply.status in (400, 401, 403, 404, 422)
+        else:
+            await _listen(question, reply, asked, started_s, on_text)
+    except HeadwayError as error:
+        asked.error, trace = str(error), trace or error.trace
+    finally:
+        if reply is not None:
+            await reply.aclose()
+        _close(asked, trace, loop.time() - started_s)
     return asked
 
 
@@ -141,42 +99,17 @@ async def _listen(
 ) -> None:
     """Take the text out of the answer as it comes."""
     loop = asyncio.get_running_loop()
-    reader = reader_for(question.path)
-    assert reader is not None  # both paths have one
     parts: list[str] = []
-
-    def take(text: str) -> None:
-        if text:
+    texts = Texts(question.path, reply)
+    try:
+        async for text in texts:
             if asked.ttft_s is None:
                 asked.ttft_s = loop.time() - started_s
             parts.append(text)
             if on_text is not None:
                 on_text(text)
-
-    try:
-        await _read(reader, reply, asked, take)
     finally:
-        asked.text = "".join(parts)
-
-
-async def _read(reader: Reader, reply: Reply, asked: Asked, take: Callable[[str], None]) -> None:
-    if not reply.header("content-type").startswith("text/event-stream"):
-        take(reader.text(await reply.read()))  # a server that does not stream
-        return
-    splitter, follower = EventSplitter(EVENT_BYTES_MAX), reader.open_stream()
-    async for chunk in reply:
-        for event in splitter.feed(chunk):
-            follower.feed(event)
-            take(event_text(event))
-    if tail := splitter.tail():
-        follower.feed(tail)
-        take(event_text(tail))
-    answer = follower.answer()
-    asked.cut = answer.finish in CUT
-    if answer.error is not None:
-        asked.error = (
-            f"the stream ended in an error: {answer.error.message or answer.error.code or 'it gave no reason'}"
-        )
+        asked.text, asked.cut, asked.error = "".join(parts), texts.cut, texts.error
 
 
 def _close(asked: Asked, trace: Trace | None, total_s: float) -> None:

@@ -1,0 +1,77 @@
+"""`headway serve`: the gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headway.cli.ending import exits
+
+__all__ = ["serve"]
+
+_HELP = """
+Serve the engine to programs in any language: an address that speaks OpenAI's and Anthropic's APIs.
+
+Point a client's base URL at it; its key may be anything, for the provider's comes from this process's environment. \
+Without keys of its own the gateway answers to this machine only.
+
+It ends on Ctrl-C or SIGTERM, when what is being answered is answered. A second signal ends it at once.
+
+Examples:
+
+  headway serve                                        # OPENAI_API_KEY, http://127.0.0.1:8080/v1
+
+  headway serve --base-url http://127.0.0.1:8181/v1    # in front of `headway sim`
+
+  headway serve --config headway.toml --check          # what it would do, and from where each value comes
+
+Exit codes: 0 ended in good order, 2 the call is wrong (a setting, the address).
+"""
+
+
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 for any free one.")] = 8080,
+    base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings; headway.toml if it is there.")] = None,
+    cache: Annotated[bool, typer.Option("--cache", help="Reuse kept answers.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 1,
+    drain_s: Annotated[
+        float, typer.Option("--drain-s", min=0.0, help="Seconds that answers may take after the signal to end.")
+    ] = 30.0,
+    check: Annotated[bool, typer.Option("--check", help="Explain the configuration, and leave.")] = False,
+) -> None:
+    """Serve the engine to programs in any language."""
+    with exits("serve"):
+        from headway.gateway.settings import ServeSettings
+
+        given: dict[str, Any] = {"base_url": base_url, "cache": True if cache else None}
+        settings = ServeSettings(
+            host=host,
+            port=port,
+            workers=workers,
+            drain_s=drain_s,
+            config=str(config) if config is not None else "",
+            engine={key: value for key, value in given.items() if value is not None},
+        )
+        if check:
+            from headway.gateway.explain import explained
+
+            typer.echo(explained(settings))
+            return
+        from headway.gateway.explain import keyless
+        from headway.gateway.workers import serve_forever
+
+        for sentence in keyless(settings):
+            typer.echo(f"headway serve: {sentence}", err=True)
+        serve_forever(settings, ready=lambda url: typer.echo(_line(url)))
+
+
+serve.__doc__ = _HELP
+
+
+def _line(url: str) -> str:
+    return f"Headway serves {url}/v1; point a client at it: OPENAI_BASE_URL={url}/v1 or ANTHROPIC_BASE_URL={url}"

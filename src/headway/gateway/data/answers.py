@@ -1,0 +1,77 @@
+"""What a client gets: a reply of the engine with what happened in `headway-*` headers, or a refusal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from headway.errors import (
+    BudgetExceeded,
+    Closed,
+    ConfigError,
+    ConnectFailed,
+    DeadlineExceeded,
+    HeadwayError,
+    Overloaded,
+    ProviderTimeout,
+)
+from headway.gateway.data.calls import answer_headers
+from headway.gateway.request import Refused
+from headway.types import Call, Headers, Reply
+from headway.wire.refusals import refusal_body
+
+__all__ = ["answered", "failed", "refused", "stated"]
+
+_STATUS: Final[dict[type[HeadwayError], int]] = {
+    Overloaded: 429,
+    BudgetExceeded: 402,
+    ConfigError: 400,
+    DeadlineExceeded: 504,
+    ProviderTimeout: 504,
+    ConnectFailed: 502,
+    Closed: 503,
+}
+"""Any other failure is a provider's broken answer: 502."""
+_FINAL: Final = ("x-should-retry", "false")
+"""The official SDKs obey it: what is answered here has been tried already. Source: FACTS section 1."""
+
+
+def answered(reply: Reply, call: Call) -> Reply:
+    """The reply as the client gets it; it holds what the engine's reply held."""
+    trace, body, status = call.trace, reply.body, reply.status
+    headers = answer_headers(reply.headers, status)
+    headers.append(("headway-id", trace.id))
+    headers.append(("headway-cache", trace.cache or "off"))
+    if body is not None or trace.attempts:
+        headers.append(("headway-attempts", str(trace.attempts)))
+        headers.append(("headway-wait-ms", str(round(trace.wait_s * 1000))))
+    if body is not None and trace.dollars is not None:
+        headers.append(("headway-cost", f"{trace.dollars:.9f}".rstrip("0").rstrip(".")))
+    if status >= 400:
+        headers.append(_FINAL)
+    reply.headers = tuple(headers)
+    return reply
+
+
+def stated(reply: Reply) -> Reply:
+    """A reply that passed through, as the client gets it."""
+    reply.headers = tuple(answer_headers(reply.headers, reply.status))
+    return reply
+
+
+def refused(path: str, refusal: Refused) -> Reply:
+    """A refusal of ours."""
+    return _said(path, refusal.status, refusal.message, refusal.code, (_FINAL,))
+
+
+def failed(path: str, error: HeadwayError) -> Reply:
+    """A failure of the engine."""
+    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 502)
+    headers: Headers = () if isinstance(error, Closed) else (_FINAL,)  # another process may well take it
+    if error.trace is not None:
+        headers = (*headers, ("headway-id", error.trace.id))
+    return _said(path, status, str(error), error.code, headers)
+
+
+def _said(path: str, status: int, message: str, code: str, headers: Headers) -> Reply:
+    body = refusal_body(path, status, message, code)
+    return Reply(status, (("content-type", "application/json"), *headers), body)

@@ -1,0 +1,137 @@
+"""The one door of the data plane: a request in, a reply for its client out, whichever way it came.
+
+1. the raw path is a plain one below /v1, and the guard lets the request in;
+2. its headers are sorted: for the provider, for us, for nobody. The client's credential is for us alone;
+3. what a reader knows becomes a call of the engine, at the home of its endpoint and model, through every layer;
+4. lists, files and batches are utility calls of the engine: recorded and, where that is harmless, tried again;
+5. all else below /v1 passes through to its one upstream as it is, body and answer, if there is only one it can mean.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from headway.attempt.route import target_of
+from headway.engine import Engine
+from headway.engine.ways import utility_call
+from headway.errors import HeadwayError
+from headway.gateway.data.answers import answered, failed, refused, stated
+from headway.gateway.data.calls import Calls, Sorted
+from headway.gateway.data.guard import Guard, check_path
+from headway.gateway.data.homes import Home, Homes
+from headway.gateway.data.models import Models
+from headway.gateway.request import Refused, Request
+from headway.types import Call, Handler, Reply, RequestView
+from headway.wire import reader_for
+from headway.wire.base import Reader
+from headway.wire.endpoints import endpoint_of
+
+__all__ = ["Door"]
+
+_WAYS_MAX: Final = 1024
+_MODELS: Final = "/v1/models"
+_UTILITY: Final = ("/v1/files", "/v1/batches", "/v1/messages/batches", _MODELS)
+_DOWNLOADS: Final = ("/content", "/results")
+"""Whose answers are files: they pass through as they come."""
+_PASSED: Final = RequestView(stream=True)
+
+
+class _Way:
+    """What follows from a path alone."""
+
+    __slots__ = ("endpoint", "path", "reader", "targets")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.reader: Reader | None = reader_for(path)
+        self.endpoint = endpoint_of(path)
+        self.targets: dict[str, str] = {}
+
+
+class Door:
+    """See the module.
+
+    Args:
+        engine: Open on the running loop.
+        homes: Where requests may go.
+        guard: Who may come in.
+        passing: Sends what the engine has no part in.
+    """
+
+    def __init__(self, engine: Engine, homes: Homes, guard: Guard, passing: Handler) -> None:
+        self._engine = engine
+        self._homes = homes
+        self._guard = guard
+        self._passing = passing
+        self._calls = Calls(engine)
+        self._models = Models(homes, self._list_models)
+        self._ways: dict[str, _Way] = {}
+
+    async def __call__(self, request: Request) -> Reply:
+        """Answer a request; refusals and failures are answers, too."""
+        path = request.target.partition("?")[0]
+        try:
+            way = self._ways.get(path) or self._way(path)
+            self._guard(request)
+            found = self._calls.sort(request)
+            if way.reader is not None and request.method == "POST":
+                return await self._ask(request, way, way.reader, found)
+            return await self._rest(request, way, found)
+        except Refused as refusal:
+            return refused(path, refusal)
+        except HeadwayError as error:
+            return failed(path, error)
+
+    async def _ask(self, request: Request, way: _Way, reader: Reader, found: Sorted) -> Reply:
+        """A call of a model."""
+        view = reader.read_request(request.body, found.carried)
+        if found.upstream:
+            home = self._homes.for_rest(way.path, found.upstream, messages=False)
+        else:
+            home = self._homes.for_model(way.endpoint, view.model)
+        call = self._calls.make(request, way.path, home, found, view, target=_target(request, way, home))
+        return answered(await self._engine.handle(call), call)
+
+    async def _rest(self, request: Request, way: _Way, found: Sorted) -> Reply:
+        """Anything else."""
+        path, upstream = way.path, found.upstream
+        messages = found.messages or path.startswith("/v1/messages")
+        if path == _MODELS and request.method == "GET" and not upstream:
+            return await self._models.reply(messages=messages)
+        if path.startswith(f"{_MODELS}/") and request.method == "GET" and not upstream and len(self._homes.all) > 1:
+            upstream = await self._models.home_of(path[len(_MODELS) + 1 :].replace("%3A", ":").replace("%3a", ":"))
+        home = self._homes.for_rest(path, upstream, messages=messages)
+        utility = path.startswith(_UTILITY) and not path.endswith(_DOWNLOADS)
+        view = RequestView() if utility else _PASSED
+        call = self._calls.make(request, path, home, found, view, target=_target(request, way, home))
+        if utility:
+            return answered(await self._utility(call), call)
+        return stated(await self._passing(call))
+
+    async def _utility(self, call: Call) -> Reply:
+        return await self._engine.handle(utility_call(call, call.method, None, None, stream=False))
+
+    async def _list_models(self, home: Home) -> Reply:
+        request = Request("GET", _MODELS, (("accept", "application/json"),))
+        found = self._calls.sort(request)
+        way = self._ways.get(_MODELS) or self._way(_MODELS)
+        call = self._calls.make(request, _MODELS, home, found, RequestView(), target=_target(request, way, home))
+        return await self._utility(call)
+
+    def _way(self, path: str) -> _Way:
+        check_path(path)
+        if len(self._ways) >= _WAYS_MAX:
+            self._ways.clear()  # paths with ids in them: start over rather than grow
+        way = self._ways[path] = _Way(path)
+        return way
+
+
+def _target(request: Request, way: _Way, home: Home) -> str:
+    """Path and query at a home, whose base URL may end in another version or in none."""
+    target = way.targets.get(home.name)
+    if target is None:
+        prefix = target_of(home.base_url, "")[1]
+        below = way.path if prefix.endswith("/v1") or not prefix else way.path.removeprefix("/v1")
+        target = way.targets[home.name] = target_of(home.base_url, below)[1]
+    query = request.target[len(way.path) :]
+    return target + query if query else target

@@ -1,0 +1,36 @@
+"""How much, and for how long, one client may take of the gateway."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["LIMITS", "Limits"]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds, sizes in bytes. Source: FACTS section 9 (limits of gateways)."""
+
+    head_s: float = 10.0
+    """From a request's first byte to the end of its headers."""
+    head_bytes_max: int = 64 * 1024
+    headers_max: int = 200
+    body_s: float = 60.0
+    """From the end of the headers to the end of the body."""
+    body_bytes_max: int = 32 * 1024 * 1024
+    """As it comes, the framing of chunks included."""
+    bodies_bytes_max: int = 512 * 1024 * 1024
+    """Of all connections together, while they are read and answered."""
+    idle_s: float = 75.0
+    """Between two requests. nginx's `keepalive_timeout`."""
+    write_s: float = 60.0
+    """A client that takes none of what is written to it for so long has left."""
+    write_bytes_min: int = 16 * 1024
+    """What it has to take in that time, while more than a window waits: 273 bytes a second."""
+    linger_s: float = 2.0
+    """How long the rest of a refused request is read and dropped, so that the refusal can be read."""
+    connections_max: int = 4096
+    ahead_bytes_max: int = 64 * 1024
+    """What a client may send ahead of its turn (pipelining) before it is held back."""
+
+
+LIMITS = Limits()

@@ -1,0 +1,46 @@
+"""What all connections of one server share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from headway.gateway.limits import Limits
+from headway.gateway.request import Request
+from headway.types import Reply
+from headway.upstream.headers import HeaderNames
+
+__all__ = ["Handle", "Site"]
+
+Handle: TypeAlias = Callable[[Request], Awaitable[Reply]]
+"""Answers a request of the data plane, refusals included; headers are those that the client may see."""
+
+
+class Site:
+    """See the module.
+
+    Args:
+        handle: The data plane.
+        takes: Whether a raw target is the data plane's.
+        other: Makes the protocol of everything else.
+        limits: See `Limits`.
+        connections: Those that are open; the server waits for them when it ends.
+    """
+
+    def __init__(
+        self,
+        handle: Handle,
+        takes: Callable[[str], bool],
+        other: Callable[[], asyncio.Protocol],
+        limits: Limits,
+        connections: set[Any],
+    ) -> None:
+        self.handle = handle
+        self.takes = takes
+        self.other = other
+        self.limits = limits
+        self.connections = connections
+        self.names = HeaderNames()
+        self.bodies_bytes = 0
+        """Of requests that are read or answered."""
