@@ -14,7 +14,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import headway
 
@@ -44,52 +44,56 @@ READING_S = float(os.environ.get("READING_S", "4"))
 
 @headway.step
 async def outline(brief: str) -> str:
-    """Three questions and a plan, as JSON."""
-    return await headway.ask(brief, system="Outline an article for this brief.", model=MODEL, schema=OUTLINE)
+    """What comes after what."""
+    return await headway.ask(f"Write 120 words: an outline for this brief. {brief}", model=MODEL, output_tokens_max=600)
 
 
 @headway.step
 async def facts(brief: str) -> str:
     """What is known."""
-    return await headway.ask(f"Write 90 words: facts for this brief. {brief}", model=MODEL)
+    return await headway.ask(f"Write 90 words: facts for this brief. {brief}", model=MODEL, output_tokens_max=600)
 
 
 @headway.step
 async def write(outline: str, facts: str) -> str:
     """The article."""
-    return await headway.ask(f"Write 150 words: the article. {outline} {facts}", model=MODEL)
+    return await headway.ask(f"Write 150 words: the article. {outline} {facts}", model=MODEL, output_tokens_max=600)
 
 
 @headway.step(name="write")
 async def write_live(outline: str, facts: str | list[str]) -> AsyncIterator[str]:
     """The same, piece by piece: `async for` and `yield` instead of `return await`."""
-    async for piece in headway.ask(f"Write 150 words: the article. {outline} {facts}", model=MODEL):
+    prompt = f"Write 150 words: the article. {outline} {facts}"
+    async for piece in headway.ask(prompt, model=MODEL, output_tokens_max=600):
         yield piece
 
 
-@headway.step(name="outline")
-async def outline_live(brief: str) -> AsyncIterator[str]:
-    """The same for the outline, so that a part of it can be used before its end."""
-    async for piece in headway.ask(brief, system="Outline an article for this brief.", model=MODEL, schema=OUTLINE):
+@headway.step
+async def planned(brief: str) -> AsyncIterator[str]:
+    """An outline as JSON: three questions, then the plan."""
+    prompt = f"Outline an article for this brief: {brief}"
+    async for piece in headway.ask(prompt, model=MODEL, schema=OUTLINE, output_tokens_max=600):
         yield piece
 
 
 @headway.step
 async def answer(question: str) -> str:
     """The facts, question by question."""
-    return await headway.ask(f"Write 50 words: facts that answer this. {question}", model=MODEL)
+    prompt = f"Write 50 words: facts that answer this. {question}"
+    return await headway.ask(prompt, model=MODEL, output_tokens_max=600)
 
 
-@headway.step(optional=True, timeout_s=2)
+@headway.step(optional=True, timeout_s=3)
 async def picture(brief: str) -> str:
     """Nice to have; a large model, which is slow."""
-    return await headway.ask(f"Write 200 words: a picture for this brief. {brief}", model="gpt-5.4")
+    prompt = f"Write 200 words: a picture for this brief. {brief}"
+    return await headway.ask(prompt, model="gpt-5.4", output_tokens_max=600)
 
 
 @headway.step(pure=True)  # it only asks, so it may run before anybody wants it
 async def teaser(article: str) -> str:
     """The follow-up that most readers click."""
-    return await headway.ask(f"Write 40 words: a teaser. {article}", model=MODEL)
+    return await headway.ask(f"Write 40 words: a teaser. {article}", model=MODEL, output_tokens_max=600)
 
 
 # -- the stages --------------------------------------------------------------------------------------------------------
@@ -126,7 +130,7 @@ async def streaming(brief: str) -> headway.Handle[str]:
 @headway.pipeline
 async def whole(brief: str) -> headway.Handle[str]:
     """4: facts that answer the outline's questions, and so wait for it."""
-    o = outline(brief)
+    o = planned(brief)
     questions = json.loads(await o)["questions"]
     return write_live(o, answer.map(questions))
 
@@ -134,18 +138,20 @@ async def whole(brief: str) -> headway.Handle[str]:
 @headway.pipeline
 async def fields(brief: str) -> headway.Handle[str]:
     """5: each starts when its question is complete, while the plan is still being written."""
-    o = outline_live(brief)
+    o = planned(brief)
     found = [answer(question) async for question in o.items("questions", str)]
     return write_live(o, found)
 
 
 @headway.pipeline(deadline_s=10, budget_usd=0.05)
-async def bounded(brief: str) -> headway.Handle[str]:
+async def bounded(brief: str) -> AsyncIterator[str]:
     """6: with a bound of time and of money, and a step that the article can do without."""
-    picture(brief)
-    o = outline_live(brief)
+    p, o = picture(brief), planned(brief)
     found = [answer(question) async for question in o.items("questions", str)]
-    return write_live(o, found)
+    async for piece in write_live(o, found):
+        yield piece
+    if (drawn := await p) is not None:
+        yield f"\n\nPicture: {drawn}"
 
 
 @headway.pipeline
@@ -154,7 +160,7 @@ async def follow_up(article: str) -> headway.Handle[str]:
     return teaser(article)
 
 
-STAGES: list[headway.pipeline.Pipeline[[str], str] | None] = [None, awaiting, parallel, streaming, whole, fields, bounded]
+STAGES = [None, awaiting, parallel, streaming, whole, fields, bounded]
 
 
 # -- running them ------------------------------------------------------------------------------------------------------
@@ -183,8 +189,8 @@ async def show(stage: int) -> None:
             async with pipeline.run(BRIEF) as run:
                 async for _ in run.stream():
                     first_s = first_s or loop.time() - began_s
-                last_s = loop.time() - began_s
-            print(f"{stage}: first word after {first_s:.2f} s, all of it after {last_s:.2f} s\n\n{run.report()}\n")
+            took_s = loop.time() - began_s
+            print(f"{stage}: first word after {first_s:.2f} s, all of it after {took_s:.2f} s\n\n{run.report()}\n")
 
 
 async def ahead() -> None:
@@ -203,7 +209,8 @@ async def ahead() -> None:
                     await run.result()
                     took_s = loop.time() - began_s
                 print(f"7: the follow-up after {took_s:.2f} s, {'fetched ahead' if guess else 'asked when wanted'}")
-            print(f"\n{run.report()}\n\n{headway.speculation().stats()}")
+            made = headway.speculation().stats()
+            print(f"\n{run.report()}\n\n{made['hits']} of {made['launched']} asked for, {made['saved_s']:.2f} s saved")
 
 
 async def main(stages: list[int]) -> None:

@@ -30,7 +30,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")
 WRITE = "run: python tests/test_docs.py --write"
 COMMANDS = (
     "run", "ask", "bench", "compare", "compress", "lint", "demo", "log",
-    "optimize", "pipelines", "regions", "sim", "summarize",
+    "optimize", "pipelines", "regions", "serve", "sim", "summarize",
 )  # fmt: skip
 GROUPS = ("cache",)
 GIVEN = {"simulator.md": ("openai",)}

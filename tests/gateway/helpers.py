@@ -40,7 +40,7 @@ async def spoken_to(
 ) -> AsyncIterator[tuple[Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]], Site]]:
     """The protocol alone; gives what opens a client's connection to it."""
     loop = asyncio.get_running_loop()
-    site = Site(handle, is_data, Other, limits, set())
+    site = Site(handle, lambda request: None, is_data, Other, limits, set())
     server = await loop.create_server(lambda: Connection(site, loop), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     writers = []

@@ -14,6 +14,7 @@ from headway.errors import ConfigError, ConnectFailed, DeadlineExceeded, Overloa
 from headway.gateway.app import application
 from headway.gateway.data.answers import failed
 from headway.gateway.data.guard import is_loopback
+from headway.gateway.limits import Limits
 from headway.gateway.request import Request
 from headway.gateway.server import listen
 from headway.gateway.settings import ServeSettings
@@ -306,6 +307,55 @@ def test_other_names_origins_and_wishes_are_refused(lines, status):
             assert got.startswith(f"HTTP/1.1 {status} ".encode()), got
             assert b'{"type":"error","error":{"type":"' in got
             assert not provider.calls
+
+    within(main())
+
+
+def test_what_is_refused_anyway_need_not_be_sent():
+    """A path, a host: known from the head, and answered before the body is asked for."""
+
+    async def main():
+        async with gateway(Provider(), base_url=SIM) as url:
+            for line, host, status in (
+                ("//v1/files", "localhost", 404),
+                ("/v1/files", "evil", 421),
+                ("/v1/x", "[::1]:1", 100),
+            ):
+                head = (
+                    f"POST {line} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 30000000\r\nExpect: 100-continue\r\n\r\n"
+                )
+                reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+                writer.write(head.encode())
+                assert (await reader.readuntil(b"\r\n")).startswith(f"HTTP/1.1 {status} ".encode())
+                writer.close()
+                await writer.wait_closed()
+
+    within(main())
+
+
+def test_an_upload_may_be_larger_than_a_question():
+    """A batch's file; everything else of that size is too large."""
+
+    async def main():
+        provider, data = Provider(), bytes(40 << 20)
+        async with gateway(provider, base_url=SIM) as url, httpx2.AsyncClient() as client:
+            assert (await client.post(f"{url}/v1/files", content=data)).status_code == 200
+            assert len(provider.calls[0].body) == len(data)
+            assert (await client.post(f"{url}/v1/responses", content=data)).status_code == 413
+
+    within(main())
+
+
+def test_a_connection_that_was_handed_on_keeps_its_limits():
+    """The application's requests may not drip in either."""
+
+    async def main():
+        async with gateway(Provider(), base_url=SIM, limits=Limits(head_s=0.05, head_bytes_max=2000)) as url:
+            good = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            assert (await said(url, good + b"GET /he")).endswith(b"ok\n")
+            assert (await said(url, good, b"GET /he")).endswith(b"ok\n")
+            many = b"GET /healthz HTTP/1.1\r\n" + b"X: 1\r\n" * 2000 + b"Host: localhost\r\n\r\n"
+            assert b"HTTP/1.1 400 " in await said(url, good, many)
 
     within(main())
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.gateway.limits import Limits
+from headway.gateway.protocol.heads import Heads
 from headway.gateway.protocol.incoming import Incoming
 from headway.gateway.request import Refused
 from headway.upstream.headers import HeaderNames
@@ -22,7 +23,7 @@ OLD = b"POST /v1/y?a=b HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi"
 
 def read(pieces: list[bytes]) -> list[tuple[str, str, bytes, bool]]:
     """All requests, as a connection reads them."""
-    incoming, found = Incoming(LIMITS, HeaderNames()), []
+    incoming, found = Incoming(LIMITS, HeaderNames(), Heads()), []
     for piece in pieces:
         incoming.receive(piece)
         while incoming.head() is not None and (request := incoming.body()) is not None:
@@ -120,8 +121,30 @@ def test_what_is_no_request_is_refused(data, status):
 
 def test_the_head_of_a_refused_request_is_known_as_far_as_it_was_read():
     """So that a refusal has the shape of the API that was meant."""
-    incoming = Incoming(LIMITS, HeaderNames())
+    incoming = Incoming(LIMITS, HeaderNames(), Heads())
     incoming.receive(b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n")
     with pytest.raises(Refused):
         incoming.head()
     assert incoming.target == "/v1/messages"
+
+
+def test_a_head_met_before_means_what_it_meant_and_a_length_is_never_taken_from_it():
+    """Equal but for the number; with no number, or two, it is another head."""
+    names, heads = HeaderNames(), Heads()
+
+    def once(data: bytes) -> bytes:
+        incoming = Incoming(LIMITS, names, heads)
+        incoming.receive(data)
+        assert incoming.head() is not None
+        found = incoming.body()
+        assert found is not None
+        return found.body
+
+    for body in (b"one", b"eleven", b""):
+        assert once(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body) == body
+    for wrong in (b"", b"+3", b"3\r\nContent-Length: 3", b" 3 3", b"99999999999999999", b"1001"):
+        with pytest.raises(Refused):
+            once(HEAD + b"Content-Length: " + wrong + b"\r\n\r\nabc")
+    assert once(HEAD + b"\r\n") == b""
+    with pytest.raises(Refused):
+        once(HEAD + b"Content-Length: \r\n\r\n")

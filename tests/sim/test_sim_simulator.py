@@ -375,6 +375,22 @@ def test_no_body_makes_it_fall_over(raw, path):
     assert run_virtual(main) in (200, 400, 404)
 
 
+def test_what_is_refused_unread_has_an_id_of_its_own():
+    """Fault seed 258: two providers refused the same request's key in one instant, and gave both refusals one id."""
+
+    async def main() -> tuple[list[str], list[str]]:
+        providers = [Simulator(SimSettings(seed=seed, api_keys=("another",), latency_scale=0)) for seed in (1, 2)]
+        replies = [await chat(provider, TEXTS[0]) for provider in (*providers, *providers)]
+        assert [reply.status for reply in replies] == [401] * 4
+        told = [reply.header("x-request-id") for reply in replies]
+        return told, [f"req_{row.id}" for provider in providers for row in provider.ledger.rows]
+
+    told, booked = run_virtual(main)
+    assert len(set(told)) == 4
+    assert set(booked) == set(told)
+    assert run_virtual(main) == (told, booked)
+
+
 def test_the_ledger_is_bounded_and_its_totals_are_exact():
     """Old rows go; sums and counts do not."""
 

@@ -25,7 +25,7 @@ Examples:
 
   headway serve --base-url http://127.0.0.1:8181/v1    # in front of `headway sim`
 
-  headway serve --config headway.toml --check          # what it would do, and from where each value comes
+  headway serve --config headway.toml --check          # what it would do, and why
 
 Exit codes: 0 ended in good order, 2 the call is wrong (a setting, the address).
 """

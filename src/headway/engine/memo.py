@@ -19,7 +19,7 @@ from headway.engine.memo_base import CacheInfo, Memo
 from headway.errors import ConfigError
 from headway.store.base import Entry
 
-__all__ = ["CacheInfo", "CachedAsync", "CachedSync", "cached"]
+__all__ = ["CacheInfo", "CachedAsync", "CachedSync", "cached", "space_of"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,8 +74,8 @@ class CachedAsync(Memo[Engine], Generic[P, R]):
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """As the function, but kept. Raises TypeError for arguments and results that cannot be."""
-        key, space = self._key(args, kwargs), self._space()
-        serves, value = self._value(await self._find(space, key))
+        key, space = self.key(args, kwargs), self._space()
+        serves, value = await self.find(space, key)
         if serves:
             return value  # type: ignore[no-any-return]
         loop = asyncio.get_running_loop()
@@ -107,7 +107,7 @@ class CachedAsync(Memo[Engine], Generic[P, R]):
         self._forget(self._space())
 
     def _space(self) -> Space:
-        return self._own if self._engine is None else space_of(self._engine, self._namespace)
+        return self.own if self._engine is None else space_of(self._engine, self._namespace)
 
 
 class CachedSync(Memo[SyncEngine], Generic[P, R]):
@@ -115,7 +115,7 @@ class CachedSync(Memo[SyncEngine], Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """As the function, but kept. Raises TypeError for arguments and results that cannot be."""
-        key = self._key(args, kwargs)
+        key = self.key(args, kwargs)
         while True:
             serves, value = self._value(self._found(key))
             if serves:
@@ -153,7 +153,7 @@ class CachedSync(Memo[SyncEngine], Generic[P, R]):
 
     def _found(self, key: bytes) -> Entry | None:
         if self._engine is None:
-            return self._look(self._own, key)
+            return self._look(self.own, key)
 
         async def find(engine: Engine) -> Entry | None:
             return await self._find(space_of(engine, self._namespace), key)
@@ -163,7 +163,7 @@ class CachedSync(Memo[SyncEngine], Generic[P, R]):
     def _there(self, work: Callable[[Space], None]) -> None:
         """Work on the space, on its own loop."""
         if self._engine is None:
-            return work(self._own)
+            return work(self.own)
 
         async def there(engine: Engine) -> None:
             work(space_of(engine, self._namespace))

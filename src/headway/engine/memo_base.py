@@ -39,17 +39,36 @@ class CacheInfo(NamedTuple):
 class Memo(Generic[E]):
     """A function and what is kept of it. `E` is the kind of engine whose cache keeps it; see `engine.memo.cached`.
 
+    `key`, `find` and `keep` are for those who decide themselves when to run it, and where its results are kept.
+
+    Args:
+        function: What is kept.
+        ttl_s: Seconds, > 0, that a result is fresh, give or take 10 %.
+        namespace: Of the engine's caches; a part of the key.
+        engine: Whose caches keep it; None: `own`.
+        name: What it is called there; "": made of the function.
+        label: What it is called in messages; "": its name.
+
     Raises:
         ConfigError: The function needs a name of its own.
     """
 
-    def __init__(self, function: Callable[..., Any], ttl_s: float, namespace: str, engine: E | None, name: str) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        ttl_s: float,
+        namespace: str,
+        engine: E | None,
+        name: str,
+        *,
+        label: str = "",
+    ) -> None:
         for attribute in WRAPPER_ASSIGNMENTS:
             setattr(self, attribute, getattr(function, attribute))
         self.__wrapped__ = function
         self.bypass = function
-        self._label = name or f"{function.__module__}.{function.__qualname__}"
-        self._name = self._label if name or engine is None else shared_name(function, self._label)
+        self._label = label or name or f"{function.__module__}.{function.__qualname__}"
+        self._name = name or (self._label if engine is None else shared_name(function, self._label))
         self._namespace = namespace
         self._engine = engine
         self._signature = inspect.signature(function)
@@ -57,7 +76,8 @@ class Memo(Generic[E]):
         self._rng = Random()
         self._hits = self._misses = self._joined = 0
         self._cleared_wall_s = 0.0
-        self._own = Space(namespace, [MemoryStore(BYTES_MAX)], self._freshness)
+        self.own = Space(namespace, [MemoryStore(BYTES_MAX)], self._freshness)
+        """64 MiB of memory, for results that no engine keeps."""
         self._lock = threading.Lock()
         self._running: dict[Any, Any] = {}
         """By place: what equal calls join. A run that is not in it any more is outdated; its result is not kept."""
@@ -82,7 +102,8 @@ class Memo(Generic[E]):
             ) from None
         return msgspec.msgpack.Decoder(returns).decode
 
-    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    def key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """What the result for these arguments is kept under. Raises TypeError: one of them is no plain data."""
         return memo_key(self._label, self._name, self._namespace, self._signature.bind(*args, **kwargs))
 
     def _entry(self, result: Any) -> Entry:
@@ -137,6 +158,16 @@ class Memo(Generic[E]):
         with self._lock:
             if self._running.get(place) is run:
                 del self._running[place]
+
+    async def find(self, space: Space, key: bytes) -> tuple[bool, Any]:
+        """Whether there is a fresh result, and the result; every tier is asked."""
+        return self._value(await self._find(space, key))
+
+    def keep(self, space: Space, key: bytes, result: Any) -> None:
+        """Keep it. Raises TypeError: it would not come back as it is."""
+        entry = self._entry(result)
+        with self._lock:
+            space.keep(key, entry)
 
     async def _find(self, space: Space, key: bytes) -> Entry | None:
         found = self._look(space, key)

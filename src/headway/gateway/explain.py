@@ -38,10 +38,16 @@ def keyless(settings: ServeSettings) -> list[str]:
     """A sentence for each upstream that has no key."""
     found = load_settings(settings.engine, file=settings.config or None)
     return [
-        f"upstream {home.name!r} ({home.base_url}) has no key; set {found.api_key_env} unless it needs none"
+        f"upstream {home.name!r} ({home.base_url}) has no key; {_remedy(home, found)}, unless it needs none"
         for home in Homes(found).all
         if home.key is None
     ]
+
+
+def _remedy(home: Home, settings: Settings) -> str:
+    if home.base_url == settings.base_url.rstrip("/"):
+        return f"set {settings.api_key_env}"
+    return "name the variable that holds it with key_env"
 
 
 def _workers(count: int) -> str:

@@ -6,6 +6,8 @@ import msgspec
 
 __all__ = ["LIMITS", "Limits"]
 
+FILES = "/v1/files"
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds, sizes in bytes. Source: FACTS section 9 (limits of gateways)."""
@@ -15,9 +17,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     head_bytes_max: int = 64 * 1024
     headers_max: int = 200
     body_s: float = 60.0
-    """From the end of the headers to the end of the body."""
+    """From the end of the headers to the end of the body; for uploads, as often as they are larger than a body."""
     body_bytes_max: int = 32 * 1024 * 1024
     """As it comes, the framing of chunks included."""
+    file_bytes_max: int = 208 * 1024 * 1024
+    """The same of an upload: a batch's file of 200 MB, and its form around it. Source: FACTS section 3."""
     bodies_bytes_max: int = 512 * 1024 * 1024
     """Of all connections together, while they are read and answered."""
     idle_s: float = 75.0
@@ -31,6 +35,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int = 4096
     ahead_bytes_max: int = 64 * 1024
     """What a client may send ahead of its turn (pipelining) before it is held back."""
+
+    def body_of(self, method: str, target: str) -> tuple[int, float]:
+        """The largest body of a request in bytes, and how many seconds it may take."""
+        if method == "POST" and target.partition("?")[0] == FILES:
+            return self.file_bytes_max, self.body_s * max(1.0, self.file_bytes_max / self.body_bytes_max)
+        return self.body_bytes_max, self.body_s
 
 
 LIMITS = Limits()

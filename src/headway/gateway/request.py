@@ -15,15 +15,24 @@ class Request:
         target: The raw path and query, as the client wrote them.
         headers: Names in lower case.
         body: All of it.
+        notes: What was worked out from method, target and headers alone; requests whose are equal may share it.
     """
 
-    __slots__ = ("body", "headers", "method", "target")
+    __slots__ = ("body", "headers", "method", "notes", "target")
 
-    def __init__(self, method: str, target: str, headers: Headers, body: bytes = b"") -> None:
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes = b"",
+        notes: dict[str, object] | None = None,
+    ) -> None:
         self.method = method
         self.target = target
         self.headers = headers
         self.body = body
+        self.notes: dict[str, object] = {} if notes is None else notes
 
     def header(self, name: str) -> str:
         """The first header of that (lower-case) name; "" if there is none."""

@@ -144,7 +144,7 @@ def _server(settings: ServeSettings, door: Door, engine: Engine) -> uvicorn.Serv
             def other() -> Handed:
                 return Handed(config, server_state, app_state, asyncio.get_running_loop(), settings.limits)
 
-            site = Site(door, is_data, other, settings.limits, server_state.connections)
+            site = Site(door, door.check, is_data, other, settings.limits, server_state.connections)
         return Connection(site, asyncio.get_running_loop())
 
     class Server(uvicorn.Server):

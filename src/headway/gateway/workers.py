@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -88,7 +88,17 @@ def _serve(settings: ServeSettings, listener: socket.socket, ready: Callable[[],
         gc.set_threshold(ALLOCATIONS, 20, 50)
         ready()
 
-    asyncio.run(run(settings, listener, ready=begun))
+    with asyncio.Runner(loop_factory=_fast_loop()) as runner:
+        runner.run(run(settings, listener, ready=begun))
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed (there is none for Windows); else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
 
 
 class _Workers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
@@ -21,7 +22,7 @@ from headway.errors import BudgetExceeded, DeadlineExceeded
 from headway.pipeline.current import Frame
 from headway.pipeline.limit import Limit
 from headway.pipeline.node import Node
-from headway.pipeline.options import RunOptions, StepOptions
+from headway.pipeline.options import RunOptions
 from headway.pipeline.spec import Spec
 from headway.policy.degrade import Decision, Left
 from headway.types.scope import Scope
@@ -60,6 +61,8 @@ class Crew:
         self.start_at_s = self.loop.time()
         self.start_wall_s: float = getattr(self.loop, "wall_s", time.time)()
         self.degrade = options.degrade
+        self._experience = options.experience
+        self._starts: Counter[str] = Counter()
         self.allowance = None if options.budget_usd is None else RunAllowance(options.budget_usd)
         self.over = False
         """Everything has ended; handles cannot be used any more."""
@@ -107,8 +110,6 @@ class Crew:
         record = node.record
         if frame.seen is not None:
             record.edges = ((frame.seen.index, "control", frame.seen_at_s),)
-        elif frame.node.index >= 0:
-            record.edges = ((frame.node.index, "control", record.called_at_s),)
         self.records.append(record)
         if self.stopping or frame.node.cause:  # what is being cancelled begins nothing
             node.end("cancelled", asyncio.CancelledError())
@@ -139,16 +140,19 @@ class Crew:
         self._scopes.append(scope)
         return scope
 
-    def decide(self, options: StepOptions) -> Decision:
+    def decide(self, spec: Spec) -> Decision:
         """What becomes of a step that is about to start: as it is, with smaller models, or left out."""
         if self.degrade is None:
             return "full"
+        needed = self._experience.needed(spec.name, self._starts[spec.name])
+        self._starts[spec.name] += 1
+        time_s, usd = (None, None) if needed is None else needed
         left_s = self.start_at_s + self._deadline_s - self.loop.time()
         allowance = self.allowance
         return self.degrade.decide(
-            time=Left(left_s, self._deadline_s),
-            dollars=None if allowance is None else Left(allowance.left, allowance.usd_max),
-            optional=options.optional,
+            time=Left(left_s, self._deadline_s, time_s),
+            dollars=None if allowance is None else Left(allowance.left, allowance.usd_max, usd),
+            optional=spec.options.optional,
         )
 
     def _booking(self, node: Node) -> Callable[[Trace], None]:

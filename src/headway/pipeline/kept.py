@@ -1,17 +1,33 @@
-"""What a step gave for the same arguments before (`cache_s`), kept as `headway.cached` keeps it, in memory."""
+"""What a step gave for the same arguments before (`cache_s`), kept as `headway.cached` keeps it.
+
+Where the current engine has a cache, results are in there: they outlive the process, and others on the same file or
+Redis share them. Else they are in the memory of the process, as are those of functions that cannot be told from others
+by their code alone (methods, functions with values of the functions around them).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
+from headway.caller.spaces import Space
+from headway.engine.current import current_engine
+from headway.engine.memo import space_of
 from headway.engine.memo_base import Memo
+from headway.engine.memo_key import shared_name
+from headway.errors import ConfigError
+from headway.pipeline.cycle import check_cycle
 from headway.pipeline.function import Function
+
+if TYPE_CHECKING:
+    from headway.pipeline.node import Node
 
 __all__ = ["Kept"]
 
 
 class Kept:
-    """The kept results of one step, in all runs of the process: 64 MiB, the least used go first.
+    """The kept results of one step, in all runs of the process; without a cache 64 MiB, the least used go first.
 
     Of a step that streams its chunks are kept.
 
@@ -21,24 +37,116 @@ class Kept:
         ttl_s: Seconds, > 0, that a result is fresh, give or take 10 %.
     """
 
-    __slots__ = ("_memo",)
+    __slots__ = ("_is_shared", "_memo", "_under_way")
 
     def __init__(self, function: Function, name: str, ttl_s: float) -> None:
         def kept() -> None: ...
 
-        kept.__module__, kept.__qualname__ = getattr(function.call, "__module__", "") or "", name
+        call = function.call
+        kept.__module__, kept.__qualname__ = getattr(call, "__module__", "") or "", name
         kept.__annotations__ = {"return": function.kept_type}
         kept.__signature__ = function.signature  # type: ignore[attr-defined]
-        self._memo: Memo[Any] = Memo(kept, ttl_s, "", None, f"step {name!r}")
+        shared = _shared_name(call)
+        self._is_shared = bool(shared)
+        self._memo: Memo[Any] = Memo(kept, ttl_s, "", None, shared, label=f"step {name!r}")
+        self._under_way: dict[tuple[object, bytes, bool], _UnderWay] = {}
 
-    def key(self, args: tuple[Any, ...], named: dict[str, Any]) -> bytes:
-        """What a call's result is kept under. Raises TypeError: an argument is no plain data."""
-        return self._memo._key(args, named)  # the one place beside `cached` that keeps results of functions
+    async def once(
+        self,
+        args: tuple[Any, ...],
+        named: dict[str, Any],
+        make: Callable[[], Awaitable[Any]],
+        node: Node,
+    ) -> tuple[Any, bool]:
+        """The result that is kept, or that an equal call under way on this loop gives; else a new one, kept from now.
 
-    def find(self, key: bytes) -> tuple[bool, Any]:
-        """Whether there is a fresh result, and the result."""
-        return self._memo._value(self._memo._look(self._memo._own, key))
+        A call of the same run that fails fails those who wait for it as well; where it was cancelled, or was another
+        run's, one of them begins anew. What smaller models said is not kept, and given to their like only.
 
-    def keep(self, key: bytes, value: Any) -> None:
-        """Keep it. Raises TypeError: it would not come back as it is."""
-        self._memo._own.keep(key, self._memo._entry(value))
+        Args:
+            args: Of the call; so are `named`.
+            make: Makes the result; of a step that streams, the list of its chunks.
+            node: The call.
+
+        Returns:
+            The result, and whether it was there or another call's.
+
+        Raises:
+            TypeError: An argument is no plain data, or the result would not come back as it is.
+            ConfigError: It would wait for itself.
+        """
+        key = self._memo.key(args, named)
+        smaller = node.record.smaller
+        place = asyncio.get_running_loop(), key, smaller
+        space = self._space()
+        while True:
+            found, value = await self._memo.find(space, key)
+            if found:
+                return value, True
+            other = self._under_way.get(place)
+            if other is None:
+                break
+            await other.ended(node)
+            if other.is_done:
+                return other.value, True
+            if other.error is not None and other.node.run is node.run:
+                raise other.error
+        mine = self._under_way[place] = _UnderWay(node)
+        try:
+            mine.value = value = await make()
+            if not smaller:
+                self._memo.keep(space, key, value)
+            mine.is_done = True
+        except Exception as error:
+            if not node.cause:  # else it was about to be cancelled
+                mine.error = error
+            raise
+        finally:
+            del self._under_way[place]
+            mine.over.set_result(None)
+        return value, False
+
+    async def ahead(self, args: tuple[Any, ...], named: dict[str, Any], make: Callable[[], Awaitable[Any]]) -> None:
+        """Keep a result before anybody asks for it, if there is none. Nobody waits for it: it has no priority.
+
+        Raises:
+            TypeError: As `once`.
+        """
+        key, space = self._memo.key(args, named), self._space()
+        if not (await self._memo.find(space, key))[0]:
+            self._memo.keep(space, key, await make())
+
+    def _space(self) -> Space:
+        if self._is_shared and (engine := current_engine()).settings.cache != "off":
+            return space_of(engine, "")
+        return self._memo.own
+
+
+class _UnderWay:
+    """A call that others wait for."""
+
+    __slots__ = ("error", "is_done", "node", "over", "value")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.value: Any = None
+        self.is_done = False
+        self.error: Exception | None = None
+
+    async def ended(self, node: Node) -> None:
+        """Wait until it has. Raises ConfigError: it waits for `node` itself."""
+        check_cycle(self.node, node)
+        node.awaits.append(self.node)
+        try:
+            await asyncio.shield(self.over)
+        finally:
+            node.awaits.remove(self.node)
+
+
+def _shared_name(call: Callable[..., Any]) -> str:
+    """The function's name in a cache that others use, too; "" where its code alone does not tell what it does."""
+    try:
+        return shared_name(call, f"{call.__module__}.{call.__qualname__}")
+    except (ConfigError, AttributeError):
+        return ""

@@ -67,7 +67,8 @@ class Node(Source):
     ) -> None:
         super().__init__(run, f"{spec.name}#{index}", index, kept_bytes_max=spec.options.kept_bytes_max)
         self.spec = spec
-        self.record = Record(spec.name if index >= 0 else "", index, run.loop.time())
+        caller = -1 if parent is None else parent.index
+        self.record = Record(spec.name if index >= 0 else "", index, caller, run.loop.time())
         self.args = args
         self.named = named
         self.parent = parent
@@ -129,7 +130,7 @@ class Node(Source):
                     self.end("failed", error)
                 return
             self._stage += 1
-        decision = run.decide(self.spec.options) if run.degrade is not None and self.index >= 0 else "full"
+        decision = run.decide(self.spec) if run.degrade is not None and self.index >= 0 else "full"
         if decision == "skip":
             self.end("skipped", value=self.spec.options.stand_in)
             return

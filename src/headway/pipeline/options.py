@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from headway.errors import ConfigError
+from headway.pipeline.experience import Experience
 from headway.pipeline.source import KEPT_BYTES_MAX
 from headway.policy.backoff import Backoff
 from headway.policy.degrade import Degrade
@@ -75,6 +76,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float | None = None
     budget_usd: float | None = None
     degrade: Degrade | None = None
+    experience: Experience = msgspec.field(default_factory=Experience)
     engine: Any = None
     session: str = ""
     log: bool = True

@@ -41,6 +41,8 @@ class Pipeline(Generic[P, T_co]):
         self.name = name or getattr(fn, "__name__", "") or type(fn).__name__
         options.check(self.name)
         self._options = options
+        self.experience = options.experience
+        """What earlier runs took, for `degrade`; see `Experience`."""
         self._spec = Spec(Function(fn, "pipeline", self.name), self.name, StepOptions())
         taken = _TAKEN & set(self._spec.function.signature.parameters)
         if taken:
@@ -125,7 +127,8 @@ def _pipeline(
         deadline_s: Seconds, > 0, that a run may take; `DeadlineExceeded` then.
         budget_usd: Dollars, > 0, that the calls of a run may cost together; `BudgetExceeded` then.
         degrade: What is given up when time or money runs short: smaller models first (`smaller=` of a step), then
-            optional steps. None: nothing, the run fails when it is over.
+            optional steps. None: nothing, the run fails when it is over. What earlier runs in this process needed
+            from the same step on counts, once there are eight of them; see `Pipeline.experience`.
         engine: The `Engine` for the calls of its steps; by default the shared one of the running loop.
         log: Whether its steps are written into the call log.
 

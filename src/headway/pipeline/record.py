@@ -66,6 +66,7 @@ class Record:
         "first_at_s",
         "index",
         "outcome",
+        "parent",
         "ready_at_s",
         "smaller",
         "speculative",
@@ -75,9 +76,10 @@ class Record:
         "tries",
     )
 
-    def __init__(self, step: str, index: int, called_at_s: float) -> None:
+    def __init__(self, step: str, index: int, parent: int, called_at_s: float) -> None:
         self.step = step
         self.index = index
+        self.parent = parent
         self.called_at_s = called_at_s
         self.edges: tuple[tuple[int, str, float], ...] = ()
         self.ready_at_s: float | None = None
@@ -110,6 +112,7 @@ class Record:
             run=run,
             step=self.step,
             index=self.index,
+            parent=self.parent,
             start_wall_s=start_wall_s,
             edges=tuple(Edge(index, kind, at_s - start_at_s) for index, kind, at_s in self.edges),  # type: ignore[arg-type]
             called_s=self.called_at_s - start_at_s,

@@ -105,6 +105,8 @@ class Run(Generic[T_co]):
             await crew.drained()
         finally:
             crew.close()
+            if self._options.degrade is not None and not getattr(crew.loop, "is_virtual", False):
+                self._options.experience.learn(self.rows())
             self._write()
         if error is None:
             self._raise_failure(again=False)

@@ -155,7 +155,9 @@ def _step(
             engine already, so this is for the rest. A step that streams is tried again only until its first chunk.
         retry_on: The exceptions that are worth it.
         backoff: The waits in between; by default 0.5 s, doubling, up to 8 s, with full jitter.
-        cache_s: Seconds, > 0, for which its results are kept by its arguments, see `headway.cached`.
+        cache_s: Seconds, > 0, for which its results are kept by its arguments, see `headway.cached`: in the cache of
+            the current engine where that is on, else in memory, 64 MiB for each step. Equal calls under way at the
+            same time run it once.
         concurrency: Its calls under way at a time in one run, 1 or more.
         pure: Running it has no effect but its value: it may be run ahead, and twice.
         smaller: Models that stand in for others where the run is short of time or money, by name.

@@ -99,23 +99,26 @@ def failed(node: Node, error: BaseException) -> Exception | None:
 
 
 async def kept_or_called(node: Node) -> tuple[Any, StepOutcome]:
-    """Its value, and whether that was kept from an earlier call."""
+    """Its value, and whether that was kept from an earlier call, or is that of an equal one under way."""
     kept = node.spec.kept
     if kept is None:
         return await called(node), "ok"
-    key = kept.key(node.args, node.named)
-    found, value = kept.find(key)
-    if not found:
+
+    async def make() -> Any:
         value = await called(node)
-        if not node.record.smaller:  # what a smaller model said is not kept for those who can have the full one
-            kept.keep(key, value if node.chunks is None else node.chunks)
-        return value, "ok"
+        if node.cause:  # it swallowed its cancellation: whatever that gave is not for others
+            raise asyncio.CancelledError
+        return value if node.chunks is None else node.chunks
+
+    value, is_kept = await kept.once(node.args, node.named, make, node)
+    outcome: StepOutcome = "cached" if is_kept else "ok"
     if node.spec.function.kind != "stream":
-        return value, "cached"
-    node.chunks = []
-    for chunk in value:
-        node.push(chunk)
-    return joined(value), "cached"
+        return value, outcome
+    if is_kept:
+        node.chunks = []
+        for chunk in value:
+            node.push(chunk)
+    return joined(value), outcome
 
 
 async def called(node: Node) -> Any:

@@ -97,7 +97,7 @@ class Simulator:
         try:
             return await self._answer(where, account, headers, body)
         except Refused as refused:
-            account.id = account.id or digest("id", str(now_s), body).hex()
+            account.id = account.id or self._unread_id(body)
             account.status, kind, raw = refusal(where, refused, account.id)
             account.close(refused.outcome)
             await _sleep(error_s(self.settings.region, self.settings.latency_scale))
@@ -105,6 +105,12 @@ class Simulator:
         except BaseException:
             account.close("aborted")
             raise
+
+    def _unread_id(self, body: bytes) -> str:
+        """Of a request refused before it was read: like any other id, no other request's, nor another provider's."""
+        unread = digest("unread", body)
+        number = self._attempts.put(unread, (self._attempts.get(unread) or 0) + 1)
+        return digest("id", self.settings.seed, unread, number).hex()
 
     async def _answer(self, where: Route, account: Account, headers: Headers, body: bytes) -> Reply:
         """Everything up to the first byte that goes back."""

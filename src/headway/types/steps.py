@@ -10,7 +10,7 @@ __all__ = ["Edge", "StepOutcome", "StepRow"]
 
 StepOutcome: TypeAlias = Literal[
     "ok",
-    "cached",  # kept from an earlier run by the step's own cache
+    "cached",  # kept from an earlier call (`cache_s`), or an equal call's that was under way
     "default",  # failed or timed out, and its default stands in
     "skipped",  # optional, and left out: no time, no money, or something it needs was left out
     "failed",
@@ -46,6 +46,8 @@ class StepRow(msgspec.Struct, frozen=True, kw_only=True):
     """The step's name; the calls it makes have "name#index" in their tags as `step`."""
     index: int
     """In the order of the calls that made them, from 0."""
+    parent: int = -1
+    """The step that called it, by index; -1: the pipeline's own function, as for the run's row."""
     start_wall_s: float
     """When the run started, Unix seconds."""
     edges: tuple[Edge, ...] = ()

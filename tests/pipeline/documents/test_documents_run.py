@@ -8,6 +8,7 @@ import json
 import pytest
 
 from headway.errors import ConnectFailed, InputError
+from headway.pipeline.documents import run as documents_run
 from headway.pipeline.documents.found import find
 from headway.pipeline.documents.kept import open_kept
 from headway.pipeline.documents.rows import Row
@@ -128,3 +129,12 @@ def test_one_failure_is_its_documents_own(docs):
     tally = run(docs, Summarizer({"Document 5.": InputError("too odd")}))
     assert (tally.done, tally.failed, tally.stopped) == (8, 1, "")
     assert [line["error"] for line in lines(docs) if line["error"]] == ["too odd"]
+
+
+def test_large_documents_wait_for_room(docs, monkeypatch):
+    """What is in memory at once has a bound; one that is larger than that is alone."""
+    monkeypatch.setattr(documents_run, "BYTES_AT_ONCE_MAX", 40)
+    (docs / "7.txt").write_text("x" * 99)
+    summarize = Summarizer()
+    tally = run(docs, summarize, at_once=8)
+    assert (tally.done, summarize.most) == (8, 3)  # of 11 bytes each

@@ -160,28 +160,99 @@ def test_a_step_that_calls_others_is_looked_into():
 
 
 @headway.step
+async def idle(count: int) -> float:
+    early = work(1.0)
+    await asyncio.sleep(2.0)
+    return await work(1.0) + await early
+
+
+@headway.pipeline(log=False)
+async def unawaited():
+    return await idle(1)
+
+
+def test_what_a_step_did_not_await_is_no_reason_for_its_next_call():
+    """The two seconds before the second call are the step's own, whatever it had called by then."""
+    graph, path, _ = explained(unawaited)
+    assert path.told == "idle -> work"
+    assert path.links[0].took_s == pytest.approx(2.0)
+    assert slacks_s(graph)[1] == pytest.approx(2.0)
+    assert Replay(graph).end_s({"idle": 0.5}) == pytest.approx(2.0)
+
+
+@headway.step
+async def lecture(count: int) -> AsyncIterator[str]:
+    await asyncio.gather(*(work(1.0) for _ in range(count)))
+    await asyncio.sleep(0.5)
+    yield "first "
+    await work(2.0)
+    await asyncio.sleep(0.25)
+    yield "last "
+
+
+@headway.pipeline(log=False)
+async def lectured(count):
+    return shout(lecture(count))
+
+
+def test_a_step_that_streams_and_calls_others_is_looked_into():
+    """Its first chunk hangs on what it called before; what it called later moves its end, and its reader's."""
+    graph, path, report = explained(lectured, 3)
+    assert path.told == "work -> lecture -> shout"
+    assert [link.took_s for link in path.links] == pytest.approx([1.0, 0.5, 2.3])
+    assert report.one_after_another_s == pytest.approx(3 * 1.0 + 2.0 + 0.75 + 0.1)
+    replay = Replay(graph)
+    assert replay.end_s({}) == pytest.approx(3.8)
+    assert replay.end_s({"work": 0.5}) == pytest.approx(0.5 + 0.5 + 1.0 + 0.25 + 0.05)
+    assert replay.end_s({"lecture": 0.0}) == pytest.approx(3.0 + 0.05)
+
+
+@headway.step
 async def deep(plan: list) -> float:
-    total_s = 0.0
+    return sum([took_s async for took_s in carried_out(plan)])
+
+
+@headway.step
+async def chat(plan: list) -> AsyncIterator[float]:
+    async for took_s in carried_out(plan):
+        yield took_s
+    yield 0.0
+
+
+async def carried_out(plan: list) -> AsyncIterator[float]:
     for kind, took_ms, inner in plan:
         if kind == "await":
-            total_s += await work(took_ms / 1000)
+            yield await work(took_ms / 1000)
         elif kind == "sleep":
             await asyncio.sleep(took_ms / 1000)
+        elif kind == "chat":
+            yield sum(await chat(inner))
         else:
-            total_s += await deep(inner)
-    return total_s
+            yield await deep(inner)
 
 
 TREES = st.recursive(
     st.lists(st.tuples(st.sampled_from(["await", "sleep"]), st.integers(1, 900), st.just([])), max_size=3),
-    lambda inner: st.lists(st.tuples(st.just("deep"), st.just(0), inner), min_size=1, max_size=3),
+    lambda inner: st.lists(st.tuples(st.sampled_from(["deep", "chat"]), st.just(0), inner), min_size=1, max_size=3),
     max_leaves=6,
 )
 
 
 @headway.pipeline(log=False)
 async def tree(plans):
-    return [deep(plan) for plan in plans]
+    return [(chat if at % 2 else deep)(plan) for at, plan in enumerate(plans)]
+
+
+@headway.step
+async def echo(numbers: headway.Stream[float], took_s: float) -> AsyncIterator[float]:
+    async for number in numbers:
+        await asyncio.sleep(took_s)
+        yield number
+
+
+@headway.pipeline(log=False)
+async def overheard(plans, took_s):
+    return [echo(echo(chat(plan), took_s), took_s / 2) for plan in plans]
 
 
 @settings(max_examples=40, deadline=None)
@@ -191,12 +262,23 @@ def test_steps_within_steps_are_explained(plans):
     graph, _, report = explained(tree, plans)
     assert Replay(graph).end_s({}) == pytest.approx(graph.end_s)
     assert report.one_after_another_s == pytest.approx(sum(map(_own_s, plans)))
-    faster_s = Replay(graph).end_s({"work": 0.5, "deep": 0.5})
+    faster_s = Replay(graph).end_s({"work": 0.5, "deep": 0.5, "chat": 0.5})
     assert faster_s == pytest.approx(graph.end_s / 2)
 
 
 def _own_s(plan) -> float:
-    return sum(_own_s(inner) if kind == "deep" else took_ms / 1000 for kind, took_ms, inner in plan)
+    return sum(_own_s(inner) if kind in ("deep", "chat") else took_ms / 1000 for kind, took_ms, inner in plan)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(TREES, min_size=1, max_size=3), st.sampled_from([0.01, 0.3]))
+def test_readers_of_steps_that_call_others_are_explained(plans, took_s):
+    """Live streams of nested steps: paths add up, nothing on them has slack, and nothing gets slower by being faster."""
+    graph, _, _ = explained(overheard, plans, took_s)
+    replay = Replay(graph)
+    assert replay.end_s({}) == pytest.approx(graph.end_s)
+    for name in ("work", "chat", "deep", "echo"):
+        assert replay.end_s({name: 0.5}) <= graph.end_s + 1e-9
 
 
 PLANS = st.lists(

@@ -51,8 +51,8 @@ article took 3.50 s end to end; one after the other its steps would have taken
   sum                                 1200>3600 $0.00369 3/3
 
 On the critical path: until first chunks 500 ms, work 3.00 s.
-Times in seconds after the start. tokens: in>out. t/a: tries of the step /
-requests sent."""
+Times in seconds after the start. tokens: in>out. t/a: tries of the step / of
+its calls."""
 
 
 @given(runs(steps_max=20, limited=True), st.integers(60, 160))
@@ -61,6 +61,16 @@ def test_no_line_is_wider_than_the_terminal(rows, width):
     report = RunReport(rows)
     assert max(map(len, report.text(width).splitlines())) <= width
     assert report.text(width, ascii_only=True).isascii()
+
+
+def test_outcomes_are_told_whole_where_there_is_room():
+    """A hit by a step that ran early, at 80 columns; cut only where names would go, and with a mark."""
+    rows = article(**PAID | {"hits": 1, "speculative": True})
+    assert len(re.findall(r"1/1 ok, 1 hit, early$", RunReport(rows).text(80), re.MULTILINE)) == 3
+    assert "ok, 1 hit, early" in RunReport(rows).text(60)
+    mixed = fan_out(40)
+    mixed[5:10] = [msgspec.structs.replace(one, outcome="default") for one in mixed[5:10]]
+    assert "35 ok, 5 default" in RunReport(mixed).text(80)
 
 
 def test_a_fan_out_is_one_line():

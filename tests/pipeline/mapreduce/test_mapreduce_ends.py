@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from random import Random
 from typing import Any
 
@@ -12,6 +14,7 @@ from tests.pipeline.mapreduce.reader import Reader, engine
 
 import headway
 from headway.errors import InputError, ProviderError
+from headway.pipeline.mapreduce.aside import aside
 from headway.sim import SimSettings, Simulator
 from headway.testing import virtual_run
 
@@ -102,3 +105,13 @@ def test_five_megabytes_end(text: str) -> None:
     assert len(result.chunks) > 50
     assert reader.most == 16
     assert (result.chunks[0].start, result.chunks[-1].end) == (0, len(text))
+
+
+def test_long_texts_are_split_beside_the_loop_and_short_ones_on_it() -> None:
+    """So that a program's other calls go on; under virtual time everything stays on the loop."""
+
+    async def go() -> list[bool]:
+        return [await aside(threading.get_ident, chars) == threading.get_ident() for chars in (1_000, 1_000_000)]
+
+    assert asyncio.run(go()) == [True, False]
+    assert virtual_run(go) == [True, True]

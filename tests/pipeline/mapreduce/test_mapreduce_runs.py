@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.pipeline.mapreduce.reader import Reader, engine, numbered, plain
 
 import headway
 from headway.errors import BudgetExceeded, ConfigError, ProviderError
+from headway.sim import SimSettings, Simulator
 from headway.testing import virtual_run
 from headway.types import Result, Tags
 from headway.types.scope import SCOPE, Scope
@@ -282,6 +284,59 @@ def test_inside_of_a_step_calls_belong_to_the_step_and_the_current_engine_sends_
     virtual_run(go)
     assert {(call.tags.run, call.tags.step) for call in reader.calls} == {("r", "digest#2")}
     assert len(ended) == 6
+
+
+def test_a_step_may_be_a_map_reduce_that_streams() -> None:
+    """Its pieces are the step's chunks, its calls the step's calls."""
+    reader = Reader()
+
+    @headway.step
+    async def digest(text: str) -> AsyncIterator[str]:
+        async for piece in headway.mapreduce(text, **SMALL):
+            yield piece
+
+    @headway.pipeline
+    async def report(text: str) -> Any:
+        return digest(text)
+
+    async def go() -> tuple[list[str], Any]:
+        async with engine(reader) as one, report.run(numbered(9), engine=one) as run:
+            return [chunk async for chunk in run.stream()], run.rows()
+
+    chunks, rows = virtual_run(go)
+    assert len(chunks) > 3
+    assert "".join(chunks) == plain(" ".join(f"part{n}" for n in range(9)))
+    row = next(row for row in rows if row.step == "digest")
+    assert row.calls == len(reader.calls) == 13
+    assert {call.tags.step for call in reader.calls} == {"digest#0"}
+
+
+def test_chunks_may_be_read_by_a_batch_at_half_the_price() -> None:
+    """The mapper of docs/map-reduce.md."""
+    simulator = Simulator(SimSettings(seed=1))
+
+    async def by_batch(task: headway.Task, rows: list[dict[str, Any]]) -> AsyncGenerator[Result, None]:
+        for result in await headway.run_async(
+            rows, task, lane="batch", cache=False, api_key="sk-test", handler=simulator.handler
+        ):
+            yield result
+
+    async def go() -> list[headway.MapReduced]:
+        how = {"model": "gpt-5.4-mini", "chunk_tokens_max": 64, "part_words": 20}
+        async with engine(simulator.handler) as one:
+            return [await headway.mapreduce(numbered(9), engine=one, mapper=who, **how) for who in (None, by_batch)]
+
+    online, batch = virtual_run(go)
+    assert [chunk.summary for chunk in batch.chunks] == [chunk.summary for chunk in online.chunks]
+    assert (batch.text, batch.gaps) == (online.text, ())
+    assert batch.dollars is not None
+    assert online.dollars is not None
+    assert batch.dollars < 0.75 * online.dollars
+
+
+def test_it_is_no_text_yet() -> None:
+    with pytest.raises(TypeError, match="await it"):
+        str(headway.mapreduce("A text.", model="gpt-5.4-mini"))
 
 
 def test_progress_counts_up_to_the_end() -> None:

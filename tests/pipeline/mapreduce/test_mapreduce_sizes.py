@@ -40,6 +40,7 @@ def test_prompts_and_their_answers_fit_into_the_window_and_any_two_into_a_merge(
         ({"text": " \n "}, "the text is empty"),
         ({"text": []}, "the text is empty"),
         ({"text": "a\ud800"}, "character 1 of the text is half a character"),
+        ({"text": None}, "must be a text or a list of texts, not NoneType"),
         ({"text": ["a", 7]}, "the pieces of a text are texts, not int"),
     ],
 )

@@ -35,7 +35,7 @@ _NOT_ANSWERED: Final = HOP_BY_HOP | frozenset(
 _KEPT_MAX: Final = 1024
 
 
-class Sorted(msgspec.Struct):
+class Sorted(msgspec.Struct, frozen=True):
     """A request's headers by whom they are for."""
 
     carried: Headers
@@ -59,7 +59,6 @@ class Calls:
         self._cache_mode = "on" if settings.cache != "off" or settings.caches else "off"
         self._timeouts: dict[str, Timeouts | None] = {}
         self._sent: dict[tuple[str, str, Headers], Headers] = {}
-        self._tenants: dict[str, str] = {}
 
     def sort(self, request: Request) -> Sorted:
         """Take the headers apart.
@@ -67,6 +66,9 @@ class Calls:
         Raises:
             ConfigError: A control header is malformed.
         """
+        known = request.notes.get("sorted")
+        if isinstance(known, Sorted):
+            return known
         carried, control, patience, upstream, messages = [], [], "", "", False
         for pair in request.headers:
             name = pair[0]
@@ -79,13 +81,14 @@ class Calls:
                 upstream = pair[1]
             elif name.startswith(CONTROL_PREFIX):
                 control.append(pair)
-        return Sorted(
+        made = request.notes["sorted"] = Sorted(
             carried=tuple(carried),
             control=read_control(control) if control else NO_CONTROL,
             timeouts=self._patience(patience) if patience else None,
             upstream=upstream,
             messages=messages,
         )
+        return made
 
     def make(self, request: Request, path: str, home: Home, found: Sorted, view: RequestView, *, target: str) -> Call:
         """The call.
@@ -100,9 +103,7 @@ class Calls:
         """
         engine, control = self._engine, found.control
         settings, trace = engine.settings, engine.new_trace()
-        tenant = self._tenants.get(home.name)
-        if tenant is None:
-            tenant = self._tenants[home.name] = home.tenant
+        tenant = home.tenant
         trace.path = path
         trace.format, trace.model, trace.stream = view.format, view.model, view.stream
         trace.output_tokens_max, trace.tenant, trace.body_bytes = view.output_tokens_max, tenant[:16], len(request.body)

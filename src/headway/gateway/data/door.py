@@ -67,6 +67,15 @@ class Door:
         self._models = Models(homes, self._list_models)
         self._ways: dict[str, _Way] = {}
 
+    def check(self, request: Request) -> None:
+        """Look at a request whose body has not come yet.
+
+        Raises:
+            Refused: It need not come.
+        """
+        check_path(request.target.partition("?")[0])
+        self._guard(request)
+
     async def __call__(self, request: Request) -> Reply:
         """Answer a request; refusals and failures are answers, too."""
         path = request.target.partition("?")[0]

@@ -47,6 +47,8 @@ def loopback_only(request: Request) -> None:
     Raises:
         Refused: The host is another's name, or another origin's page asks.
     """
+    if "here" in request.notes:
+        return
     host = origin = ""
     for name, value in request.headers:
         if name == "host":
@@ -57,6 +59,7 @@ def loopback_only(request: Request) -> None:
         raise Refused(421, "this gateway has no keys, so it answers to localhost only", "misdirected_request")
     if origin and origin != f"http://{host}":
         raise Refused(403, "this gateway has no keys, so web pages of other origins may not use it", "foreign_origin")
+    request.notes["here"] = True
 
 
 @lru_cache(maxsize=256)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from headway.attempt.upstreams import Upstream, origin_of
 from headway.config import Settings
@@ -39,15 +39,16 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
     models: frozenset[str] = frozenset()
     """By the client's names; empty: every model."""
 
-    @property
-    def origin(self) -> str:
-        """Scheme, host and port."""
-        return origin_of(self.base_url)
+    origin: str = ""
+    """Scheme, host and port; derived."""
+    tenant: str = ""
+    """Digest of its credential, as the engine's upstreams have it; derived."""
 
-    @property
-    def tenant(self) -> str:
-        """Digest of its credential, as the engine's upstreams have it."""
-        return tenant_of((("authorization", self.key.reveal() if self.key is not None else ""),))
+    def __post_init__(self) -> None:
+        """Take the address apart once."""
+        force_setattr(self, "origin", origin_of(self.base_url))
+        key = self.key.reveal() if self.key is not None else ""
+        force_setattr(self, "tenant", tenant_of((("authorization", key),)))
 
     def has(self, endpoint: str) -> bool:
         """Whether it has an endpoint, or what belongs to it."""

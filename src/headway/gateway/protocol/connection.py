@@ -39,7 +39,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, site: Site, loop: asyncio.AbstractEventLoop) -> None:
         self._site = site
         self._loop = loop
-        self._incoming = Incoming(site.limits, site.names)
+        self._incoming = Incoming(site.limits, site.names, site.heads)
         self._transport: asyncio.Transport
         self._task: asyncio.Task[None] | None = None
         self._stage = ""
@@ -136,13 +136,15 @@ class Connection(asyncio.Protocol):
                 self._hand_over()
                 return
             request = incoming.body()
+            if request is None and not begun:
+                self._site.check(head)
             self._count_body()
         except Refused as refused:
             self._refuse(refused)
             return
         if request is None:
             if not begun:
-                self._due("body", limits.body_s)
+                self._due("body", incoming.body_s)
                 if incoming.continues and not incoming.held_bytes:
                     self._transport.write(CONTINUE)
             return

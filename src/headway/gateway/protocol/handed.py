@@ -38,7 +38,7 @@ class Handed(HttpToolsProtocol):
         if not self._in_head:
             return
         self._head_bytes += len(data)
-        if self._head_bytes > self._limits.head_bytes_max or len(self.headers) > self._limits.headers_max:
+        if self._head_bytes > self._limits.head_bytes_max:
             self.transport.close()
 
     def on_message_begin(self) -> None:
@@ -49,9 +49,12 @@ class Handed(HttpToolsProtocol):
         self._timer = self.loop.call_later(self._limits.head_s, self.transport.close)
 
     def on_headers_complete(self) -> None:
-        """It is whole."""
+        """It is whole. What is raised here, uvicorn answers with a 400."""
         self._in_head = False
         self._unset()
+        head_bytes = sum(len(name) + len(value) for name, value in self.headers)
+        if len(self.headers) > self._limits.headers_max or head_bytes > self._limits.head_bytes_max:
+            raise ValueError("too many headers")
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from headway.gateway.limits import Limits
+from headway.gateway.protocol.heads import Head, Heads
 from headway.gateway.request import Refused, Request
 from headway.upstream.headers import HeaderNames
 
@@ -32,15 +33,18 @@ class Incoming:
     Args:
         limits: See `Limits`.
         names: Header names met so far, shared by all connections.
+        heads: Heads met so far, likewise.
     """
 
     __slots__ = (
-        "_buffer", "_chunked", "_done", "_held_bytes", "_host", "_left", "_limits", "_names", "_parser", "_parts",
-        "_raw_headers", "_searched", "_target", "continues", "keep", "old", "raw_head", "request", "upgrade",
+        "_body_bytes_max", "_buffer", "_chunked", "_done", "_heads", "_held_bytes", "_left", "_limits", "_names",
+        "_parser", "_parts", "_raw_headers", "_searched", "_target", "body_s", "continues", "keep", "old", "raw_head",
+        "request", "upgrade",
     )  # fmt: skip
 
-    def __init__(self, limits: Limits, names: HeaderNames) -> None:
+    def __init__(self, limits: Limits, names: HeaderNames, heads: Heads) -> None:
         self._limits = limits
+        self._heads = heads
         self._names = names
         self._buffer = b""
         self._begin()
@@ -62,11 +66,14 @@ class Incoming:
         self.old = False
         """It is of HTTP/1.0: no chunks."""
         self.upgrade = False
+        self.body_s = self._limits.body_s
+        """How long its body may take."""
+        self._body_bytes_max = self._limits.body_bytes_max
 
     @property
     def target(self) -> str:
         """What is asked for, as far as that is known."""
-        return self._target.decode("latin-1")
+        return self.request.target if self.request is not None else self._target.decode("latin-1")
 
     @property
     def ahead_bytes(self) -> int:
@@ -105,7 +112,14 @@ class Incoming:
             self._incomplete(buffer)
             return None
         self.raw_head, self._buffer = buffer[: end + 4], buffer[end + 4 :]
-        self._parse(self.raw_head)
+        known = self._heads.find(self.raw_head)
+        head = known[0] if known is not None else self._parse(self.raw_head)
+        self.keep, self.old, self.continues = head.keep, head.old, head.continues
+        self.request = Request(head.method, head.target, head.headers, notes=head.notes)
+        if known is not None:
+            self._left = known[1]
+        self._body_bytes_max, self.body_s = self._limits.body_of(head.method, head.target)
+        self._check_length()
         return self.request
 
     def body(self) -> Request | None:
@@ -146,7 +160,7 @@ class Incoming:
             raise Refused(400, "this is no HTTP/1.1 request; check the address and whether it begins with http://")
         self._searched = len(buffer)
 
-    def _parse(self, head: bytes) -> None:
+    def _parse(self, head: bytes) -> Head:
         self._raw_headers: list[tuple[bytes, bytes]] = []
         parser = self._parser = HttpRequestParser(self)
         try:
@@ -165,9 +179,18 @@ class Incoming:
         if len(self._raw_headers) > self._limits.headers_max:
             raise Refused(431, f"there are more than {self._limits.headers_max} headers", "headers_too_large")
         self.old = version == "1.0"
-        self.keep = self.keep and not self.old
         headers = self._headers()
-        self.request = Request(method.decode("ascii"), self._target.decode("ascii"), headers)
+        made = Head(
+            method.decode("ascii"),
+            self._target.decode("ascii"),
+            headers,
+            keep=self.keep and not self.old,
+            old=self.old,
+            continues=self.continues,
+        )
+        if not self._chunked and not self.upgrade:
+            self._heads.keep(head, made)
+        return made
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
         """The headers, and what those of framing say."""
@@ -195,12 +218,14 @@ class Incoming:
 
     def _length(self, text: str) -> None:
         # The parser has refused anything but digits, and a second length.
-        if len(text) > 15 or int(text) > self._limits.body_bytes_max:
+        self._left = int(text[:16])
+
+    def _check_length(self) -> None:
+        if self._left > self._body_bytes_max:
             raise self._too_large()
-        self._left = int(text)
 
     def _too_large(self) -> Refused:
-        most = self._limits.body_bytes_max
+        most = self._body_bytes_max
         return Refused(413, f"the request's body is larger than {most >> 20} MiB", "request_too_large")
 
     # -- the body ----------------------------------------------------------------------------------------------------
@@ -219,7 +244,7 @@ class Incoming:
                 raise Refused(400, f"the body is not well formed: {str(error).lower()}") from None
             self._held_bytes += stop - at
             at = stop
-            if self._held_bytes > self._limits.body_bytes_max:
+            if self._held_bytes > self._body_bytes_max:
                 raise self._too_large()
         self._buffer = data[at:]
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from headway.gateway.limits import Limits
+from headway.gateway.protocol.heads import Heads
 from headway.gateway.request import Request
 from headway.types import Reply
 from headway.upstream.headers import HeaderNames
@@ -22,6 +23,7 @@ class Site:
 
     Args:
         handle: The data plane.
+        check: Raises `Refused` where a head alone shows that its request is not taken: before its body is.
         takes: Whether a raw target is the data plane's.
         other: Makes the protocol of everything else.
         limits: See `Limits`.
@@ -31,16 +33,19 @@ class Site:
     def __init__(
         self,
         handle: Handle,
+        check: Callable[[Request], None],
         takes: Callable[[str], bool],
         other: Callable[[], asyncio.Protocol],
         limits: Limits,
         connections: set[Any],
     ) -> None:
         self.handle = handle
+        self.check = check
         self.takes = takes
         self.other = other
         self.limits = limits
         self.connections = connections
         self.names = HeaderNames()
+        self.heads = Heads()
         self.bodies_bytes = 0
         """Of requests that are read or answered."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -21,6 +22,8 @@ __all__ = ["DOCUMENTS_AT_ONCE_MAX", "Failed", "Summarize", "Tally", "run_documen
 
 DOCUMENTS_AT_ONCE_MAX: Final = 64
 """Documents in memory at once. What is in flight for them is bounded apart, over all of them together."""
+BYTES_AT_ONCE_MAX: Final = 256 * 1024 * 1024
+"""Bytes of theirs, together; a larger one is alone."""
 _SPENT_S: Final = 1.0
 
 
@@ -122,22 +125,41 @@ class _Run:
         self._on_row = on_row
         self._verdict = Verdict()
         self._held: dict[int, tuple[Document, Row]] = {}  # failures that may be everybody's; bounded by the verdict
+        self._room = asyncio.Condition()
+        self._bytes = 0
         self.tally = tally
         tally.total = len(paths)
 
     async def work(self) -> None:
         """Take one document after the other, until there are none or it is known that none will succeed."""
         for index, path in self._next:
-            document = await _read(path)
-            row = self._kept.find(index, document) if self._kept is not None and document.digest else None
-            if row is not None:
-                self._told(row, resumed=True)
-            elif document.problem:
-                self._write(index, document, Row(path=document.path, error=f"{document.path} {document.problem}"))
-            else:
-                await self._one(index, document)
+            async with self._held_in_memory(path):
+                await self._settle(index, await _read(path))
             if self.tally.stopped:
                 return
+
+    @asynccontextmanager
+    async def _held_in_memory(self, path: Path) -> AsyncGenerator[None, None]:
+        """Wait until there is room for the document."""
+        size = _size(path)
+        async with self._room:
+            await self._room.wait_for(lambda: not self._bytes or self._bytes + size <= BYTES_AT_ONCE_MAX)
+            self._bytes += size
+        try:
+            yield
+        finally:
+            self._bytes -= size
+            async with self._room:
+                self._room.notify_all()
+
+    async def _settle(self, index: int, document: Document) -> None:
+        row = self._kept.find(index, document) if self._kept is not None and document.digest else None
+        if row is not None:
+            self._told(row, resumed=True)
+        elif document.problem:
+            self._write(index, document, Row(path=document.path, error=f"{document.path} {document.problem}"))
+        else:
+            await self._one(index, document)
 
     async def _one(self, index: int, document: Document) -> None:
         result = Result(index=index, row={}, outcome="ok")
@@ -170,6 +192,13 @@ class _Run:
         self.tally.with_gaps += row.gaps > 0
         if self._on_row is not None:
             self._on_row(row, resumed)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # reading it tells why
 
 
 async def _read(path: Path) -> Document:

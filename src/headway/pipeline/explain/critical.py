@@ -84,13 +84,15 @@ class _Place(NamedTuple):
     node: Node
     leave_s: float
     kind: LinkKind
+    is_call: bool = False
+    """It called what came next, and had awaited nothing by then: what it had called before is no reason."""
 
 
 def critical_path(graph: Graph) -> CriticalPath:
     """Walk back from the run's end, each time over the edge that was there last. A run without steps has no links.
 
-    Within a step that called others the walk goes over the one of them that ended last, and so on; what lies between
-    them is the step's own.
+    Within a step that called others the walk goes over the one of them that ended last before its first chunk, or its
+    end, and so on; what lies between them is the step's own.
     """
     links: list[Link] = []
     within = {caller: list(called) for caller, called in graph.children.items()}
@@ -100,7 +102,7 @@ def critical_path(graph: Graph) -> CriticalPath:
     while place is not None:
         node, kind = place.node, place.kind
         leave_s = min(place.leave_s, node.end_s, at_s)
-        inside = _inside(graph, within.get(node.row.index, []), leave_s)
+        inside = None if place.is_call else _inside(graph, within.get(node.row.index, []), leave_s)
         from_s = min(node.ready_s, leave_s) if inside is None else inside.end_s
         nested = node.parent is not None or node.row.index in graph.children
         if leave_s > from_s or at_s > leave_s or not nested:  # in no time, who called whom cannot be told
@@ -110,7 +112,9 @@ def critical_path(graph: Graph) -> CriticalPath:
             place = _Place(inside, inside.end_s, "value")
             continue
         place = _before(graph, node)
-        if place is not None and node.parent is not None and place.kind == "control" and place.leave_s < at_s:
+        if place is None or node.parent is None or place.is_call:
+            continue
+        if place.kind == "control" and place.leave_s < at_s:
             # Between two steps that it called, the time is the caller's own.
             own_s = min(place.leave_s, graph.nodes[place.node.row.index].end_s)
             links.append(_link(graph.nodes[node.parent], "control", own_s, at_s, 0.0))
@@ -143,6 +147,9 @@ def _before(graph: Graph, node: Node) -> _Place | None:
     given = max(node.inputs, key=lambda edge: edge.at_s, default=None)
     if given is None or given.at_s < node.called_s:
         given = max(node.controls, key=lambda edge: edge.at_s, default=None)
+        caller = None if node.parent is None else graph.nodes[node.parent]
+        if caller is not None and (given is None or given.at_s < caller.started_s):
+            return _Place(caller, node.called_s, "control", is_call=True)
     return None if given is None else _Place(graph.nodes[given.index], given.at_s, given.kind)
 
 
@@ -182,17 +189,18 @@ def slacks_s(graph: Graph) -> dict[int, float]:
             continue
         own_s = last_s - node.end_s if node.wanted else last_s
         found[index] = slack_s = max(0.0, min(found.get(index, last_s), own_s))
-        called = graph.children.get(index, ())
-        for one in called:
-            _bound(found, one, slack_s + graph.nodes[called[-1]].end_s - graph.nodes[one].end_s)
+        for called in graph.inner(index):
+            for one in called:
+                _bound(found, one, slack_s + graph.nodes[called[-1]].end_s - graph.nodes[one].end_s)
         base_s = max([node.called_s, *(edge.at_s for edge in node.inputs)])
-        asked_s = max((edge.at_s for edge in node.controls), default=0.0)
+        asked_s = graph.asked_s(node)
         for edge in node.inputs:
             kept = edge.kind == "stream" and is_kept_waiting(graph.nodes[edge.index], node)
             _bound(found, edge.index, slack_s if kept else slack_s + base_s - edge.at_s)
         for edge in node.controls:
-            if edge.index != node.parent:  # what calls it moves with its own end
-                _bound(found, edge.index, slack_s + (base_s - node.called_s) + (asked_s - edge.at_s))
+            _bound(found, edge.index, slack_s + (base_s - node.called_s) + (asked_s - edge.at_s))
+        if node.parent is not None and node.end_s > graph.nodes[node.parent].end_s:
+            _bound(found, node.parent, slack_s + (base_s - node.called_s))  # it is no part of what called it
     return found
 
 
@@ -201,8 +209,9 @@ def _latest_first(graph: Graph) -> Iterable[int]:
     before: dict[int, set[int]] = {index: set() for index in reversed(graph.nodes)}
     for index, node in graph.nodes.items():
         for edge in (*node.inputs, *node.controls):
-            if edge.index != node.parent:
-                before[edge.index].add(index)
+            before[edge.index].add(index)
+        if node.parent is not None and node.end_s > graph.nodes[node.parent].end_s:
+            before[node.parent].add(index)
     inner: dict[int, set[int]] = {index: set(after) for index, after in before.items()}
     for caller, called in graph.children.items():
         for one in called:
@@ -228,20 +237,21 @@ def one_after_another_s(graph: Graph) -> float:
         if node.row.outcome == "cancelled":
             continue
         called = [graph.nodes[i] for i in graph.children.get(index, ())]
-        own_s = node.end_s - node.started_s - pacing_s(node) - _covered_s(called)
+        own_s = _alone_s(called, node.started_s, node.end_s) - pacing_s(node)
         for edge in node.inputs:
             producer = graph.nodes[edge.index]
             if edge.kind == "stream" and is_kept_waiting(producer, node):
                 first_s = node.first_s if node.streams else node.started_s
-                own_s = min(own_s, first_s - node.started_s + node.end_s - max(producer.end_s, node.started_s))
+                after_s = _alone_s(called, max(producer.end_s, node.started_s), node.end_s)
+                own_s = min(own_s, _alone_s(called, node.started_s, first_s) + after_s)
         total_s += max(0.0, own_s)
     return total_s
 
 
-def _covered_s(nodes: Sequence[Node]) -> float:
-    """How long at least one of them was under way."""
-    total_s = until_s = 0.0
+def _alone_s(nodes: Sequence[Node], from_s: float, to_s: float) -> float:
+    """How long none of them was under way in that time."""
+    total_s, until_s = 0.0, from_s
     for node in sorted(nodes, key=lambda one: one.called_s):
-        total_s += max(0.0, node.end_s - max(node.called_s, until_s))
+        total_s += max(0.0, min(node.called_s, to_s) - until_s)
         until_s = max(until_s, node.end_s)
-    return total_s
+    return total_s + max(0.0, to_s - until_s)

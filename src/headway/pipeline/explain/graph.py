@@ -30,7 +30,7 @@ class Node(NamedTuple):
     controls: tuple[Edge, ...]
     """What the program awaited before it called this step."""
     parent: int | None
-    """The step that called it, by index; None: the pipeline's own function, or it cannot be told."""
+    """The step that called it, by index; None: the pipeline's own function."""
 
     @property
     def wanted(self) -> bool:
@@ -54,6 +54,17 @@ class Graph(NamedTuple):
     """By index: the steps that a step called itself, and that ended before it did; in the order of their ends."""
     end_s: float
     """When it ended; of a run that is under way, the last moment that is known."""
+
+    def inner(self, index: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The step's children in two: those that ended before its first chunk was out, and those that did later."""
+        called, first_s = self.children.get(index, ()), self.nodes[index].first_s
+        early = sum(self.nodes[one].end_s <= first_s for one in called)
+        return called[:early], called[early:]
+
+    def asked_s(self, node: Node) -> float:
+        """When what called a step had all that it awaited before, and had begun itself."""
+        began_s = 0.0 if node.parent is None else self.nodes[node.parent].started_s
+        return max([began_s, *(edge.at_s for edge in node.controls)])
 
 
 def graphs_of(rows: Iterable[StepRow]) -> list[Graph]:
@@ -113,7 +124,6 @@ def _node(row: StepRow, earlier: dict[int, Node], run_end_s: float) -> Node:
         for edge in row.edges
         if edge.index in earlier
     ]
-    controls = tuple(edge for edge in edges if edge.kind == "control")
     return Node(
         row=row,
         called_s=called_s,
@@ -122,22 +132,9 @@ def _node(row: StepRow, earlier: dict[int, Node], run_end_s: float) -> Node:
         first_s=_between(started_s, row.first_chunk_s, end_s),
         end_s=end_s,
         inputs=tuple(edge for edge in edges if edge.kind != "control"),
-        controls=controls,
-        parent=_parent(called_s, controls, earlier),
+        controls=tuple(edge for edge in edges if edge.kind == "control"),
+        parent=row.parent if row.parent in earlier else None,
     )
-
-
-def _parent(called_s: float, controls: tuple[Edge, ...], earlier: dict[int, Node]) -> int | None:
-    """Who called a step: a step that ran just then and had given nothing yet, or else whoever called what was awaited.
-
-    A step that awaited nothing before its first call has an edge to itself in the rows of what it calls.
-    """
-    for edge in controls:
-        node = earlier[edge.index]
-        if edge.at_s >= called_s and node.started_s <= called_s < node.end_s and not node.streams:
-            return edge.index
-        return node.parent
-    return None
 
 
 def _between(low_s: float, moment_s: float | None, high_s: float) -> float:

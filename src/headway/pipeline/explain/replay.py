@@ -7,7 +7,7 @@ the steps of that name queue for as many places as were ever taken at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush, heapreplace
 from typing import NamedTuple
 
@@ -35,14 +35,14 @@ class _Plan(NamedTuple):
 
     node: Node
     think_s: float
-    """From what the program awaited last to the call."""
+    """From what whoever called it awaited last, or from its start, to the call."""
     lag_s: float
     """From when everything was there to when it was ready."""
     paced_s: float
     live: tuple[int, ...]
     """Live streams that it read to their end."""
     kept: tuple[int, ...]
-    """Those of them that it kept up with."""
+    """Those of them that it kept up with, and that ended after all that it called."""
 
 
 class Replay:
@@ -61,9 +61,11 @@ class Replay:
         self._missing: dict[int, int] = {}
         for index, node in graph.nodes.items():
             before = {edge.index for edge in (*node.inputs, *node.controls)}
-            self._missing[index] = len(before)
+            self._missing[index] = len(before) + (node.parent is not None)
             for one in before:
-                (self._on_start if one == node.parent else self._on_end).setdefault(one, []).append(index)
+                self._on_end.setdefault(one, []).append(index)
+            if node.parent is not None:
+                self._on_start.setdefault(node.parent, []).append(index)
         self._places = _places(graph)
         self._tail_s = graph.end_s - last_end_s(graph)
 
@@ -123,12 +125,23 @@ class _Once:
             self._wait_for_inner(caller)
 
     def _wait_for_inner(self, index: int) -> None:
-        """A step that called others ends when the last of them has, and what it did after that is done."""
-        node, called = self._nodes[index], self._replay._graph.children[index]
-        after_s = (node.end_s - self._nodes[called[-1]].end_s) * self._factors.get(node.row.step, 1.0)
-        was = self.moved[index]
-        end_s = max(self.moved[one].end_s for one in called) + after_s
-        self.moved[index] = was._replace(first_s=min(was.first_s, end_s) if node.streams else end_s, end_s=end_s)
+        """A step that called others goes on when the last of them has ended: to its first chunk, then to its end."""
+        plan, moved = self._replay._plans[index], self.moved[index]
+        factor = self._factors.get(plan.node.row.step, 1.0)
+        early, late = self._replay._graph.inner(index)
+        first_s = self._after(early, plan.node.first_s, factor) if early else moved.first_s
+        if plan.kept:
+            end_s = max(moved.end_s, first_s, *(self.moved[one].end_s for one in late))
+        elif late:
+            end_s = max(first_s, self._after(late, plan.node.end_s, factor))
+        else:
+            end_s = first_s + (plan.node.end_s - plan.node.first_s) * factor
+        self.moved[index] = _settled(plan, self.moved, moved.ready_s, moved.started_s, first_s, end_s)
+
+    def _after(self, called: Sequence[int], moment_s: float, factor: float) -> float:
+        """A moment of whoever called these, that came after their ends."""
+        rest_s = moment_s - self._nodes[called[-1]].end_s
+        return max(self.moved[one].end_s for one in called) + rest_s * factor
 
     def _release(self, followers: Iterable[int]) -> None:
         for follower in followers:
@@ -141,26 +154,32 @@ class _Once:
         parent = plan.node.parent
         # What lies between two calls that a step made is that step's own work.
         factor = 1.0 if parent is None else self._factors.get(self._nodes[parent].row.step, 1.0)
-        ready_s = called_s = plan.think_s * factor
+        ready_s = 0.0 if parent is None else self.moved[parent].started_s
         for edge in plan.node.controls:
-            ready_s = max(ready_s, called_s + _moved_to(self._nodes[edge.index], edge, self.moved[edge.index]))
+            ready_s = max(ready_s, _moved_to(self._nodes[edge.index], edge, self.moved[edge.index]))
+        ready_s += plan.think_s * factor
         for edge in plan.node.inputs:
             ready_s = max(ready_s, _moved_to(self._nodes[edge.index], edge, self.moved[edge.index]))
         return ready_s + plan.lag_s
 
 
 def _plan(graph: Graph, node: Node) -> _Plan:
-    asked_s = max((edge.at_s for edge in node.controls), default=0.0)
+    called = graph.children.get(node.row.index, ())
+    inner_s = graph.nodes[called[-1]].end_s if called else 0.0
     live = tuple(
         edge.index for edge in node.inputs if edge.kind == "stream" and node.end_s >= graph.nodes[edge.index].end_s
     )
     return _Plan(
         node=node,
-        think_s=node.called_s - asked_s,
+        think_s=max(0.0, node.called_s - graph.asked_s(node)),
         lag_s=max(0.0, node.ready_s - max([node.called_s, *(edge.at_s for edge in node.inputs)])),
         paced_s=pacing_s(node),
         live=live,
-        kept=tuple(index for index in live if is_kept_waiting(graph.nodes[index], node)),
+        kept=tuple(
+            index
+            for index in live
+            if graph.nodes[index].end_s >= inner_s and is_kept_waiting(graph.nodes[index], node)
+        ),
     )
 
 
@@ -213,6 +232,12 @@ def _run(
         own_s = first_s - started_s if node.streams else 0.0
         trails = [moved[i].end_s + (node.end_s - nodes[i].end_s) * factor for i in plan.kept]
         end_s = max(started_s + own_s, *trails)
+    return _settled(plan, moved, ready_s, started_s, first_s, end_s)
+
+
+def _settled(
+    plan: _Plan, moved: Mapping[int, _Moved], ready_s: float, started_s: float, first_s: float, end_s: float
+) -> _Moved:
     for index in plan.live:
         end_s = max(end_s, moved[index].end_s)  # nobody has read a stream before it ended
-    return _Moved(ready_s, started_s, min(first_s, end_s) if node.streams else end_s, end_s)
+    return _Moved(ready_s, started_s, min(first_s, end_s) if plan.node.streams else end_s, end_s)

@@ -91,7 +91,7 @@ class RunReport:
         if self.lines:
             blocks.append(bars(self.lines, self.graph.end_s, width, ascii_only=ascii_only))
             blocks.append(figures(self.lines, self.graph.end_s, width))
-            note = "Times in seconds after the start. tokens: in>out. t/a: tries of the step / requests sent."
+            note = "Times in seconds after the start. tokens: in>out. t/a: tries of the step / of its calls."
             blocks.append([*times_told(self.path, width), *wrap(note, width)])
         told = "\n\n".join("\n".join(block) for block in blocks if block)
         return told.replace("…", "~").encode("ascii", "replace").decode() if ascii_only else told

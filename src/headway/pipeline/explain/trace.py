@@ -38,7 +38,8 @@ def trace_of(graph: Graph, critical: Collection[int]) -> dict[str, Any]:
         events.append(_stretch(node.row.step, lane, node.started_s, node.end_s, _told(node, index in critical)))
         if node.streams:
             events.append({"ph": "i", "s": "t", "pid": 1, "tid": lane, "ts": node.first_s * _US, "name": "first chunk"})
-        for edge in (*node.inputs, *node.controls):
+        called = () if node.parent is None or node.controls else (Edge(node.parent, "control", node.called_s),)
+        for edge in (*node.inputs, *node.controls, *called):
             if edge.index in lanes:
                 events += _arrow(edge, index, lanes, node)
     return {"traceEvents": events, "displayTimeUnit": "ms"}

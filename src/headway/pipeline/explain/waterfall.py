@@ -14,6 +14,7 @@ __all__ = ["WIDTH_MIN", "bars", "clipped", "figures", "path_told", "times_told"]
 WIDTH_MIN = 60
 _LINES_MAX = 200
 _NAME_MIN = 8
+_OUTCOME_MIN, _OUTCOME_MAX = 18, 30
 _DROPPED = ("first", "t/a", "ready", "start")
 """Columns that go, in this order, where there is no room for them."""
 _PLAIN = ("░▒█", "▁▂▃▄▅▆▇█", "▏")
@@ -106,7 +107,8 @@ def figures(lines: Sequence[Line], end_s: float, width: int) -> list[str]:
 
 def _fitted(cells: Sequence[Sequence[str]], width: int) -> tuple[list[tuple[int, int]], int, int]:
     """The columns between the first and the last as (index, width), and the widths of those two."""
-    outcome = min(max(len(row[-1]) for row in cells), 13 if width <= 80 else 30)
+    longest = min(max(len(row[-1]) for row in cells), _OUTCOME_MAX)
+    outcome = min(longest, _OUTCOME_MIN)
     name = max(len(row[0]) for row in cells)
     columns = [(i, max(len(row[i]) for row in cells)) for i in range(1, len(_HEAD) - 1)]
     for dropped in (None, *_DROPPED):
@@ -114,7 +116,8 @@ def _fitted(cells: Sequence[Sequence[str]], width: int) -> tuple[list[tuple[int,
         room = width - 4 - sum(size + 1 for _, size in columns) - outcome
         if room >= min(name, _NAME_MIN):
             break
-    return columns, max(1, min(room, name)), outcome
+    left = max(1, min(room, name))
+    return columns, left, min(longest, outcome + max(0, room - left))
 
 
 def _cells(line: Line, places: int) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from headway.engine.current import current_engine
 from headway.errors import ConfigError
+from headway.pipeline.mapreduce.aside import aside
 from headway.pipeline.mapreduce.asking import Caller, Sends
 from headway.pipeline.mapreduce.chunks import check_extra, counter_for
 from headway.pipeline.mapreduce.ending import Ending
@@ -75,7 +76,7 @@ class MapReduction:
             a gap that merges see and the answer's last paragraph names, "drop" leaves it out, "fail" raises.
             `MapReduced.gaps` has it either way.
         mapper: Reads the chunks in the engine's stead, e.g. as a batch: it is given what `first` gives, and gives a
-            `headway.Result` for each row, `index` being the row's place; in any order.
+            `headway.Result` for each row, `index` being the row's place; in any order. A text that fits is not its.
         engine: Sends the calls; anything with its `send`. None: the current one, see `headway.current_engine`.
         api: "responses", "chat" or "messages".
         reasoning_effort: As for `headway.Task`; so is `temperature`.
@@ -151,7 +152,7 @@ class MapReduction:
 
     @cached_property
     def plan(self) -> Plan:
-        """The chunks, and what is asked of them. Splitting 5 MB takes some 0.2 s, once."""
+        """The chunks, and what is asked of them. Splitting 5 MB takes 0.2 to 1 s, once."""
         return plan_of(self._text, self._pieces, self.sizes, self._asks, self._count, self._window)
 
     def first(self) -> tuple[Task, list[dict[str, Any]]]:
@@ -172,6 +173,9 @@ class MapReduction:
             raise ConfigError("this map-reduce is not through; await it, or iterate to its end first")
         return self._result
 
+    def __str__(self) -> str:
+        raise TypeError("headway.mapreduce gives an answer to come; await it, or iterate over it with async for")
+
     def __await__(self) -> Generator[Any, None, MapReduced]:
         return self._run().__await__()
 
@@ -180,22 +184,24 @@ class MapReduction:
 
     async def pieces(self) -> AsyncGenerator[str, None]:
         """The answer's text as it comes; close it to end early."""
-        ending = self._begin()
+        ending = await self._begin()
         async with aclosing(ending.pieces()) as pieces:
             async for piece in pieces:
                 yield piece
         self._result = ending.result
 
     async def _run(self) -> MapReduced:
-        self._result = await self._begin().run()
+        ending = await self._begin()
+        self._result = await ending.run()
         return self._result
 
-    def _begin(self) -> Ending:
+    async def _begin(self) -> Ending:
         if self._begun:
             raise ConfigError("this map-reduce has run; call headway.mapreduce again for another one")
         self._begun = True
         engine = current_engine() if self._engine is None else self._engine
-        return Ending(Caller(engine, self.plan, tags=self._tags, priority=self._priority), self._how)
+        plan = await aside(lambda: self.plan, len(self._text))
+        return Ending(Caller(engine, plan, tags=self._tags, priority=self._priority), self._how)
 
 
 mapreduce = MapReduction

@@ -8,9 +8,10 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from headway.errors import ProviderError
+from headway.pipeline.mapreduce.aside import aside
 from headway.pipeline.mapreduce.asking import Answered, Caller, TooLong
 from headway.pipeline.mapreduce.plan import in_chunks
-from headway.pipeline.mapreduce.result import Chunk, Gap, MapReduced, Merge
+from headway.pipeline.mapreduce.result import Chunk, Gap, MapReduced, Merge, Source
 from headway.pipeline.mapreduce.sources import sources_of
 from headway.pipeline.mapreduce.tree import How, Tree
 from headway.pipeline.mapreduce.work import Told, parts_named
@@ -46,10 +47,10 @@ class Ending:
         answered = await self._answered()
         if self._refine:
             self._draft = answered.text
-            again = await self._caller.ask("refine", self._refining(), self._sizes.answer_tokens_max)
+            again = await self._caller.ask("refine", await self._refining(), self._sizes.answer_tokens_max)
             if again.text and not again.error:  # else the draft is the answer: it is good by itself
                 answered = again
-        return self._ended(answered)
+        return await self._ended(answered)
 
     async def pieces(self) -> AsyncGenerator[str, None]:
         """The text of the last call as it comes."""
@@ -59,7 +60,7 @@ class Ending:
             async for piece in live:
                 said.append(piece)
                 yield piece
-        text = "".join(said).strip()
+        text = "".join(said)
         answered = Answered(text, self._plan.count(text), cut=self._caller.was_cut)
         if not self._refine:
             self._good(answered)
@@ -67,12 +68,12 @@ class Ending:
                 self._merged(answered)
         if missing := self._missing():
             yield missing
-        self._ended(answered)
+        await self._ended(answered)
 
     async def _live(self) -> AsyncGenerator[str, None]:
         if self._refine:
             self._draft = (await self._answered()).text
-            kind, row = "refine", self._refining()
+            kind, row = "refine", await self._refining()
         else:
             kind, row = await self._last()
         said = too_long = False
@@ -128,11 +129,11 @@ class Ending:
             return False
         return True
 
-    def _refining(self) -> dict[str, Any]:
+    async def _refining(self) -> dict[str, Any]:
         """The answer beside the sentences it rests on, in the order of the text, as many as fit into a merge."""
         self._tree.tell("refine")
         draft, count, shown = self._draft, self._plan.count, set()
-        found = sources_of(draft, self._members, self._plan.text, self._plan.spans)
+        found = await self._sources(draft)
         room = self._sizes.merge_room - count(draft)
         for source in sorted(found, key=lambda one: -one.score):
             room -= count(source.text) + 2
@@ -144,8 +145,13 @@ class Ending:
             summary=draft, sources=sentences, words=self._sizes.words, parts=len(self._plan.spans)
         )
 
+    async def _sources(self, answer: str) -> tuple[Source, ...]:
+        """What the answer rests on."""
+        text, spans = self._plan.text, self._plan.spans
+        return await aside(lambda: sources_of(answer, self._members, text, spans), len(text))
+
     def _good(self, answered: Answered) -> None:
-        if answered.error or not answered.text:
+        if answered.error or not answered.text.strip():
             what = "the text could not be read" if self._plan.whole else "the last merge failed"
             raise ProviderError(f"{what}: {answered.error or 'the answer came back empty; ask another model'}")
 
@@ -186,8 +192,9 @@ class Ending:
         more = f"; and {len(gaps) - len(named)} more" if len(gaps) > len(named) else ""
         return f"\n\n[Missing: {'; '.join(named)}{more}]"
 
-    def _ended(self, answered: Answered) -> MapReduced:
+    async def _ended(self, answered: Answered) -> MapReduced:
         """The result."""
+        sources = await self._sources(answered.text)
         self._tree.tell("done")
         tally, now_s = self._caller.tally, asyncio.get_running_loop().time()
         chunks = tuple(
@@ -203,7 +210,7 @@ class Ending:
             chunks=chunks,
             merges=tuple(self._tree.work.merges),
             gaps=tuple(self._gaps()),
-            sources=sources_of(answered.text, self._members, self._plan.text, self._plan.spans),
+            sources=sources,
             draft=self._draft,
             cut=answered.cut,
             calls=tally.calls,

@@ -77,6 +77,8 @@ def joined(given: str | Sequence[str]) -> tuple[str, list[Span]]:
         InputError: It is empty, no text, or no Unicode.
     """
     pieces: list[Span] = []
+    if not isinstance(given, str | Sequence):
+        raise InputError(f"mapreduce: the text must be a text or a list of texts, not {type(given).__name__}")
     ones = [given] if isinstance(given, str) else list(given)
     at = 0
     for one in ones:

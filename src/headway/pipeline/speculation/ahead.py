@@ -140,12 +140,10 @@ async def _work(spec: Spec, args: tuple[Any, ...], named: dict[str, Any]) -> Non
     What models answer is in the engine's cache then; what the function made of it is kept where the step keeps results.
     """
     try:
-        kept = spec.kept
-        key = kept.key(args, named) if kept is not None else b""
-        if kept is None:
+        if spec.kept is None:
             await _value(spec, args, named)
-        elif not kept.find(key)[0]:
-            kept.keep(key, await _value(spec, args, named))
+        else:
+            await spec.kept.ahead(args, named, lambda: _value(spec, args, named))
     finally:
         scope = SCOPE.get()
         if scope is not None:

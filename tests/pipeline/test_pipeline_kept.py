@@ -1,0 +1,202 @@
+"""`@step(cache_s=)`: kept in the engine's caches where there are any, and equal calls at the same time run once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import headway
+from headway.errors import ConfigError
+from headway.testing import FakeProvider, virtual_run
+
+RAN: list[str] = []  # of functions on the module's level: those can be told from others by their code
+
+
+@pytest.fixture(autouse=True)
+def nothing_ran():
+    RAN.clear()
+
+
+@headway.step(cache_s=60)
+async def look_up(word: str) -> dict[str, int]:
+    RAN.append(word)
+    await asyncio.sleep(1.0)
+    return {word: len(word)}
+
+
+@headway.step(cache_s=60)
+async def spell(word: str) -> AsyncIterator[str]:
+    RAN.append(word)
+    for letter in word:
+        await asyncio.sleep(1.0)
+        yield letter
+
+
+@headway.pipeline(log=False)
+async def words():
+    return look_up("tide"), spell("ebb")
+
+
+def played(pipeline, *args, times: int = 1, loose: bool = False, **settings):
+    """What runs with an engine of its own gave: their results (or errors, where `loose`), rows by name, and seconds."""
+
+    async def main():
+        clock = asyncio.get_running_loop().time
+        async with headway.Engine(handler=FakeProvider(), log="off", **settings) as engine:
+            begun_s = clock()
+
+            async def one():
+                async with pipeline.run(*args, engine=engine) as run:
+                    result = await run.result()
+                return result, {f"{row.step}#{row.index}": row for row in run.rows()}
+
+            found = await asyncio.gather(*(one() for _ in range(times)), return_exceptions=loose)
+            return found, clock() - begun_s
+
+    return virtual_run(main)
+
+
+def test_results_survive_a_restart_and_are_shared(tmp_path: Path):
+    """In the file of the engine's cache: another engine on it serves them, streams with their chunks."""
+    settings = {"cache": "disk", "cache_path": str(tmp_path / "cache.sqlite")}
+    [(first, rows)], took_s = played(words, **settings)
+    assert (first, took_s, RAN) == (({"tide": 4}, "ebb"), 3.0, ["tide", "ebb"])
+    assert rows["look_up#0"].outcome == "ok"
+    [(again, rows)], took_s = played(words, **settings)
+    assert (again, took_s, len(RAN)) == (first, 0.0, 2)
+    assert {rows["look_up#0"].outcome, rows["spell#1"].outcome} == {"cached"}
+    played(words, cache="disk", cache_path=str(tmp_path / "other.sqlite"))
+    assert len(RAN) == 4
+
+
+def test_an_engine_without_a_cache_leaves_them_in_memory():
+    """The process keeps them then, over engines and loops."""
+    played(words, cache="off")
+    before = len(RAN)
+    played(words, cache="off")
+    assert len(RAN) == before
+    played(words, cache="memory")
+    assert len(RAN) == before + 2  # an engine's memory is its own
+
+
+def test_functions_that_hang_on_values_around_them_are_kept_in_memory(tmp_path: Path):
+    """Two that look alike are two: what they close over is in no key, so no file gets them."""
+
+    def made(suffix: str):
+        @headway.step(cache_s=60)
+        async def add(word: str) -> str:
+            RAN.append(word)
+            return word + suffix
+
+        return add
+
+    steps = [made("a"), made("b")]
+
+    @headway.pipeline(log=False)
+    async def both():
+        return [step("x") for step in steps]
+
+    settings = {"cache": "disk", "cache_path": str(tmp_path / "cache.sqlite")}
+    assert played(both, **settings)[0][0][0] == ["xa", "xb"]
+    assert played(both, **settings)[0][0][0] == ["xa", "xb"]
+    assert len(RAN) == 2
+
+
+@headway.pipeline(log=False)
+async def thrice():
+    return [look_up("neap") for _ in range(3)], spell("ox"), spell("ox")
+
+
+def test_equal_calls_at_the_same_time_run_once():
+    """Within a run and across runs: the others wait, and say "cached"; streams give their chunks at the end."""
+    found, took_s = played(thrice, times=4, cache="memory")
+    assert took_s == 2.0
+    assert RAN == ["neap", "ox"]
+    assert {str(result) for result, _ in found} == {"([{'neap': 4}, {'neap': 4}, {'neap': 4}], 'ox', 'ox')"}
+    outcomes = [row.outcome for _, rows in found for row in rows.values() if row.step]
+    assert (outcomes.count("ok"), outcomes.count("cached")) == (2, 18)
+
+
+def test_a_failure_is_that_of_all_who_wait_in_its_run_and_no_other_s():
+    """Once a run, and not once a call."""
+
+    @headway.step(cache_s=60, default="none")
+    async def fails(word: str) -> str:
+        RAN.append(word)
+        await asyncio.sleep(1.0)
+        raise KeyError(word)
+
+    @headway.pipeline(log=False)
+    async def many():
+        return [fails("x") for _ in range(5)]
+
+    found, took_s = played(many, times=3, cache="memory")
+    assert [result for result, _ in found] == [["none"] * 5] * 3
+    assert len(RAN) == 3
+    assert took_s == 3.0  # one run after the other
+
+
+def test_whoever_waits_for_one_that_is_cancelled_begins_anew():
+    """A run that fails takes its call with it; the other run has its result a little later."""
+
+    @headway.pipeline(log=False)
+    async def short(fails: bool):
+        if fails:
+            word = look_up("spring")
+            await asyncio.sleep(0.5)
+            raise RuntimeError("not today")
+        await asyncio.sleep(0.25)
+        word = look_up("spring")
+        return word
+
+    async def main():
+        clock = asyncio.get_running_loop().time
+        async with headway.Engine(handler=FakeProvider(), log="off", cache="memory") as engine:
+            with headway.using(engine):
+                failed, told = await asyncio.gather(short(True), short(False), return_exceptions=True)
+            assert isinstance(failed, RuntimeError)
+            assert told == {"spring": 6}
+            assert clock() == pytest.approx(1.5)
+        assert RAN == ["spring", "spring"]
+
+    virtual_run(main)
+
+
+def test_a_step_that_calls_itself_alike_is_a_cycle():
+    """It would wait for itself: a sentence instead."""
+
+    @headway.step(cache_s=60)
+    async def mirror(word: str) -> str:
+        return await mirror(word)
+
+    @headway.pipeline(log=False)
+    async def vain():
+        return mirror("x")
+
+    [error], _ = played(vain, loose=True, cache="memory")
+    assert isinstance(error, ConfigError)
+    assert "waits for itself" in str(error)
+
+
+def test_it_is_cancelled_while_it_waits():
+    """Its own time is up: it leaves the one that it waits for alone."""
+
+    @headway.step(cache_s=60)
+    async def slow(word: str) -> str:
+        RAN.append(word)
+        await asyncio.sleep(2.0)
+        return word
+
+    hurried = headway.step(slow.fn, name="hurried", cache_s=60, timeout_s=0.5, default="late")
+    hurried.spec.kept = slow.spec.kept
+
+    @headway.pipeline(log=False)
+    async def pair():
+        return slow("x"), hurried("x")
+
+    [(result, rows)], took_s = played(pair, cache="memory")
+    assert (result, took_s, RAN) == (("x", "late"), 2.0, ["x"])
+    assert rows["hurried#1"].end_s == 0.5

@@ -1,1 +1,0 @@
-# ruff: noqa: A005 - tests.typing is nobody else
