@@ -12,6 +12,7 @@ import pytest
 
 from headway.errors import ConfigError, ConnectFailed, DeadlineExceeded, Overloaded, ProviderTimeout
 from headway.gateway.app import application
+from headway.gateway.app.plane import Plane
 from headway.gateway.data.answers import failed
 from headway.gateway.data.guard import is_loopback
 from headway.gateway.limits import Limits
@@ -160,6 +161,26 @@ def test_the_cache_answers_through_the_gateway_and_can_be_passed_by():
     within(main())
 
 
+def test_lists_and_files_are_tried_again_and_what_passes_through_is_not():
+    """A GET of a batch is harmless; what nobody here knows is asked once."""
+
+    async def main():
+        asked = []
+
+        async def provider(call: Call) -> Reply:
+            asked.append(call.path)
+            return Reply(503 if len(asked) == 1 else 200, JSON, b"{}")
+
+        async with gateway(provider, base_url=SIM, seed=1) as url, httpx2.AsyncClient() as client:
+            got = await client.get(f"{url}/v1/batches/b1")
+            assert (got.status_code, got.headers["headway-attempts"]) == (200, "2")
+            del asked[:]
+            assert (await client.post(f"{url}/v1/audio/speech", content=b"{}")).status_code == 503
+            assert asked == ["/v1/audio/speech"]
+
+    within(main())
+
+
 # -- where it goes, and what goes along --------------------------------------------------------------------------------
 
 
@@ -259,6 +280,35 @@ def test_messages_go_to_the_upstream_that_has_them(tmp_path, monkeypatch):
             await post(url, "/v1/messages/count_tokens", {"model": "x"}, anthropic_version="2099-01-01")
             await post(url, "/v1/messages/count_tokens", {"model": "x"}, headway_upstream="claude")
             assert [call.origin for call in provider.calls] == ["http://claude.test"]
+
+    within(main())
+
+
+def test_the_end_waits_so_long_and_no_longer():
+    """A stream that never ends is cut when the patience is over, and ended at the provider."""
+
+    async def main():
+        closed = []
+
+        async def close() -> None:
+            closed.append(True)
+
+        async def provider(call: Call) -> Reply:
+            async def chunks():
+                yield b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+                await asyncio.sleep(3600)
+
+            return Reply(200, (("content-type", "text/event-stream"),), chunks=chunks(), close=close)
+
+        async with gateway(provider, base_url=SIM) as url:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+            body = b'{"model":"m","stream":true,"messages":[]}'
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+            writer.write(head % len(body) + body)
+            await reader.readuntil(b'"a"}}]}\n\n')
+        assert closed == [True]
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
     within(main())
 
@@ -456,6 +506,21 @@ def test_the_asgi_route_streams_and_reads_like_the_protocol():
 
                 return Reply(200, JSON, chunks=chunks())
             return await echo(request)
+
+        async def leaves() -> dict:
+            return sent.pop(0) if sent else {"type": "http.disconnect"}
+
+        async def waits(request: Request) -> Reply:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                left.append(request.target)
+            raise AssertionError
+
+        sent, left = [{"type": "http.request", "body": b"", "more_body": False}], []
+        scope = {"type": "http", "method": "GET", "path": "/v1/x", "raw_path": b"/v1/x", "headers": []}
+        await Plane(waits)(scope, leaves, None)
+        assert left == ["/v1/x"]
 
         app = application(handle, lambda: {"in_flight": 0, "queued": 0})
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost") as client:

@@ -65,7 +65,30 @@ def test_the_pictures_step_starts_at_the_title():
     assert rows["write"].ready_s == max(rows["outline"].end_s, rows["facts"].end_s)
 
 
-@pytest.mark.parametrize("name", ["pipeline_three", "article"])
+def test_each_stage_of_the_tutorial_is_what_it_says(capsys, monkeypatch):
+    """examples/pipeline_stages.py: each stage takes less, or shows its first word sooner, as its page tells."""
+    for name in ("OPENAI_API_KEY", "HEADWAY_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    virtual_run(lambda: example("pipeline_stages").main([0, 1, 2, 3, 4, 5, 6, 7]))
+    printed = capsys.readouterr().out
+    times = {
+        int(line[0]): [float(word) for word in line.split() if word.replace(".", "").isdigit()]
+        for line in printed.splitlines()
+        if line[1:3] == ": "
+    }
+    first = {stage: found[0] for stage, found in times.items()}
+    last = {stage: found[-1] for stage, found in times.items()}
+    assert last[2] < 0.8 * last[1] < last[0]  # side by side
+    assert first[3] < 0.8 * last[2]  # streamed
+    assert last[4] > last[3]  # facts that need the outline
+    assert last[5] < last[4] - 0.5  # and start at their question
+    assert last[6] < 1.1 * last[5]  # nobody waits for the picture
+    assert "picture" in printed
+    assert "fetched ahead" in printed
+    assert "1 of 1 asked for" in printed
+
+
+@pytest.mark.parametrize("name", ["pipeline_three", "article", "pipeline_stages"])
 def test_they_ask_the_provider_where_there_is_a_key(name, monkeypatch):
     """No simulator then."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")

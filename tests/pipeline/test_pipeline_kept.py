@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import headway
 from headway.errors import ConfigError
@@ -145,12 +147,11 @@ def test_whoever_waits_for_one_that_is_cancelled_begins_anew():
     @headway.pipeline(log=False)
     async def short(fails: bool):
         if fails:
-            word = look_up("spring")
+            look_up("spring")
             await asyncio.sleep(0.5)
             raise RuntimeError("not today")
         await asyncio.sleep(0.25)
-        word = look_up("spring")
-        return word
+        return look_up("spring")
 
     async def main():
         clock = asyncio.get_running_loop().time
@@ -200,3 +201,59 @@ def test_it_is_cancelled_while_it_waits():
     [(result, rows)], took_s = played(pair, cache="memory")
     assert (result, took_s, RAN) == (("x", "late"), 2.0, ["x"])
     assert rows["hurried#1"].end_s == 0.5
+
+
+CALLS = st.lists(
+    st.tuples(st.integers(0, 20), st.sampled_from("xyz"), st.sampled_from(["ok", "fails", "leaves", "late"])),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(CALLS, st.booleans())
+def test_whatever_befalls_them_each_has_its_own_end(calls, fails):
+    """Runs that begin, fail and are left at random: one at a time runs a word, results are right, nothing is left."""
+    running: set[str] = set()
+
+    @headway.step(cache_s=60)
+    async def work(word: str) -> str:
+        assert word not in running
+        running.add(word)
+        try:
+            await asyncio.sleep(1.0)
+            if fails and word == "x":
+                raise KeyError(word)
+            return word * 2
+        finally:
+            running.remove(word)
+
+    @headway.pipeline(log=False)
+    async def one(word: str, fate: str):
+        handles = [work(word), work(word)]
+        if fate in ("fails", "leaves"):
+            await asyncio.sleep(0.55)
+            raise RuntimeError(fate)
+        return handles
+
+    async def begun(at: int, word: str, fate: str):
+        await asyncio.sleep(at / 10)
+        async with one.run(word, fate, deadline_s=0.75 if fate == "late" else 30.0) as run:
+            return await run.result()
+
+    async def main():
+        ends = await asyncio.gather(*(begun(*call) for call in calls), return_exceptions=True)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return ends
+
+    for (_, word, fate), end in zip(calls, virtual_run(main), strict=True):
+        if isinstance(end, list):
+            assert end == [word * 2] * 2
+        elif isinstance(end, headway.DeadlineExceeded):
+            assert fate == "late"
+        elif isinstance(end, KeyError):
+            assert (fails, word) == (True, "x")
+        else:
+            assert str(end) == fate
+    assert not running
+    assert not work.spec.kept._under_way

@@ -53,6 +53,7 @@ def older(path: Path) -> None:
 
 FULL = row(
     3,
+    parent=2,
     edges=(Edge(0, "value", 0.5), Edge(1, "stream", 0.25)),
     called_s=0.1,
     ready_s=0.5,
@@ -143,6 +144,17 @@ def test_an_older_log_is_read_as_it_is_and_gets_the_table_when_it_is_written(tmp
     assert {name for (name,) in query(path, "SELECT name FROM sqlite_schema")} >= STEPS.keys()
 
 
+def test_rows_from_before_a_field_have_its_default(tmp_path: Path):
+    """A row that says nothing of who called it was called by the pipeline's function, for readers and in SQL."""
+    path = tmp_path / "l"
+    written(path, FULL)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE steps_data SET data = json_remove(data, '$.parent')")
+    with CallLogReader(path) as log:
+        assert log.steps() == [msgspec.structs.replace(FULL, parent=-1)]
+    assert query(path, "SELECT parent FROM steps") == [(-1,)]
+
+
 def _opens(path: Path, start: Any, number: int) -> None:
     start.wait()
     written(path, row(number))
@@ -179,3 +191,24 @@ def test_an_engine_writes_them_beside_its_calls(tmp_path: Path):
     virtual_run(main)
     with CallLogReader(path) as log:
         assert [each.index for each in log.steps(run="r1")] == [0, -1]
+
+
+def test_rows_alone_open_the_log_alone(tmp_path: Path):
+    """A run without calls pays for no connections; calls that come later are written by the same writer."""
+    path = tmp_path / "l"
+
+    async def main():
+        engine = Engine(handler=FakeProvider(), log=str(path), api_key="k")
+        engine.write_steps([row(0)])
+        assert engine._stack is None
+        await (await engine.send("/v1/responses", {"model": "m", "input": "x"})).read()
+        engine.write_steps([row(1)])
+        await engine.aclose()
+        unused = Engine(handler=FakeProvider(), log=str(path), api_key="k")
+        unused.write_steps([row(2)])
+        await unused.aclose()
+
+    virtual_run(main)
+    with CallLogReader(path) as log:
+        assert [each.index for each in log.steps()] == [0, 1, 2]
+        assert len(log.calls()) == 1

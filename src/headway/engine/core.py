@@ -19,8 +19,9 @@ from headway.engine.arguments import check_arguments
 from headway.engine.calls import Calls
 from headway.engine.mapping import MapSettings, map_rows
 from headway.engine.prefetch import Prefetcher
+from headway.engine.record import Recorder
 from headway.engine.refresher import Refresher
-from headway.engine.stack import Stack
+from headway.engine.stack import Stack, open_recorder
 from headway.engine.ways import adopt, cached, utility_call
 from headway.errors import Closed, ConfigError, HeadwayError
 from headway.types import Call, Handler, Reply, Result, Tags, TaskLike, Trace
@@ -63,6 +64,7 @@ class Engine:
         self._calls = Calls(self.settings)
         self._refresher = Refresher(lambda: self._stack)
         self._stack: Stack | None = None
+        self._recorder: Recorder | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
@@ -232,7 +234,7 @@ class Engine:
     def write_steps(self, rows: Sequence[StepRow]) -> None:
         """Write what a pipeline's run did into the call log, like its calls; nothing where the log is off."""
         if not self._closed:
-            (self._stack or self._open()).write_steps(rows)
+            self._records().write_steps(rows)
 
     def new_trace(self) -> Trace:
         """The trace of a call that is made elsewhere for `handle`; it starts now. See `engine.inbound`."""
@@ -275,11 +277,20 @@ class Engine:
             return self._stack
         if self._closed:
             raise Closed("this engine is closed; open a new one")
-        self._stack = Stack(self.settings, self._handler, self._wall_s, self._rng, self._refresher)
+        self._stack = Stack(self.settings, self._handler, self._wall_s, self._rng, self._refresher, self._records())
         self._loop = loop
         return self._stack
+
+    def _records(self) -> Recorder:
+        """The record alone, in a few milliseconds: what makes no call needs no connections."""
+        if self._recorder is None:
+            virtual = bool(getattr(asyncio.get_running_loop(), "is_virtual", False))
+            self._recorder = open_recorder(self.settings, inline=virtual)
+        return self._recorder
 
     async def _close(self) -> None:
         await asyncio.gather(self._refresher.aclose(), self.prefetch.aclose(), return_exceptions=True)
         if self._stack is not None:
             await self._stack.aclose()
+        elif self._recorder is not None:
+            self._recorder.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import inf
 from pathlib import Path
 from random import Random
@@ -34,13 +34,12 @@ from headway.flight import Deadlines, Flight, FlightSettings
 from headway.policy.budget import RetryBudget, SpendCap
 from headway.policy.flight import FlightPolicy, RetrySettings
 from headway.types import Call, Handler, Outcome, Reply, Timeouts, Trace
-from headway.types.steps import StepRow
 from headway.upstream import InProcess, Upstream
 from headway.wire import reader_for
 from headway.wire.blocks import BLOCKS_BODY_BYTES_MIN, PromptBlocks
 from headway.wire.prices import load as load_prices
 
-__all__ = ["Stack"]
+__all__ = ["Stack", "open_recorder"]
 
 ORIGINS_MAX = 256
 HANDOVER_S = 0.0002
@@ -57,6 +56,7 @@ class Stack:
         wall_s: Callable[[], float] | None,
         rng: Random,
         refresh: Callable[[Call], asyncio.Task[Reply | None] | None],
+        recorder: Recorder,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._settings = settings
@@ -77,7 +77,7 @@ class Stack:
         virtual = bool(getattr(self._loop, "is_virtual", False))
         path = Path(settings.cache_path) if settings.cache_path else _state("cache.sqlite")
         self.caches = Caches(settings, path, self.wall_s, inline=virtual, handover_s=HANDOVER_S)
-        self._recorder = open_recorder(settings, inline=virtual)
+        self._recorder = recorder
         self._upstream = open_upstream(settings, handler, settings.reply_bytes_max)
         if handler is None:
             # The price list takes a tenth of a second to import: not on the loop, between two calls.
@@ -134,10 +134,6 @@ class Stack:
             self.budget.cap.book(attempt.dollars or 0.0, tokens)
         caller.on_end(self._recorder.finished)
         caller.end(outcome, now_s)
-
-    def write_steps(self, rows: Sequence[StepRow]) -> None:
-        """See `Engine.write_steps`."""
-        self._recorder.write_steps(rows)
 
     @property
     def idle(self) -> bool:

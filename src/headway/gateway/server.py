@@ -91,6 +91,9 @@ async def run(
     """
     found = load_settings(settings.engine, file=settings.config or None)
     given = settings.engine | {"upstreams": engine_upstreams(found)}
+    if found.connections_max == Settings().connections_max:
+        # As it is for one application; here every client's stream may need one of its own.
+        given["connections_max"] = settings.limits.connections_max
     async with Engine(handler=handler, config=settings.config or None, **given) as engine:
         passing = handler or _passing(found)
         door = Door(engine, Homes(found), loopback_only, passing)
@@ -149,6 +152,10 @@ def _server(settings: ServeSettings, door: Door, engine: Engine) -> uvicorn.Serv
 
     class Server(uvicorn.Server):
         """Takes signals without handing them on at the end: to end in good order is exit code 0."""
+
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            self.force_exit = self.should_exit  # the second one is in a hurry
+            self.should_exit = True
 
         @contextmanager
         def capture_signals(self) -> Iterator[None]:

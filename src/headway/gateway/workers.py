@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -33,6 +33,8 @@ DEATHS_MAX: Final = 5
 """In a row, each within `YOUNG_S` of its beginning."""
 YOUNG_S: Final = 5.0
 WATCH_S: Final = 0.1
+DESCRIPTORS: Final = 256
+"""Open files beside connections."""
 ALLOCATIONS: Final = 50_000
 """Between two looks of the garbage collector: a request makes hundreds of objects that live for its time only."""
 
@@ -82,23 +84,27 @@ def work() -> None:
 
 
 def _serve(settings: ServeSettings, listener: socket.socket, ready: Callable[[], object]) -> None:
+    _raise_descriptors(2 * settings.limits.connections_max + DESCRIPTORS)
+
     def begun() -> None:
         gc.collect()
         gc.freeze()  # what stands now stands to the end: nobody need look at it again
         gc.set_threshold(ALLOCATIONS, 20, 50)
         ready()
 
-    with asyncio.Runner(loop_factory=_fast_loop()) as runner:
-        runner.run(run(settings, listener, ready=begun))
+    asyncio.run(run(settings, listener, ready=begun))
 
 
-def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, where it is installed (there is none for Windows); else asyncio's own."""
+def _raise_descriptors(wanted: int) -> None:
+    """Let the process have that many open files: a client's connection and a provider's for each, where it may."""
     try:
-        import uvloop
+        import resource
     except ImportError:
-        return None
-    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
+        return  # Windows has no such limit
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class _Workers:
@@ -133,6 +139,9 @@ class _Workers:
                 signal.signal(number, handler)
 
     def _end(self, number: int, frame: object) -> None:
+        if self._ending:  # the second one is in a hurry
+            for child in self._children:
+                child.send_signal(signal.SIGTERM)
         self._ending = True
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -76,17 +76,18 @@ def _needed(rows: list[StepRow]) -> dict[tuple[str, int], Needed] | None:
     """Of one run; None where it was not whole."""
     run = next((row for row in rows if row.index < 0), None)
     steps = sorted(
-        (row for row in rows if row.index >= 0 and row.started_s is not None), key=lambda row: (row.started_s, row.index)
+        (row for row in rows if row.index >= 0 and row.started_s is not None),
+        key=lambda row: (row.started_s, row.index),
     )
     if run is None or run.end_s is None or any(row.smaller or row.outcome not in _WHOLE for row in rows):
         return None
+    ends = deque(sorted((row.end_s or 0.0, row.dollars or 0.0) for row in steps))
     counts: Counter[str] = Counter()
-    found = {}
+    found, left_usd = {}, run.dollars
     for row in steps[:_STARTS_MAX]:
         started_s = row.started_s or 0.0
-        # What was under way then may not be paid yet.
-        spent = [one.dollars for one in steps if one.end_s is not None and one.end_s <= started_s]
-        dollars = None if run.dollars is None or None in spent else run.dollars - sum(filter(None, spent))
-        found[row.step, counts[row.step]] = Needed(run.end_s - started_s, dollars)
+        while left_usd is not None and ends and ends[0][0] <= started_s:  # what is under way may not be paid yet
+            left_usd -= ends.popleft()[1]
+        found[row.step, counts[row.step]] = Needed(run.end_s - started_s, left_usd)
         counts[row.step] += 1
     return found

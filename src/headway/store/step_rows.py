@@ -12,9 +12,16 @@ from headway.types.steps import StepRow
 __all__ = ["STEPS", "step_of", "step_values", "steps_found"]
 
 
+_LATER = {"parent": -1}
+"""Fields that rows of older Headways do not have, and what they stand for there."""
+
+
 def _view_column(name: str) -> str:
     """The SQL that finds a field of `StepRow` in `data`."""
-    return name if name in ("pipeline", "run", "start_wall_s") else f"json_extract(data, '$.{name}')"
+    if name in ("pipeline", "run", "start_wall_s"):
+        return name
+    found = f"json_extract(data, '$.{name}')"
+    return f"coalesce({found}, {_LATER[name]})" if name in _LATER else found
 
 
 _SHOWN = ", ".join(f'{_view_column(name)} AS "{name}"' for name in StepRow.__struct_fields__)

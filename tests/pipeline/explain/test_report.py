@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.pipeline.explain import RunReport
@@ -55,6 +55,7 @@ Times in seconds after the start. tokens: in>out. t/a: tries of the step / of
 its calls."""
 
 
+@settings(max_examples=50, deadline=None)
 @given(runs(steps_max=20, limited=True), st.integers(60, 160))
 def test_no_line_is_wider_than_the_terminal(rows, width):
     """Whatever the run and the width; ASCII where it is asked for."""

@@ -176,9 +176,7 @@ def _plan(graph: Graph, node: Node) -> _Plan:
         paced_s=pacing_s(node),
         live=live,
         kept=tuple(
-            index
-            for index in live
-            if graph.nodes[index].end_s >= inner_s and is_kept_waiting(graph.nodes[index], node)
+            index for index in live if graph.nodes[index].end_s >= inner_s and is_kept_waiting(graph.nodes[index], node)
         ),
     )
 
