@@ -39,24 +39,23 @@ def worst_case(call: Call, prices: Prices) -> tuple[float | None, int]:
 class _Turn:
     """One that waits."""
 
-    __slots__ = ("admitted", "dollars", "ready", "thread", "tokens")
+    __slots__ = ("admitted", "dollars", "loop", "ready", "tokens")
 
-    def __init__(self, dollars: float, tokens: int, ready: asyncio.Future[None]) -> None:
+    def __init__(self, dollars: float, tokens: int) -> None:
         self.dollars = dollars
         self.tokens = tokens
-        self.ready = ready
-        self.thread = threading.get_ident()
+        self.loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[None] = self.loop.create_future()
         self.admitted: bool | None = None
         """None: it still waits."""
 
     def wake(self) -> None:
-        """On its own loop, wherever it is that others settle; a loop that is closed has nobody waiting any more."""
-        loop = self.ready.get_loop()
-        if threading.get_ident() == self.thread:
+        """On its own loop, wherever it is that others settle: a thread, and its number, may serve several in turn."""
+        if _running_loop() is self.loop:
             _wake(self.ready)
-        elif not loop.is_closed():
-            with suppress(RuntimeError):  # closed just now
-                loop.call_soon_threadsafe(_wake, self.ready)
+            return
+        with suppress(RuntimeError):  # closed just now
+            self.loop.call_soon_threadsafe(_wake, self.ready)
 
 
 class Line:
@@ -70,7 +69,7 @@ class Line:
         queue_max: How many may wait; one more is `Overloaded`.
     """
 
-    __slots__ = ("_lock", "_name", "_queue_max", "_waiting", "cap")
+    __slots__ = ("_lock", "_name", "_queue_max", "_waiting", "cap", "is_closed")
 
     def __init__(self, cap: SpendCap, *, name: str = "the budget", queue_max: int = 100_000) -> None:
         self.cap = cap
@@ -78,6 +77,13 @@ class Line:
         self._queue_max = queue_max
         self._waiting: OrderedDict[_Turn, None] = OrderedDict()
         self._lock = threading.Lock()
+        self.is_closed = False
+
+    def close(self) -> None:
+        """Nothing is set aside any more; who waits is sent away."""
+        with self._lock:
+            self.is_closed = True
+        self.admit()
 
     def set_aside(self, dollars: float, tokens: int) -> bool:
         """Reserve without waiting; False when it does not fit now, or others were first."""
@@ -85,7 +91,7 @@ class Line:
             return not self._waiting and self.cap.reserve(dollars, tokens)
 
     async def take(self, call: Call, dollars: float, tokens: int) -> Callable[[Trace], None] | None:
-        """What settles the reservation at the end of the try's trace; None when it can never fit.
+        """What settles the reservation at the end of the try's trace; None when it can never fit, or this is closed.
 
         Raises:
             Overloaded: Too many wait, or it is a prefetch that would have to.
@@ -117,6 +123,8 @@ class Line:
     def _enter(self, call: Call, dollars: float, tokens: int) -> _Turn | bool:
         """Whether it fits, or a place in the line."""
         with self._lock:
+            if self.is_closed:
+                return False
             if not self._waiting and self.cap.reserve(dollars, tokens):
                 return True
             if not self.cap.possible(dollars, tokens):
@@ -127,19 +135,20 @@ class Line:
                 raise Overloaded(
                     f"{len(self._waiting)} requests already wait for {self._name}; send fewer at once, or raise the cap"
                 )
-            turn = _Turn(dollars, tokens, asyncio.get_running_loop().create_future())
+            turn = _Turn(dollars, tokens)
             self._waiting[turn] = None
             return turn
 
     async def _waited(self, call: Call, turn: _Turn) -> bool:
-        loop = asyncio.get_running_loop()
+        loop = turn.loop
         since_s: float | None = loop.time()
 
         def booked(trace: Trace) -> None:
             nonlocal since_s
             if since_s is not None:
-                trace.wait_s += loop.time() - since_s
-                since_s = None
+                waited_s, since_s = loop.time() - since_s, None
+                trace.wait_s += waited_s
+                trace.budget_wait_s += waited_s
 
         call.trace.on_end(booked)  # a caller that leaves is told what it waited before this task hears of it
         try:
@@ -164,8 +173,11 @@ class Line:
         due = []
         while self._waiting:
             turn = next(iter(self._waiting))
-            admitted = self.cap.reserve(turn.dollars, turn.tokens)
-            if not admitted and self.cap.possible(turn.dollars, turn.tokens):
+            if turn.loop.is_closed():  # nobody is there any more to give anything back
+                del self._waiting[turn]
+                continue
+            admitted = not self.is_closed and self.cap.reserve(turn.dollars, turn.tokens)
+            if not admitted and not self.is_closed and self.cap.possible(turn.dollars, turn.tokens):
                 break
             turn.admitted = admitted
             del self._waiting[turn]
@@ -180,6 +192,13 @@ class Line:
             # Nobody knows what is on the bill: a cap that holds takes it for the worst.
             dollars_actual, used = max(dollars_actual, dollars), max(used, tokens)
         self.settle(dollars, tokens, dollars_actual=dollars_actual, tokens_actual=used)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _wake(ready: asyncio.Future[None]) -> None:

@@ -20,7 +20,9 @@ class Trace:
     flight_id = ""
     ended_at_s: float | None = None
     wait_s = 0.0
-    """Ours: queue and pacing."""
+    """Ours: queue, pacing and budgets."""
+    budget_wait_s = 0.0
+    """The part of it that was for money: for others' reservations under the same budget to end."""
     connect_s: float | None = None
     """None: a kept connection was used."""
     sent_at_s: float | None = None
@@ -63,6 +65,8 @@ class Trace:
     """How a call has gone although its reply is still open; what it ends with."""
     hurry: Callable[[float, float], None] | None = None
     """While it waits in a queue: moves it to another priority and deadline."""
+    unpaid: Callable[[], None] | None = None
+    """Of a try: to be called when it is about to wait for its run's money, which is no business of other runs."""
 
     def __init__(self, kind: Literal["call", "attempt"], id_: str, started_at_s: float, start_wall_s: float) -> None:
         # Only what differs is set: the rest are the class's defaults, for a trace is made twice a call.
