@@ -23,6 +23,7 @@ from statistics import median
 from typing import Any
 
 import bench_route
+import claims_composed
 from common import own_state
 from headway import Engine
 from headway.sim import SimSettings, Simulator, serving
@@ -274,10 +275,16 @@ def cached() -> list[Claim]:
     ]
 
 
+def composed() -> list[Claim]:
+    """Pipelines and map-reduce."""
+    rows = claims_composed.rows()
+    return [Claim(row.claim, row.claimed, row.measured, holds=row.holds, command=row.command) for row in rows]
+
+
 def main() -> None:
     own_state()
     os.chdir(os.environ["HEADWAY_HOME"])  # no settings file of the directory it was started in
-    rows = [*connections(), *regions(), *parallel(), *limited(), *threads(), *streaming(), *cached()]
+    rows = [*connections(), *regions(), *parallel(), *limited(), *threads(), *streaming(), *cached(), *composed()]
     if "--table" in sys.argv:
         print("| claim | claimed | measured | command |\n|---|---|---|---|")
         for row in rows:

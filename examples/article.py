@@ -57,7 +57,7 @@ async def write(outline: str, facts: list[str]) -> AsyncIterator[str]:
 
 
 @headway.pipeline
-async def article(topic: str) -> str:
+async def article(topic: str) -> headway.Handle[str]:
     """What needs what is told by which handle is given to which step."""
     o, f = outline(topic), facts(topic)  # both start now
     picture(o.field("title"))  # starts when the title is complete

@@ -11,6 +11,7 @@ it elsewhere, e.g. to `headway sim`.
 
 import asyncio
 import os
+from functools import partial
 
 import headway
 
@@ -33,16 +34,21 @@ async def answer(question: str) -> str:
 
 
 @headway.pipeline
-async def turn(question: str) -> str:
+async def turn(question: str) -> headway.Handle[str]:
     """One question and its answer."""
     return answer(question)
+
+
+def asked(text: str, product: str) -> str:
+    """The question about a product."""
+    return text.format(product=product)
 
 
 def assistant() -> headway.Speculator:
     """What is known beforehand: which questions there are, and that most customers go through them in order."""
     speculate = headway.Speculator()
     for kind, text in QUESTIONS.items():
-        speculate.on(answer, lambda product, text=text: text.format(product=product), label=kind)
+        speculate.on(answer, partial(asked, text), label=kind)
     for customer in range(20):
         for kind in USUALLY:
             speculate.follows.observe("answer", label=kind, session=f"last week, {customer}")

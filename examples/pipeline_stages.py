@@ -103,7 +103,8 @@ async def plain(brief: str) -> str:
     """0: no pipeline; `.fn` is the function without the line above it."""
     o = await outline.fn(brief)
     f = await facts.fn(brief)
-    return await write.fn(o, f)
+    text: str = await write.fn(o, f)
+    return text
 
 
 @headway.pipeline
@@ -140,7 +141,7 @@ async def fields(brief: str) -> headway.Handle[str]:
     """5: each starts when its question is complete, while the plan is still being written."""
     o = planned(brief)
     found = [answer(question) async for question in o.items("questions", str)]
-    return write_live(o, found)
+    return write_live(o, headway.Handles(found))
 
 
 @headway.pipeline(deadline_s=10, budget_usd=0.05)
@@ -148,7 +149,7 @@ async def bounded(brief: str) -> AsyncIterator[str]:
     """6: with a bound of time and of money, and a step that the article can do without."""
     p, o = picture(brief), planned(brief)
     found = [answer(question) async for question in o.items("questions", str)]
-    async for piece in write_live(o, found):
+    async for piece in write_live(o, headway.Handles(found)):
         yield piece
     if (drawn := await p) is not None:
         yield f"\n\nPicture: {drawn}"

@@ -57,26 +57,27 @@ async def keywords(ticket: str) -> list[str]:
 async def everything(ticket: str) -> dict[str, object]:
     """All three in one answer."""
     wanted = "Give the ticket's label, a summary of two sentences and five keywords."
-    return json.loads(await headway.ask(ticket, system=wanted, model=MODEL, schema=ALL))
+    answer: dict[str, object] = json.loads(await headway.ask(ticket, system=wanted, model=MODEL, schema=ALL))
+    return answer
 
 
 @headway.pipeline
-async def one_after_the_other(ticket: str) -> list[object]:
+async def one_after_the_other(ticket: str) -> tuple[str, str, list[str]]:
     """As it is written when nobody thinks of it: each `await` holds up the next call."""
     label = await classify(ticket)
     summary = await summarise(ticket)
     words = await keywords(ticket)
-    return [label, summary, words]
+    return label, summary, words
 
 
 @headway.pipeline
-async def side_by_side(ticket: str) -> list[object]:
+async def side_by_side(ticket: str) -> tuple[headway.Handle[str], headway.Handle[str], headway.Handle[list[str]]]:
     """The same without `await`: calling a step starts it."""
-    return [classify(ticket), summarise(ticket), keywords(ticket)]
+    return classify(ticket), summarise(ticket), keywords(ticket)
 
 
 @headway.pipeline
-async def merged(ticket: str) -> dict[str, object]:
+async def merged(ticket: str) -> headway.Handle[dict[str, object]]:
     """One call."""
     return everything(ticket)
 

@@ -78,7 +78,7 @@ def test_the_place_is_named(tmp_path):
     """File and environment variable are told apart."""
     file = tmp_path / "h.toml"
     file.write_text("qeue_max = 3")
-    with pytest.raises(ConfigError, match=r"h\.toml: unknown key 'qeue_max'; did you mean 'queue_max'"):
+    with pytest.raises(ConfigError, match=r"h\.toml, line 1: unknown key 'qeue_max'; did you mean 'queue_max'"):
         load_settings(file=file, environ={})
     with pytest.raises(ConfigError, match="environment variable HEADWAY_QUEUE_MAX: queue_max must be"):
         load_settings(environ={"HEADWAY_QUEUE_MAX": "many"})
@@ -93,7 +93,7 @@ def test_a_key_in_a_file_is_refused(tmp_path):
     """Secrets do not belong into files that are committed."""
     file = tmp_path / "headway.toml"
     file.write_text('api_key = "sk-1"')
-    with pytest.raises(ConfigError, match=r"headway\.toml: api_key must not stand in a file") as caught:
+    with pytest.raises(ConfigError, match=r"headway\.toml, line 1: api_key must not stand in a file") as caught:
         load_settings(file=file, environ={})
     assert "sk-1" not in str(caught.value)
 

@@ -29,7 +29,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 WRITE = "run: python tests/test_docs.py --write"
 COMMANDS = (
-    "run", "ask", "bench", "compare", "compress", "lint", "demo", "log",
+    "run", "ask", "bench", "compare", "compress", "lint", "demo", "doctor", "init", "log",
     "optimize", "pipelines", "regions", "serve", "sim", "summarize",
 )  # fmt: skip
 GROUPS = ("cache",)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from headway.engine.memo import cached
     from headway.jobs.job_result import JobResult
     from headway.jobs.library import run, run_async
-    from headway.pipeline import Handle, Run, Stream, pipeline, step
+    from headway.pipeline import Handle, Handles, Pipeline, Run, Step, Stream, current_run, pipeline, step
     from headway.pipeline.ask import ask
     from headway.pipeline.mapreduce import MapPrompt, MapReduced, mapreduce
     from headway.pipeline.speculation import Follows, SpeculationSettings, Speculator, prefetch, speculation
@@ -69,6 +69,7 @@ __all__ = [
     "Follows",
     "Handle",
     "Handler",
+    "Handles",
     "HeadwayError",
     "InputError",
     "JobResult",
@@ -78,6 +79,7 @@ __all__ = [
     "MapReduced",
     "MergedTask",
     "Overloaded",
+    "Pipeline",
     "ProviderError",
     "ProviderTimeout",
     "Reply",
@@ -87,6 +89,7 @@ __all__ = [
     "Settings",
     "SpeculationSettings",
     "Speculator",
+    "Step",
     "Stream",
     "SyncEngine",
     "Tags",
@@ -99,6 +102,7 @@ __all__ = [
     "cached",
     "client",
     "current_engine",
+    "current_run",
     "fit",
     "mapreduce",
     "pipeline",
@@ -132,7 +136,10 @@ _HOME = {
     **dict.fromkeys(
         ("Follows", "SpeculationSettings", "Speculator", "prefetch", "speculation"), "headway.pipeline.speculation"
     ),
-    **dict.fromkeys(("Handle", "Run", "Stream", "pipeline", "step"), "headway.pipeline"),
+    **dict.fromkeys(
+        ("Handle", "Handles", "Pipeline", "Run", "Step", "Stream", "current_run", "pipeline", "step"),
+        "headway.pipeline",
+    ),
     **dict.fromkeys(("MapPrompt", "MapReduced", "mapreduce"), "headway.pipeline.mapreduce"),
     **dict.fromkeys(("AsyncTransport", "Transport", "async_client", "client"), "headway.transport"),
     **dict.fromkeys(("Call", "Handler", "Reply", "Result", "Tags", "Usage"), "headway.types"),

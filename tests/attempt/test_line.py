@@ -68,3 +68,50 @@ def test_the_cap_holds_and_nothing_leaks(plans, dollars_max):
     assert cap.dollars_reserved == 0.0
     assert abs(cap.dollars_spent - sum(paid)) < 1e-6
     assert admitted == [number for number in came if number in set(admitted)]
+
+
+def a_call(number):
+    return Call(origin="x", path="/", view=RequestView(), trace=Trace("attempt", f"{number}", 0.0, 0.0))
+
+
+def test_a_loop_that_is_gone_does_not_hold_up_the_line():
+    """Closed with a call in the line: the next end tried to wake it on that loop, and failed, in the same thread."""
+    cap = SpendCap(dollars_max=1.0)
+    line = Line(cap)
+    assert line.set_aside(1.0, 0)
+    gone = asyncio.new_event_loop()
+    waits = gone.create_task(line.take(a_call(1), 1.0, 0))
+    gone.run_until_complete(asyncio.sleep(0))
+    gone.close()
+
+    async def main():
+        behind = asyncio.create_task(line.take(a_call(2), 1.0, 0))
+        await asyncio.sleep(0)
+        line.settle(1.0, 0, dollars_actual=0.0, tokens_actual=0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert behind.done()
+        assert behind.result() is not None
+
+    asyncio.run(main())
+    assert cap.dollars_reserved == 1.0  # of the second: what nobody is there for was not set aside
+    assert not waits.done()
+    waits._log_destroy_pending = False
+
+
+def test_a_closed_line_lets_nobody_in():
+    """Who waits is sent away, whoever comes is refused; what was set aside is still given back."""
+    cap = SpendCap(dollars_max=1.0)
+    line = Line(cap)
+
+    async def main():
+        settle = await line.take(a_call(0), 1.0, 0)
+        waits = asyncio.create_task(line.take(a_call(1), 1.0, 0))
+        await asyncio.sleep(0)
+        line.close()
+        assert await waits is None
+        assert await line.take(a_call(2), 0.0, 0) is None
+        settle(a_call(0).trace)
+
+    asyncio.run(main())
+    assert (cap.dollars_reserved, cap.dollars_spent) == (0.0, 0.0)

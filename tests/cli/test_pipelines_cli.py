@@ -184,6 +184,9 @@ def test_pages_and_traces(log, tmp_path):
     [
         (["nope"], "there is no whole run of 'nope'"),
         (["--run", "zz"], "there is no run 'zz'"),
+        (["--run", ""], "--run is empty"),
+        (["--limit", "2"], "the last 2 rows of "),
+        (["--limit", "2"], "hold no whole run; raise --limit"),
         (["--since", "soon"], "--since must be a time"),
         (["--faster", "0"], "--faster must be a share"),
         (["--faster", "200%"], "--faster must be a share"),

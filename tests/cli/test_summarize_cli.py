@@ -120,7 +120,9 @@ def test_the_plan_sends_nothing(server, book):
     done = invoke(server, book, "--words", 31, "--chunk-tokens", 210, "--plan", "--budget", "0.0001")
     assert done.exit_code == 0, done.output
     assert re.search(r"^Chunks +\d+, merged in 1 level$", done.stdout, re.MULTILINE)
-    assert re.search(r"^Dollars +about \$0\.\d+, at most \$0\.\d+ with every answer at its bound$", done.stdout, re.M)
+    assert re.search(
+        r"^Dollars +about \$0\.\d+, at most \$0\.\d+ with every answer cut and asked again$", done.stdout, re.M
+    )
     assert "--budget $0.000100 may stop it" in done.stdout
     assert len(ledger(server)) == before
     invoke(server, book, "--words", 31, "--chunk-tokens", 210)
@@ -276,10 +278,11 @@ def test_a_reader_that_leaves_ends_the_answer(book):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")  # noqa: PTH110
-def test_an_output_that_takes_nothing(server, book):
-    """A full disk behind `> summary.txt` is one sentence, not a traceback."""
+@pytest.mark.parametrize("more", [(), ("--json",), ("--plan",), ("--plan", "--json")])
+def test_an_output_that_takes_nothing(server, book, more):
+    """A full disk behind `> summary.txt` is one sentence, not a traceback, which with --json it was."""
     with open("/dev/full", "wb") as full:  # noqa: PTH123
-        command = [*PROGRAM, str(book), "--base-url", server]
+        command = [*PROGRAM, str(book), "--base-url", server, *more]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env={**os.environ}, check=False)
     assert done.returncode == 1
     assert re.fullmatch(rb"headway summarize: standard output cannot be written: No space left.*; .*\n", done.stderr)
@@ -315,3 +318,23 @@ def test_the_live_line_makes_way():
     assert silent.getvalue() == ""
     assert (left, unknown) == ("48.5 s left", "")
     assert hour == pytest.approx(2 * 3600 / 24.25)
+
+
+def test_a_guess_at_the_encoding_is_told(server, book):
+    """Before anything is asked; cp1251 read as cp1252 was paid for without a word."""
+    book.write_bytes("Все счастливые семьи".encode("cp1251"))
+    done = invoke(server, book)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"book.txt is no UTF-8 and is read as cp1252, a guess; save it as UTF-8 to be sure\n", done.stderr)
+    assert "Encoding   1 document is" not in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has neither")
+def test_what_is_named_may_be_a_link_or_a_pipe(server, book, tmp_path):
+    """Only in folders they are passed over: `headway summarize <(curl ...)`."""
+    (tmp_path / "link.txt").symlink_to(book)
+    assert invoke(server, tmp_path / "link.txt", *SMALL).exit_code == 0
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["/bin/sh", "-c", f"cat {book} > {tmp_path}/pipe"]) as writer:
+        assert invoke(server, tmp_path / "pipe", *SMALL).exit_code == 0
+        assert writer.wait(10) == 0

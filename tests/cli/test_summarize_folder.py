@@ -175,7 +175,8 @@ def test_the_budget_is_the_jobs(server, docs):
     """It stops the run, what was finished is kept, and a second run does not start from zero."""
     plan = json.loads(invoke(server, *SMALL, "--plan", "--json", "--no-cache").stdout)
     whole = json.loads(invoke(server, *SMALL, "--json", "--no-cache").stderr)["dollars"]
-    cap = whole / 2 + 1.5 * plan["dollars_max"] / plan["calls"]  # a call goes out while its worst case fits
+    calls_max = 2 * plan["chunks"]  # each asked again with twice the room: three times one call's worst case
+    cap = whole / 2 + 1.5 * plan["dollars_max"] / (3 * calls_max)  # a call goes out while its worst case fits
     told = ("--out", "out.jsonl", "--no-cache", "--concurrency", 1)
     before = ledger(server)["totals"]["dollars"]
     for _ in range(2):
@@ -287,3 +288,51 @@ def test_interrupted_while_the_batch_runs(docs):
         done = invoke(url, *SMALL, "--out", "out.jsonl")
         assert done.exit_code == 0, done.output
         assert re.search(r"an earlier run left batches at the provider \(batch_\w+\); --lane batch takes", done.stderr)
+
+
+def test_a_budget_counts_runs_that_had_none(server, docs):
+    """What a run without one had paid for answers that it did not come to write down was forgotten."""
+    assert invoke(server, *SMALL, "--glob", "0.txt", "--out", "out.jsonl", "--no-cache").exit_code == 0
+    journal = Path("out.jsonl.journal").read_bytes()
+    noted = [json.loads(line)["spent"] for line in journal.splitlines() if line.startswith(b'{"spent":')]
+    assert noted[-1] == pytest.approx(lines()[0]["dollars"])
+    with Path("out.jsonl.journal").open("ab") as file:
+        file.write(b'{"spent":1.5}\n')  # as after an interruption
+    done = invoke(server, *SMALL, "--out", "out.jsonl", "--no-cache", "--budget", "1.5")
+    assert done.exit_code == 1, done.output
+    assert "$1.500000 and 0 tokens are spent" in done.stderr
+    assert "cost $0, $1.50 with earlier runs" in done.stderr
+    after = json.loads(invoke(server, *SMALL, "--out", "out.jsonl", "--no-cache", "--json").stdout)
+    assert after["dollars_in_all"] == pytest.approx(1.5 + after["dollars"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have names in Unicode")
+def test_what_folders_hold_besides_files(server, docs):
+    """A pipe hung the run, a name that is no UTF-8 ended it, a link was followed; a guessed encoding was not told."""
+    os.mkfifo(docs / "pipe.txt")
+    (docs / "link.txt").symlink_to("/etc/passwd")
+    Path(os.fsdecode(b"docs/b\xff.txt")).write_text("The tide rises.")
+    Path(os.fsdecode(b"docs/b\xff.x\xff")).write_text("The tide rises.")
+    (docs / "old.txt").write_bytes("Über Köln".encode("cp1252"))
+    assert "Encoding   1 document is no UTF-8" in invoke(server, *SMALL, "--plan").stdout
+    done = invoke(server, *SMALL, "--out", "out.jsonl", "--json")
+    assert done.exit_code == 1, done.output
+    found = {line["path"]: line for line in lines()}
+    assert len(found) == 9
+    assert "is no file but a pipe" in found["docs/pipe.txt"]["error"]
+    assert found["docs/b\ufffd.txt"]["summary"]
+    assert found["docs/old.txt"]["encoding"] == "cp1252"
+    assert "encoding" not in found["docs/0.txt"]
+    assert json.loads(done.stdout)["left_out"] == {"linked": 1, ".x\ufffd": 1}
+    assert "1 document is no UTF-8, and read by a guess (1 as cp1252), which their lines say" in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")  # noqa: PTH110
+def test_figures_that_nobody_takes(server, docs):
+    """`--out out.jsonl --json > /dev/full` was a traceback."""
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        command = [*PROGRAM, "docs", "--base-url", server, *map(str, SMALL), "--out", "out.jsonl", "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env={**os.environ}, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(rb"headway summarize: standard output cannot be written: No space left.*; .*\n", done.stderr)
+    assert len(lines()) == 6

@@ -28,7 +28,7 @@ def test_three_ways_give_the_same_answers_in_less_time(capsys):
     """examples/pipeline_three.py: side by side takes the slowest of the three, merged one call; each has its waterfall."""
     virtual_run(example("pipeline_three").main)
     printed = capsys.readouterr().out
-    answers = [line for line in printed.splitlines() if line.startswith(("[", "{"))]
+    answers = [line for line in printed.splitlines() if line.startswith(("(", "{"))]
     assert answers[0] == answers[1]
     assert "'label': 'shipping'" in answers[2]
     took = [float(line.split(" took ")[1].split()[0]) for line in printed.splitlines() if " took " in line]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -415,3 +417,51 @@ def test_waiting_behind_others_is_no_cycle():
         return await nested(depth - 1, delay_s) if depth else delay_s
 
     assert ran(lambda: both(nested(1, 1.0), nested(0, 3.0)))[0] == (1.0, 3.0)
+
+
+def test_a_copy_of_a_handle_is_the_handle():
+    """Copies did not count as holders, but un-counted the original when they went: its step was cancelled."""
+
+    @step
+    async def first(text: Stream[str]) -> str:
+        return await anext(aiter(text))
+
+    async def once():
+        handle = told("abcdef")
+        assert copy.copy(handle) is handle
+        assert copy.deepcopy([handle])[0] is handle
+        many = later.map([1])
+        assert copy.copy(many) is many
+        assert await first(handle) == "a"
+        await asyncio.sleep(0.1)
+        return await handle
+
+    assert ran(once)[0] == "abcdef"
+
+
+def test_what_a_handle_is_not_is_a_sentence():
+    """Methods of its value, sums, numbers, pickles, asyncio.wait: each says to await it."""
+
+    async def once():
+        handle, said = later(1), "of the handle of step 'later#0' of pipeline 'test'"
+        for use in (
+            lambda: handle * 2,
+            lambda: 2 * handle,
+            lambda: handle - 1,
+            lambda: handle / 2,
+            lambda: int(handle),
+            lambda: [1, 2][handle],
+        ):
+            with pytest.raises(TypeError, match="await it first"):
+                use()
+        with pytest.raises(AttributeError, match=f"^.upper {said}.* asks for a value that is not there yet; await it"):
+            handle.upper()
+        with pytest.raises(AttributeError, match=r"is no task; asyncio.wait takes asyncio.ensure_future\(handle\)"):
+            await asyncio.wait([handle])
+        with pytest.raises(TypeError, match="belongs to its run; await it, and take its value"):
+            pickle.dumps(handle)
+        assert not hasattr(handle, "upper")
+        done, _ = await asyncio.wait([asyncio.ensure_future(handle)])
+        return done.pop().result()
+
+    assert ran(once)[0] == 1

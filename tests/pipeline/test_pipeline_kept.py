@@ -1,10 +1,11 @@
-"""`@step(cache_s=)`: kept in the engine's caches where there are any, and equal calls at the same time run once."""
+"""`@step(cache_s=)`: kept in memory, with `cache_version` in the engine's caches; equal calls at a time run once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
@@ -22,14 +23,14 @@ def nothing_ran():
     RAN.clear()
 
 
-@headway.step(cache_s=60)
+@headway.step(cache_s=60, cache_version="1")
 async def look_up(word: str) -> dict[str, int]:
     RAN.append(word)
     await asyncio.sleep(1.0)
     return {word: len(word)}
 
 
-@headway.step(cache_s=60)
+@headway.step(cache_s=60, cache_version="1")
 async def spell(word: str) -> AsyncIterator[str]:
     RAN.append(word)
     for letter in word:
@@ -75,7 +76,7 @@ def test_results_survive_a_restart_and_are_shared(tmp_path: Path):
 
 
 def test_an_engine_without_a_cache_leaves_them_in_memory():
-    """The process keeps them then, over engines and loops."""
+    """Whatever their version: the process keeps them then, over engines and loops."""
     played(words, cache="off")
     before = len(RAN)
     played(words, cache="off")
@@ -201,6 +202,122 @@ def test_it_is_cancelled_while_it_waits():
     [(result, rows)], took_s = played(pair, cache="memory")
     assert (result, took_s, RAN) == (("x", "late"), 2.0, ["x"])
     assert rows["hurried#1"].end_s == 0.5
+
+
+def deployed(folder: Path, text: str, decorated: str):
+    """A module of another deployment: the step's own code is the same, what it reads and calls is not."""
+    source = f"""
+import headway
+
+PROMPT = {text!r}
+
+def helper(x):
+    return {text!r} + x
+
+{decorated}
+async def said(x: str) -> str:
+    return PROMPT + helper(x)
+
+@headway.pipeline(log=False)
+async def run_it():
+    return said("x")
+"""
+    module = ModuleType("deployed")
+    exec(compile(source, str(folder / "deployed.py"), "exec"), module.__dict__)
+    return module.run_it
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "again"),
+    [
+        ("@headway.step(cache_s=600)", "@headway.step(cache_s=600)", "v2v2x"),
+        ('@headway.step(cache_s=600, cache_version="1")', '@headway.step(cache_s=600, cache_version="1")', "v1v1x"),
+        ('@headway.step(cache_s=600, cache_version="1")', '@headway.step(cache_s=600, cache_version="2")', "v2v2x"),
+    ],
+)
+def test_no_answer_outlives_the_prompt_it_was_made_with(tmp_path: Path, first, then, again):
+    """Another deployment on the same file: only a version that stayed the same says that nothing has changed."""
+    settings = {"cache": "disk", "cache_path": str(tmp_path / "cache.sqlite")}
+    assert played(deployed(tmp_path, "v1", first), **settings)[0][0][0] == "v1v1x"
+    assert played(deployed(tmp_path, "v2", then), **settings)[0][0][0] == again
+
+
+def test_a_version_is_for_plain_functions():
+    """A closure's values, and an object's, are in no key: two that differ would be one in a shared cache."""
+    with pytest.raises(ConfigError, match="step 'f': cache_version is for a plain function that hangs on nothing but"):
+        word = "x"
+
+        @headway.step(cache_s=60, cache_version="1")
+        async def f() -> str:
+            return word
+
+    for options, words in [
+        ({"cache_version": "1"}, "cache_version needs cache_s="),
+        ({"cache_s": 60, "cache_version": 1}, "cache_version must be a text such as '1', not 1"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            headway.step(look_up.fn, name="f", **options)
+
+
+def test_a_call_that_was_left_behind_keeps_nobody_waiting():
+    """It swallows its cancellation for ever; equal calls, in its run, beside it and after it, run anew."""
+    given_up: list[int] = []
+
+    @headway.step(cache_s=60, timeout_s=1.0, default="late")
+    async def stuck(word: str) -> str:
+        RAN.append(word)
+        while len(RAN) == 1 and not given_up:
+            try:
+                await asyncio.sleep(1000.0)
+            except asyncio.CancelledError:
+                pass
+        return word
+
+    @headway.pipeline(log=False)
+    async def one():
+        return stuck("x")
+
+    async def main():
+        clock = asyncio.get_running_loop().time
+        first = asyncio.create_task(one())
+        await asyncio.sleep(6.5)
+        beside = asyncio.create_task(one())  # waits until the first is given up, 7 s after its start
+        assert (await first, await beside, clock()) == ("late", "x", 7.0)
+        assert (await one(), clock()) == ("x", 7.0)
+        given_up.append(1)
+        assert not stuck.spec.kept._under_way
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    with pytest.warns(RuntimeWarning, match="did not end within 6 s"):
+        virtual_run(main)
+    assert RAN == ["x", "x"]
+
+
+def test_every_hit_has_a_copy_of_its_own():
+    """What one run does to its list, no other one sees: neither those that waited nor those that come later."""
+
+    @headway.step(cache_s=60)
+    async def numbers(count: int) -> list[int]:
+        await asyncio.sleep(1.0)
+        return list(range(count))
+
+    @headway.step
+    async def spoilt(found: list[int]) -> list[int]:
+        found.append(99)
+        return found
+
+    @headway.pipeline(log=False)
+    async def two():
+        return spoilt(numbers(2)), spoilt(numbers(2))
+
+    @headway.pipeline(log=False)
+    async def one():
+        return numbers(2)
+
+    for _ in range(2):
+        assert [result for result, _ in played(two, times=2)[0]] == [([0, 1, 99], [0, 1, 99])] * 2
+    assert played(one)[0][0][0] == [0, 1]
 
 
 CALLS = st.lists(

@@ -117,15 +117,17 @@ def test_one_error_surfaces_as_it_was_raised():
 
 
 def test_errors_in_the_same_moment_are_one():
-    """The first is raised, the others are notes of it."""
+    """The first is raised; the others are cancelled where they stand, and raise nothing any more."""
 
     async def main():
         broken(1.0, KeyError("first")), broken(1.0, ValueError("second"))
         await later("x", 5.0)
 
-    error, _, took_s = failing(main)
+    error, rows, took_s = failing(main)
     assert isinstance(error, KeyError)
     assert took_s == 1.0
+    assert [note.partition(" of ")[0] for note in error.__notes__] == ["in step 'broken#0'"]
+    assert [(row.outcome, row.error) for row in rows[1:3]] == [("failed", "KeyError"), ("cancelled", "")]
 
 
 def test_the_error_is_told_once():
@@ -587,18 +589,17 @@ def test_pipelines_nest():
     async def calls(value):
         return await inner(value)
 
-    async def main():
-        return calls(later("x")), inner("y")
-
-    async def whole():
-        a, b = await main()
-        return a, b
-
     @pipeline(log=False)
     async def outer():
-        return calls(later("x"))
+        return calls(later("x")), await inner("y")
 
-    assert virtual_run(outer) == "x"
+    async def main():
+        async with outer.run() as run:
+            result = await run.result()
+        assert [(row.step, row.outcome) for row in run.rows()] == [("", "ok"), ("later", "ok"), ("calls", "ok")]
+        return result, now_s()
+
+    assert virtual_run(main) == (("x", "y"), 2.0)
 
 
 def test_rows_are_there_at_any_time():

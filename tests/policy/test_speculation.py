@@ -65,7 +65,15 @@ def test_nothing_without_a_budget():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"usd_per_s": -1.0}, {"wasted_share_max": float("nan")}, {"under_way_max": 17}, {"patience_s": 0.0}]
+    "wrong",
+    [
+        {"usd_per_s": -1.0},
+        {"wasted_share_max": float("nan")},
+        {"under_way_max": 17},
+        {"under_way_max": "4"},
+        {"patience_s": 0.0},
+        {"allowance_usd": "0.01"},
+    ],
 )
 def test_settings_out_of_range_are_named(wrong: dict[str, float]):
     """A wrong value is a sentence with its name."""
@@ -89,6 +97,14 @@ class PurseMachine(RuleBasedStateMachine):
         if self.purse.judge(Guess(likelihood, saving_s, cost), self.real_usd) == "":
             self.purse.launch(cost)
             self.open.append(cost)
+
+    @precondition(lambda self: self.open)
+    @rule(more=st.floats(-0.1, 0.1))
+    def grow(self, more: float) -> None:
+        fits = self.purse.fits(more, self.real_usd)
+        assert self.purse.grow(more, self.real_usd) == fits
+        if fits:
+            self.open[-1] += max(0.0, more)
 
     @precondition(lambda self: self.open)
     @rule(share=SHARES)

@@ -64,6 +64,8 @@ FULL = row(
     error="ProviderError",
     tries=2,
     wait_s=0.125,
+    budget_wait_s=0.0625,
+    outer="r0/whole#1",
     calls=3,
     attempts=4,
     hits=1,
@@ -83,6 +85,18 @@ def test_every_field_comes_back(tmp_path: Path):
     written(tmp_path / "l", FULL, row(1))
     with CallLogReader(tmp_path / "l") as log:
         assert log.steps() == [FULL, row(1)]
+
+
+def test_words_of_a_newer_version_do_not_make_the_log_unreadable(tmp_path: Path):
+    """One outcome that this version does not know had every row refused; what is no row at all is passed over."""
+    written(tmp_path / "l", row(0), FULL, row(4))
+    with closing(sqlite3.connect(tmp_path / "l", isolation_level=None)) as connection:
+        newer = """replace(replace(data, '"outcome":"default"', '"outcome":"preempted"'), '"stream"', '"page"')"""
+        connection.execute(f"UPDATE steps_data SET data = {newer} WHERE row = 2")
+        connection.execute("UPDATE steps_data SET data = '[1]' WHERE row = 3")
+    known = msgspec.structs.replace(FULL, outcome="cancelled", edges=(Edge(0, "value", 0.5), Edge(1, "control", 0.25)))
+    with CallLogReader(tmp_path / "l") as log:
+        assert log.steps() == [row(0), known]
 
 
 texts = st.text(st.characters(blacklist_categories=("Cs",)), max_size=20)

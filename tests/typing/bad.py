@@ -40,7 +40,13 @@ async def article(topic: str) -> Handle[str]:
     length: int = await o  # error
     text: str = o  # error
     assert length, text
+    o.upper()  # error
+    assert o * 2  # error
     return facts(topic)  # error
+
+
+def narrowed(wide: Handle[str | None]) -> Handle[str]:
+    return wide  # error
 
 
 async def main() -> None:

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any, assert_type
 
 import headway
-from headway import Handle, Run, Stream, pipeline, step
-from headway.pipeline import Handles
+from headway import Handle, Handles, Pipeline, Run, Step, Stream, pipeline, step
 
 
 @step
@@ -42,6 +41,11 @@ def words(text: str) -> int:
     return len(text.split())
 
 
+@step
+async def either(text: str | list[str]) -> str:
+    return str(text)
+
+
 @step(optional=True)
 def nothing() -> None: ...
 
@@ -74,6 +78,12 @@ async def article(topic: str) -> Handle[str]:
     assert_type(await numbers(3), list[int])
     assert_type(words(text), Handle[int])
     assert_type(nothing(), Handle[None])
+    assert_type(either(o), Handle[str])
+    assert_type(either(f), Handle[str])
+    assert_type(either(Handles([o, text])), Handle[str])
+    wider: Handle[str | None] = o
+    any_step: Step[object] = outline
+    assert wider, any_step
     assert_type(keyed(o, style="plain"), Handle[str])
     assert_type(seven(1, 2, 3, 4, 5, 6, g=7), Handle[int])
     assert_type(seven(1, 2, 3, 4, 5, 6, words(o)), Handle[int])
@@ -124,6 +134,8 @@ async def main() -> None:
     assert_type(await live("tides"), str)
     assert_type(await many(["tides"]), list[str])
     assert_type(await table("tides"), dict[str, str])
+    made: Pipeline[..., str] = article
+    assert made
     async with article.run("tides", deadline_s=3, session="s") as run:
         assert_type(run, Run[str])
         assert_type(await run.result(), str)

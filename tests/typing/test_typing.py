@@ -13,6 +13,7 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 FILES = ["tests/typing/good.py", "tests/typing/bad.py"]
+EXAMPLES = [f"examples/{name}.py" for name in ("article", "pipeline_three", "assistant", "pipeline_stages")]
 MARKED = {
     ("bad.py", number)
     for number, line in enumerate((HERE / "bad.py").read_text("utf-8").splitlines(), 1)
@@ -33,6 +34,12 @@ def test_mypy_accepts_what_is_right_and_nothing_else():
         if kind == " error" and path.startswith("tests/typing/"):
             found.add((Path(path).name, int(number)))
     assert found == MARKED, done.stdout
+
+
+def test_mypy_accepts_the_examples():
+    """Strict: pipelines that return handles say so, and those who run them get values."""
+    done = checked("mypy", *EXAMPLES)
+    assert not done.returncode, done.stdout
 
 
 @pytest.mark.skipif(find_spec("basedpyright") is None, reason="basedpyright is not installed; it is in the extra `dev`")

@@ -1,7 +1,8 @@
 """The dollar and token cap: the worst case is reserved before a try, what it really took is settled after.
 
 `Budget` keeps the engine's own cap, `Allowed` has the run pay that a call belongs to; both wait in a `line.Line`. A
-try takes its run's reservation first, the engine's second, and waits for nothing else of the kind while it holds them.
+try takes its run's reservation first, then those of the runs around it, the engine's last, and waits for nothing else
+of the kind while it holds them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Awaitable
 from math import isinf
 
 from headway.attempt.line import PREFETCH_PRIORITY, Line, worst_case
+from headway.attempt.unbounded import Unbounded
 from headway.errors import BudgetExceeded
 from headway.policy.budget import SpendCap
 from headway.types import Call, Handler, Reply
@@ -79,17 +81,28 @@ class Budget:
 
 
 class Allowed:
-    """Has the run pay that a try belongs to. A call of no run passes without an await."""
+    """Has the run pay that a try belongs to. A call of no run passes without an await.
 
-    __slots__ = ("_next", "_prices")
+    What is set aside for an answer without a bound is a guess, from answers to the same step's calls: see `unbounded`.
+    """
+
+    __slots__ = ("_next", "_prices", "_unbounded")
 
     def __init__(self, next_: Handler, prices: Prices) -> None:
         self._next = next_
         self._prices = prices
+        self._unbounded = Unbounded()
 
     def __call__(self, call: Call) -> Awaitable[Reply]:
         return self._next(call) if call.allowance is None else self._paid(call, call.allowance)
 
     async def _paid(self, call: Call, allowance: Allowance) -> Reply:
-        call.trace.on_end(await allowance.take(call, *worst_case(call, self._prices)))
+        trace, tokens = call.trace, None
+        if call.view.output_tokens_max is None:
+            tokens = self._unbounded.begin(call)
+        try:
+            settle = await allowance.take(call, *worst_case(call, self._prices, tokens))
+        finally:
+            trace.unpaid = None
+        trace.on_end(settle)
         return await self._next(call)

@@ -28,10 +28,10 @@ OUTPUT_TOKENS_ASSUMED = 4096
 """What an unbounded answer is reserved at: a request without max_tokens has no worst case of its own."""
 
 
-def worst_case(call: Call, prices: Prices) -> tuple[float | None, int]:
-    """What a try may cost: dollars (None: the price is unknown) and tokens."""
+def worst_case(call: Call, prices: Prices, unbounded: int | None = None) -> tuple[float | None, int]:
+    """What a try may cost: dollars (None: the price is unknown) and tokens; without a bound, it is `unbounded` long."""
     view = call.view
-    output = (view.output_tokens_max or OUTPUT_TOKENS_ASSUMED) * view.answers
+    output = (view.output_tokens_max or unbounded or OUTPUT_TOKENS_ASSUMED) * view.answers
     rates = prices.rates(view.model, call.origin)
     return None if rates is None else rates.worst_case(view.input_tokens, output), view.input_tokens + output
 
@@ -90,13 +90,23 @@ class Line:
         with self._lock:
             return not self._waiting and self.cap.reserve(dollars, tokens)
 
-    async def take(self, call: Call, dollars: float, tokens: int) -> Callable[[Trace], None] | None:
+    async def take(
+        self, call: Call, dollars: float, tokens: int, *, waits: Callable[[], None] | None = None
+    ) -> Callable[[Trace], None] | None:
         """What settles the reservation at the end of the try's trace; None when it can never fit, or this is closed.
+
+        Args:
+            call: The try's.
+            dollars: Its worst case; so is `tokens`.
+            tokens: Input and output.
+            waits: Told where it has to wait.
 
         Raises:
             Overloaded: Too many wait, or it is a prefetch that would have to.
         """
         turn = self._enter(call, dollars, tokens)
+        if waits is not None and isinstance(turn, _Turn):
+            waits()
         if turn is True or (turn is not False and await self._waited(call, turn)):
             return partial(self._ended, dollars, tokens)
         return None
@@ -153,7 +163,7 @@ class Line:
         call.trace.on_end(booked)  # a caller that leaves is told what it waited before this task hears of it
         try:
             await turn.ready
-        except asyncio.CancelledError:
+        except BaseException:
             self._leave(turn)
             raise
         finally:
@@ -163,7 +173,7 @@ class Line:
     def _leave(self, turn: _Turn) -> None:
         with self._lock:
             if turn.admitted is None:
-                del self._waiting[turn]
+                self._waiting.pop(turn, None)
             elif turn.admitted:
                 self.cap.settle(turn.dollars, turn.tokens, dollars_actual=0.0, tokens_actual=0)
         self.admit()  # whoever stood behind it may fit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from headway.attempt.allowance import Unpaid
 from headway.errors import BudgetExceeded
 from headway.flight import Cursor, Deadlines, Flight
 from headway.types import Call, Reply, Timeouts
@@ -42,9 +43,7 @@ class Join:
         cursor = self._cursor(call)
         call.trace.flight_id = cursor.flight.id
         cursor.on_leave = fill
-        if cursor.leader or cursor.flight.call.allowance is None:
-            return cursor.reply()
-        return self._beside(call, cursor)
+        return cursor.reply() if cursor.leader else self._beside(call, cursor)
 
     def readers(self, call: Call) -> int:
         """How many read the flight that this call would join."""
@@ -74,14 +73,14 @@ class Join:
         return flight.start()
 
     async def _beside(self, call: Call, cursor: Cursor) -> Reply:
-        """Read along where a run of a pipeline pays; where that one has no money left, it is no reason to fail here."""
+        """Read along. Where another's run pays, and has to wait for money or has none left, ask by ourselves."""
         try:
             return await cursor.reply()
-        except BudgetExceeded:
+        except (BudgetExceeded, Unpaid):
             if cursor.flight.call.allowance is call.allowance:
                 raise
             trace = call.trace
-            trace.cache, trace.settled, trace.error_code = "miss", None, ""
+            trace.cache, trace.settled, trace.error_code, trace.saved_dollars = "miss", None, "", None
             return await self(call)
 
     def _over(self, flight: Flight) -> None:
@@ -128,12 +127,14 @@ def fill(cursor: Cursor) -> None:
     trace.finish = last.finish
     trace.usage = last.usage
     trace.maybe_billed = last.maybe_billed
-    waited_s, dollars = flight.backed_off_s, last.dollars
+    waited_s, for_money_s, dollars = flight.backed_off_s, 0.0, last.dollars
     for attempt in flight.traces:
         waited_s += attempt.wait_s
+        for_money_s += attempt.budget_wait_s
         if attempt is not last:
             dollars = None if dollars is None or attempt.dollars is None else dollars + attempt.dollars
-    trace.wait_s = waited_s if sent_s is None else min(waited_s, sent_s - started_s)
+    trace.wait_s = waited_s = waited_s if sent_s is None else min(waited_s, sent_s - started_s)
+    trace.budget_wait_s = min(for_money_s, waited_s)
     if last.outcome == "ok" or (last.outcome is None and flight.finished):
         if cursor.index >= flight.log.end:
             trace.settled = trace.settled or "ok"  # it had everything: many clients close at the terminal event

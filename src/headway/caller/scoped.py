@@ -25,7 +25,13 @@ def belonging(trace: Trace) -> Scope | None:
 
 
 def scoped(call: Call) -> Call:
-    """The call as one of its scope's. What it says of itself stands; its trace gets the same tags and model."""
+    """The call as one of its scope's. What it says of itself stands; its trace gets the same tags and model.
+
+    Raises:
+        Closed: It comes from the thread of a step whose run is over.
+    """
+    if (around := SCOPE.get()) is not None:
+        around.check()
     scope = belonging(call.trace)
     if scope is None:
         return call

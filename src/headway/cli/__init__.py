@@ -17,6 +17,9 @@ from headway.cli.cache import cache
 from headway.cli.compare import compare
 from headway.cli.compress import compress
 from headway.cli.demo import demo
+from headway.cli.doctor import doctor
+from headway.cli.init import init
+from headway.cli.keys import keys
 from headway.cli.lint import lint
 from headway.cli.log import log
 from headway.cli.optimize import optimize
@@ -46,6 +49,8 @@ app.command()(compare)
 app.command()(compress)
 app.command()(lint)
 app.command()(demo)
+app.command()(doctor)
+app.command()(init)
 app.command()(log)
 app.command()(optimize)
 app.command()(pipelines)
@@ -54,6 +59,7 @@ app.command()(serve)
 app.command()(sim)
 app.command()(summarize)
 app.add_typer(cache, name="cache")
+app.add_typer(keys, name="keys")
 
 
 @app.callback(invoke_without_command=True)

@@ -17,7 +17,16 @@ from headway.errors import ConfigError, HeadwayError, InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["exits", "print_json", "print_table", "reader_may_leave", "show", "write_texts"]
+__all__ = [
+    "exits",
+    "leave_stdout",
+    "print_json",
+    "print_table",
+    "reader_may_leave",
+    "show",
+    "stdout_refused",
+    "write_texts",
+]
 
 
 class Result(Protocol):
@@ -63,7 +72,22 @@ def reader_may_leave() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+        leave_stdout()
+    except OSError as error:
+        if error.filename is not None:
+            raise  # a file's, not standard output's
+        raise stdout_refused(error) from None
+
+
+def stdout_refused(error: OSError, way_on: str = "mend that, and start it again") -> HeadwayError:
+    """Standard output takes nothing more, e.g. because the disk is full: say so, once, also when the program ends."""
+    leave_stdout()
+    return HeadwayError(f"standard output cannot be written: {error.strerror or error}; {way_on}")
+
+
+def leave_stdout() -> None:
+    """What is still to be flushed to standard output goes nowhere: nobody takes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_table(table: Callable[[Console, int], None], *, width_min: int = 0) -> None:
@@ -79,10 +103,22 @@ def print_table(table: Callable[[Console, int], None], *, width_min: int = 0) ->
 
 
 def print_json(tree: Any) -> None:
-    """A line of JSON."""
+    """A line of JSON, written at once.
+
+    Raises:
+        BrokenPipeError: Its reader is gone.
+        HeadwayError: Standard output takes nothing more.
+    """
     import msgspec
 
-    sys.stdout.write(msgspec.json.encode(tree).decode() + "\n")
+    line = msgspec.json.encode(tree).decode() + "\n"
+    try:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise stdout_refused(error) from None
 
 
 def show(

@@ -83,6 +83,8 @@ def pipelines(
 ) -> None:
     """Show where runs of pipelines spend their time, and which step has become slower."""
     with exits("pipelines"), reader_may_leave():
+        if run is not None and not run.strip():
+            raise ConfigError("--run is empty; give a run's id or how that begins, or take the --last")
         if trace is not None and not (run or last):
             raise ConfigError("--trace writes one run; name it with --run, or take the --last")
         if check and (run or last):
@@ -238,13 +240,16 @@ def _graphs(rows: _Rows) -> dict[str, list[Graph]]:
     from headway.pipeline.explain.graph import graphs_of
 
     read = rows.read()
-    if len(read) == rows.limit:  # the oldest run may have been cut in two
+    is_cut = len(read) == rows.limit
+    if is_cut:  # the oldest run may have been cut in two
         cut = read[0].run
         read = [row for row in read if row.run != cut]
     found: dict[str, list[Graph]] = {}
     for graph in graphs_of(read):
         found.setdefault(graph.run.pipeline, []).append(graph)
     if not found:
+        if is_cut:
+            raise InputError(f"the last {rows.limit:,} rows of {rows.path} hold no whole run; raise --limit")
         raise rows.none("whole run")
     return found
 

@@ -12,7 +12,7 @@ import typer
 
 from headway.cli import summarize_options as opt
 from headway.cli.amounts import dollars_of
-from headway.cli.ending import exits
+from headway.cli.ending import exits, leave_stdout
 from headway.cli.run_options import MODEL
 from headway.errors import ConfigError
 
@@ -168,7 +168,5 @@ def _start(main: Callable[[], Awaitable[int]], interrupted: Callable[[], None]) 
         interrupted()
         return 130
     except BrokenPipeError:
-        from headway.cli.summarize_show import leave_stdout
-
         leave_stdout()  # whoever read the summary is gone: its stream was ended, and there is nobody left to tell
         return 0

@@ -67,6 +67,10 @@ def tell_plan(plan: Plan, name: str, ask: Ask, *, batch: bool = False) -> None:
         out(f"Tokens     about {n(plan.input_tokens)} in, {n(plan.output_tokens)} out\n")
         lane = ", chunks by batches at half the price" if batch else ""
         most = fmt.dollars(plan.dollars_max)
-        out(f"Dollars    about {fmt.dollars(plan.dollars)}, at most {most} with every answer at its bound{lane}\n")
+        at_most = f"at most {most} with every answer cut and asked again"
+        out(f"Dollars    about {fmt.dollars(plan.dollars)}, {at_most}{lane}\n")
+        if plan.guessed:
+            documents = "1 document is" if plan.guessed == 1 else f"{n(plan.guessed)} documents are"
+            out(f"Encoding   {documents} no UTF-8, and read by a guess; save them as UTF-8 to be sure\n")
         if ask.budget_usd is not None and plan.dollars_max is not None and plan.dollars_max > ask.budget_usd:
             out(f"           --budget {fmt.dollars(ask.budget_usd)} may stop it before the end\n")

@@ -28,6 +28,7 @@ from headway.pipeline.documents.reading import Document, read_document
 from headway.pipeline.documents.rows import Row, line_of
 from headway.pipeline.documents.run import Failed, Tally, run_documents
 from headway.pipeline.documents.sharing import Share, Shared, Took
+from headway.pipeline.mapreduce.dollars import plus
 
 if TYPE_CHECKING:
     from headway.engine import Engine
@@ -59,6 +60,8 @@ class Folder:
         self._tally = Tally()
         self._ranks = count()
         self._batched = Batched()
+        self._before = 0.0
+        self._guessed: Counter[str] = Counter()
         self._shared: Shared | None = None
         self._jobs: JobTally | None = None
         self._live: Live | None = None
@@ -71,7 +74,7 @@ class Folder:
         if not path.is_dir():
             document = read_document(path)
             if document.problem:
-                raise InputError(f"{path} {document.problem}; name a text or a folder")
+                raise InputError(f"{document.path} {document.problem}; name a text or a folder")
             self._found = Found([path], Counter())
             return
         out = self._out
@@ -97,6 +100,7 @@ class Folder:
                         whole.add(
                             await plan_of(reduction, engine, reduce_model=model, refine=refine, batch=self._batch)
                         )
+                        whole.guessed += document.guessed
         tell_plan(whole, self._name, self._ask, batch=self._batch)
         return 0
 
@@ -119,7 +123,7 @@ class Folder:
                             self._summarize,
                             at_once=ask.concurrency,
                             kept=kept,
-                            budget=engine.budget,
+                            spent=lambda: self._spent(engine),
                             on_row=self._told,
                             tally=self._tally,
                         )
@@ -157,10 +161,12 @@ class Folder:
         """Book what earlier runs spent, and have the batches done; why these stopped, or ""."""
         before = kept.spent()
         if not self._batch:
+            left = batches_left(kept.out, engine.settings.base_url)
+            self._before = max(before, left.dollars)
             if engine.budget is not None:
-                engine.budget.cap.book(before)
-            if left := batches_left(kept.out, engine.settings.base_url):
-                what = f"{left[0]} and others" if len(left) > 1 else left[0]
+                engine.budget.cap.book(self._before)
+            if left.ids:
+                what = f"{left.ids[0]} and others" if len(left.ids) > 1 else left.ids[0]
                 say(f"headway summarize: an earlier run left batches at the provider ({what}); --lane batch takes them")
             return ""
         pace = Pace(asyncio.get_running_loop().time)
@@ -182,7 +188,14 @@ class Folder:
                 on_progress=watch,
             )
         self._jobs = None
+        self._before = max(before, self._batched.before)
         return self._batched.stopped
+
+    def _spent(self, engine: Engine) -> float:
+        """Dollars that the job has taken in all; of calls whose price is unknown, nothing."""
+        took = self._shared.took.dollars if self._shared is not None else 0.0
+        told = self._before + (self._batched.dollars or 0.0) + (took or 0.0)
+        return told if engine.budget is None else max(told, engine.budget.cap.dollars_spent)
 
     def _first(self, document: Document) -> list[bytes]:
         assert self._shared is not None
@@ -202,6 +215,8 @@ class Folder:
         return row if paid is None else paid.added(row)
 
     def _told(self, row: Row, resumed: bool) -> None:
+        if isinstance(row.encoding, str):
+            self._guessed[row.encoding] += 1
         if self._out is None:
             if self._live is not None:
                 self._live.clear()
@@ -220,13 +235,15 @@ class Folder:
         """The figures, and last what the user has to know; the exit code."""
         tally, took = self._tally, self._shared.took if self._shared is not None else Took()
         batched = self._batched.dollars
-        dollars = None if batched is None or took.dollars is None else batched + took.dollars
+        dollars = plus(batched, took.dollars)
         if self._ask.json:
             found = told.figures(tally, self._found, took_s, dollars, took.calls)
+            found["dollars_in_all"] = plus(self._before, dollars)
             if self._out is not None:
                 print_json(found)
             else:
                 sys.stderr.write(msgspec.json.encode(found).decode() + "\n")
         elif not self._ask.quiet:
-            told.said(tally, self._found, took_s, dollars)
+            told.said(tally, self._found, took_s, dollars, before=self._before)
+        told.encodings(self._guessed)
         return told.warned(tally, self._out)

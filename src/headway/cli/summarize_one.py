@@ -15,7 +15,7 @@ from headway.cli.summarize_ask import Ask, tell_plan
 from headway.cli.summarize_show import Live, Pace, say, write
 from headway.errors import HeadwayError, InputError
 from headway.pipeline.documents.plan import plan_of
-from headway.pipeline.documents.reading import Document, document_of, read_document
+from headway.pipeline.documents.reading import Document, document_of, read_document, shown
 from headway.pipeline.documents.sharing import Share, Shared
 from headway.pipeline.mapreduce import Progress
 from headway.report import format as fmt
@@ -52,11 +52,22 @@ class One:
         """Read the text. Raises `InputError` when it cannot be summarized."""
         if self._name == "-":
             self._document = document_of(sys.stdin.buffer, "standard input")
+        elif (path := Path(self._name)).exists() and not path.is_file():  # a pipe, as of <(...): waited for, as asked
+            try:
+                with path.open("rb") as file:
+                    self._document = document_of(file, shown(path))
+            except OSError as error:
+                raise InputError(f"{shown(path)} cannot be read: {error.strerror}; name a text") from None
         else:
-            self._document = read_document(Path(self._name))
+            self._document = read_document(path)
         if self._document.problem:
             way_out = "" if ";" in self._document.problem else "; name a text that can be summarized"
             raise InputError(f"{self._document.path} {self._document.problem}{way_out}")
+        if self._document.guessed:
+            name, encoding = fmt.printable(self._document.path), self._document.encoding
+            say(
+                f"headway summarize: {name} is no UTF-8 and is read as {encoding}, a guess; save it as UTF-8 to be sure"
+            )
 
     async def plan(self) -> int:
         """Say what it would come to."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TextIO
 
-from headway.errors import HeadwayError
+from headway.cli.ending import stdout_refused
 from headway.report import format as fmt
 
-__all__ = ["Live", "Pace", "leave_stdout", "say", "write"]
+__all__ = ["Live", "Pace", "say", "write"]
 
 _REDRAW_S: Final = 0.1
 _PLAIN_EVERY_S: Final = 10.0
@@ -117,14 +116,8 @@ def write(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        leave_stdout()
         way_on = "answers are kept in the cache: mend that, and the same command has them"
-        raise HeadwayError(f"standard output cannot be written: {error.strerror}; {way_on}") from None
-
-
-def leave_stdout() -> None:
-    """What is still to be flushed to stdout goes nowhere: nobody takes it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise stdout_refused(error, way_on) from None
 
 
 def say(sentence: str, *, dim: bool = False) -> None:

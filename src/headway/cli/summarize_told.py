@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from headway.cli.summarize_show import Pace, say
+from headway.pipeline.mapreduce.dollars import plus
 from headway.report import format as fmt
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from headway.pipeline.documents.run import Tally
     from headway.pipeline.documents.sharing import Took
 
-__all__ = ["batch_line", "figures", "line", "said", "warned"]
+__all__ = ["batch_line", "encodings", "figures", "line", "said", "warned"]
 
 _ID_CHARS: Final = 18
 
@@ -68,16 +70,29 @@ def figures(tally: Tally, found: Found, took_s: float, dollars: float | None, ca
     }
 
 
-def said(tally: Tally, found: Found, took_s: float, dollars: float | None) -> None:
-    """The figures in a line."""
+def said(tally: Tally, found: Found, took_s: float, dollars: float | None, *, before: float = 0.0) -> None:
+    """The figures in a line; `before` is what earlier runs paid, in dollars."""
     hour = _per_hour(tally, took_s)
     parts = [f"{tally.done:,} of {tally.total:,} documents"]
     parts += [f"{tally.resumed:,} of them by earlier runs"] * bool(tally.resumed)
     parts += [fmt.seconds(took_s), f"cost {fmt.dollars(dollars)}"]
+    parts += [f"{fmt.dollars(plus(before, dollars))} with earlier runs"] * bool(before)
     parts += [f"{fmt.count(round(hour))} documents/h"] if hour is not None else []
     say(", ".join(parts), dim=True)
     if left_out := found.left_out():
         say(f"headway summarize: {left_out}")
+
+
+def encodings(guessed: Counter[str]) -> None:
+    """Say which documents may have been misread."""
+    if guessed:
+        number = guessed.total()
+        documents = "1 document is" if number == 1 else f"{number:,} documents are"
+        names = ", ".join(f"{count:,} as {name}" for name, count in sorted(guessed.items()))
+        say(
+            f"headway summarize: {documents} no UTF-8, and read by a guess ({names}), which their lines say; "
+            "save them as UTF-8 to be sure"
+        )
 
 
 def warned(tally: Tally, out: Path | None) -> int:

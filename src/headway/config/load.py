@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
+
 from headway.config.checks import TYPES, checked, parsed
+from headway.config.lines import line_of, line_of_error, syntax_error
 from headway.config.settings import Settings
 from headway.config.upstreams import with_keys
 from headway.errors import ConfigError
 from headway.wire.endpoints import key_variables
 
-__all__ = ["load_settings"]
+__all__ = ["Gathered", "gather", "load_settings"]
 
 FOUND = "headway.toml"
 
@@ -37,57 +40,104 @@ def load_settings(
     Raises:
         ConfigError: Naming the key, where it was read, and what was expected.
     """
+    return gather(given, file=file, environ=environ).settings
+
+
+class Gathered(msgspec.Struct, frozen=True):
+    """Settings, and where each was read that is not as it is by default."""
+
+    settings: Settings
+    sources: dict[str, str]
+    """By key: "argument", "environment variable HEADWAY_CACHE", or the file's path."""
+    file: str
+    """The file that was read; "" for none."""
+    text: str
+    """What is in it."""
+
+
+def gather(
+    given: Mapping[str, Any] | None = None,
+    *,
+    file: str | Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Gathered:
+    """As `load_settings`, sources included."""
     env = os.environ if environ is None else environ
     values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+
+    def take(key: str, value: Any, source: str) -> None:
+        values[key] = checked(key, value, source)
+        sources[key] = source
+
     for key in TYPES:
         text = env.get(f"HEADWAY_{key.upper()}")
         if text is not None:
-            values[key] = checked(key, parsed(key, text), f"environment variable HEADWAY_{key.upper()}")
+            take(key, parsed(key, text), f"environment variable HEADWAY_{key.upper()}")
     for key, value in (given or {}).items():
         if value is not None:
-            values[key] = checked(key, value, "argument")
+            take(key, value, "argument")
     if "base_url" not in values and env.get("OPENAI_BASE_URL"):
-        values["base_url"] = checked("base_url", env["OPENAI_BASE_URL"], "environment variable OPENAI_BASE_URL")
-    from_file = _from_file(file)
+        take("base_url", env["OPENAI_BASE_URL"], "environment variable OPENAI_BASE_URL")
+    path, toml, from_file = _from_file(file)
     if file is None:
         _refuse_stranger({key: value for key, value in from_file.items() if key not in values})
     values = from_file | values
+    sources = dict.fromkeys(from_file, path) | sources
     if "upstreams" in values:
         values["upstreams"] = with_keys(values["upstreams"], env)
     if "api_key" not in values:
         names = key_variables(values.get("base_url", Settings().base_url))
         name = values.get("api_key_env") or next((one for one in names if env.get(one, "").strip()), names[0])
         if env.get(name, "").strip():
-            values["api_key"] = checked("api_key", env[name], f"environment variable {name}")
-    return Settings(**values)
+            take("api_key", env[name], f"environment variable {name}")
+    return Gathered(Settings(**values), sources, path, toml)
 
 
-def _from_file(file: str | Path | None) -> dict[str, Any]:
+def _from_file(file: str | Path | None) -> tuple[str, str, dict[str, Any]]:
+    """The file's path, its text, and what it sets; all empty where there is none."""
     path = Path(file) if file is not None else Path(FOUND)
+    text = ""
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        table = tomllib.loads(text)
     except FileNotFoundError:
         if file is None:
-            return {}
+            return "", "", {}
         raise ConfigError(f"{path}: no such file; name an existing headway.toml") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML ({error}); mend that line") from None
+        line, said = syntax_error(text, error)
+        raise ConfigError(f"{path}, line {line}: not valid TOML ({said}); mend that line") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); make it a readable UTF-8 file") from None
     if "api_key" in table:
         raise ConfigError(
-            f"{path}: api_key must not stand in a file; put it into an environment variable "
-            "and name that variable with api_key_env"
+            f"{_place(path, line_of(text, 'api_key'))}: api_key must not stand in a file; put it into an environment "
+            "variable and name that variable with api_key_env"
         )
     for one, many in (("upstream", "upstreams"), ("rule", "rules")):
         if one in table:
             table[many] = table.pop(one)  # a table of tables is named for one of them
-    values = {key: checked(key, value, str(path)) for key, value in table.items()}
+    values = {key: _checked(key, value, path, text) for key, value in table.items()}
     if "redis_url" in values and _has_password(values["redis_url"].reveal()):
         raise ConfigError(
-            f"{path}: a redis_url with a password must not stand in a file; put it into HEADWAY_REDIS_URL"
+            f"{_place(path, line_of(text, 'redis_url'))}: a redis_url with a password must not stand in a file; "
+            "put it into HEADWAY_REDIS_URL"
         )
-    return values
+    return str(path), text, values
+
+
+def _checked(key: str, value: Any, path: Path, text: str) -> Any:
+    """A value of the file; its line is looked for only where it is wrong."""
+    try:
+        return checked(key, value, str(path))
+    except ConfigError as error:
+        said = str(error).removeprefix(f"{path}: ")
+        raise ConfigError(f"{_place(path, line_of_error(text, key, said))}: {said}") from None
+
+
+def _place(path: Path, line: int | None) -> str:
+    return str(path) if line is None else f"{path}, line {line}"
 
 
 def _refuse_stranger(values: Mapping[str, Any]) -> None:

@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = "https://api.openai.com/v1"
     """The provider's base URL, version included, as the SDKs write it."""
     api_key: Secret | None = None
+    """The provider's key; never in a file."""
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the key when none is given. Left as it is, the provider's own comes first
     where `base_url` is a known one's, such as ANTHROPIC_API_KEY."""
@@ -51,22 +52,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 600.0
     """From hand-over to answer, our own wait included. The SDKs' default."""
     connect_timeout_s: float = 5.0
+    """Until a connection stands."""
     first_byte_timeout_s: float = 600.0
+    """Until the first byte of an answer that is not streamed: all of its generation."""
     first_event_timeout_s: float = 60.0
+    """Until the first byte of a stream."""
     first_content_timeout_s: float = 600.0
     """From sending to the first word of a streamed answer; pings do not count."""
     idle_timeout_s: float = 300.0
+    """Between two chunks of an answer."""
     # how much at once
     connections_max: int = 1024
+    """Open connections; tries beyond it wait for one."""
     queue_max: int = 100_000
+    """Tries that wait for one provider's limits; one more is refused."""
     reply_bytes_max: int = 64 * 1024 * 1024
+    """The largest answer."""
     # limits: learned where they are not given, and learned ones win
     limits: str = ""
     """A preset of published limits, such as "openai/tier-1"; "" to learn them; "off" to wait for none, to measure."""
     requests_per_min: float | None = None
+    """The same in a number; it wins over the preset's."""
     tokens_per_min: float | None = None
+    """Likewise, input and output together."""
     # trying again
     attempts_max: int = 3
+    """Tries per call; 1 switches retries off, those after a 429 too."""
     hedge_ratio: float = 0.0
     """Share of the dollars that may go to backups of late calls, such as 0.02; 0 for no backups."""
     # not asking twice
@@ -74,10 +85,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """"off", "memory", "disk" (memory in front of SQLite), "redis" (memory in front of Redis), or "disk+redis" (all
     three). True and False are read as "disk" and "off"."""
     cache_ttl_s: float = 86_400.0
+    """How long an answer is fresh, give or take 10 %."""
     cache_stale_if_error_s: float = 604_800.0
+    """How long past that it may stand in for a provider that fails."""
     cache_stale_while_revalidate_s: float = 0.0
+    """How long past fresh it is served at once while a new one is fetched behind it."""
     cache_memory_bytes_max: int = 256 * 1024 * 1024
+    """Size of the memory tier."""
     cache_disk_bytes_max: int = 4 * 1024 * 1024 * 1024
+    """Size of the SQLite tier."""
     cache_path: str = ""
     """The SQLite file; "" for cache.sqlite in the state directory. Named caches have files beside it."""
     cache_replay: str = "instant"
@@ -85,7 +101,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     caches: tuple[CacheSettings, ...] = ()
     """Named caches; given as a mapping from name to a mapping of their own settings."""
     redis_url: Secret | None = None
-    """Where Redis is, "redis://user:password@host:6379/0"; None: on this machine."""
+    """Where Redis is, "redis://host:6379/0", none for this machine; with a password never in a file."""
     redis_timeout_s: float = 0.25
     """What asking Redis may take before it is left alone for a while."""
     redis_flights: bool = True
@@ -101,18 +117,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     "always" also while none do; see `attempt.group`."""
     # money
     budget_usd: float | None = None
+    """Dollars that one engine may spend."""
     budget_tokens: int | None = None
+    """Tokens that it may use, input and output together."""
     # the record
     log: str = "on"
     """"on", "off", or the call log's file; "on" is calls.sqlite in the state directory."""
     log_rows_max: int = 1_000_000
+    """Rows that are kept; the oldest go first."""
     log_prompts: bool = False
     """Keep prompts and answers in the call log. Off: they are nowhere but in the caches."""
     log_level: str = "warning"
     """What goes to the structured log on stderr: debug (every call), info, warning (failures), off."""
     # dice
     seed: int | None = None
-    """Seeds back-off jitter, ids and cache jitter; for simulations. None: from the operating system."""
+    """Seeds back-off jitter, ids and cache jitter; for simulations. None given: from the operating system."""
 
     def cache_named(self, name: str) -> CacheSettings | None:
         """The settings of a named cache, those of the default one for ""; None when there is no such cache."""

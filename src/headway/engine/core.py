@@ -231,10 +231,11 @@ class Engine:
         belonging(call.trace)
         self._open().book(call.trace, error)
 
-    def write_steps(self, rows: Sequence[StepRow]) -> None:
-        """Write what a pipeline's run did into the call log, like its calls; nothing where the log is off."""
+    def write_steps(self, rows: Sequence[StepRow]) -> bool:
+        """Write what a pipeline's run did into the call log, like its calls, if that is on; False: it is closed."""
         if not self._closed:
             self._records().write_steps(rows)
+        return not self._closed
 
     def new_trace(self) -> Trace:
         """The trace of a call that is made elsewhere for `handle`; it starts now. See `engine.inbound`."""

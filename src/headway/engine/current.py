@@ -13,7 +13,7 @@ from headway.engine.core import Engine
 from headway.engine.registry import registry
 from headway.errors import ConfigError
 
-__all__ = ["current_engine", "on_this_loop", "using"]
+__all__ = ["current_engine", "engine_in_use", "on_this_loop", "using"]
 
 T = TypeVar("T")
 
@@ -35,6 +35,11 @@ def current_engine() -> Engine:
         return registry().default()
     except RuntimeError as problem:
         raise ConfigError("there is no running event loop here; call it inside of asyncio.run(...)") from problem
+
+
+def engine_in_use() -> Engine | None:
+    """As `current_engine`, but None where that would have to be opened first."""
+    return _ENGINE.get() or registry().default_open()
 
 
 @contextmanager

@@ -164,6 +164,11 @@ class Registry:
                 self._defaults[loop] = shared
         return shared.engine
 
+    def default_open(self) -> Engine | None:
+        """The running loop's engine of default settings, if something has opened it."""
+        shared = self._defaults.get(asyncio.get_running_loop())
+        return None if shared is None or shared.closed else shared.engine
+
     def background(self) -> BackgroundLoop:
         """The loop that this process's sync clients share."""
         with self._lock:

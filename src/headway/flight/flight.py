@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from msgspec.structs import replace
@@ -102,7 +103,7 @@ class Flight:
         """A cursor for one more reader, from the first byte; None when it is too late, too large or too weak for it."""
         if self.done or self.log.first or not self._keeps_log() or not self.readers:
             return None
-        if call.attempts_max > self.call.attempts_max:
+        if call.attempts_max > self.call.attempts_max or self.readers.wait_for_money_of_others(call, self.call):
             return None
         cursor = Cursor(self, call, leader=False)
         self.readers.append(cursor)
@@ -206,6 +207,8 @@ class Flight:
     def _try(self, on_commit: Callable[[Attempt], None]) -> Attempt:
         attempt = self._attempt(self.call, len(self._attempts), on_commit)
         attempt.trace.flight_id = self.id
+        if self.call.allowance is not None:
+            attempt.trace.unpaid = partial(self.readers.wait_for_money, attempt.trace, self.traces, self.call.allowance)
         self.traces.append(attempt.trace)
         self._attempts.append(attempt)
         return attempt
@@ -279,13 +282,11 @@ class Flight:
     def _must_hold(self) -> bool:
         if not self.readers or (len(self.readers) > 1 and self._keeps_log()):
             return False
-        return self.readers.least_lag_bytes(self.log) > self._settings.window_bytes
+        return self.readers.least_lag_bytes(self.log) > self._settings.lag_bytes_max(self.call.allowance)
 
     def _drop_laggards(self) -> None:
         if not self._keeps_log():
-            for cursor in self.readers.laggards(self.log, self._settings.flight_bytes_max):
-                cursor.wake()
-                self.detach(cursor)
+            self.readers.drop_laggards(self.log, self._settings.flight_bytes_max)
 
     def _release(self) -> None:
         if self._hold is not None and not self._hold.done() and not self._must_hold():
@@ -294,7 +295,5 @@ class Flight:
     def expire(self, now_s: float) -> float:
         """Tell those whose deadline has passed; the next deadline."""
         sent = any(trace.sent_at_s is not None for trace in self.traces)
-        for cursor in self.readers.late(now_s, sent=sent):
-            cursor.wake()
-            self.detach(cursor, "deadline")
+        self.readers.drop_late(now_s, sent=sent)
         return self.readers.first_deadline_s()

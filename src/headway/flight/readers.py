@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from math import inf
 
+from headway.attempt.allowance import Unpaid
 from headway.errors import DeadlineExceeded, Overloaded
 from headway.flight.cursor import Cursor
 from headway.flight.log import ChunkLog
+from headway.types import Call, Trace
+from headway.types.call import Allowance
 
 __all__ = ["Readers"]
 
@@ -14,7 +17,12 @@ __all__ = ["Readers"]
 class Readers(list[Cursor]):
     """Those who read now, the leader first as long as it stays."""
 
-    __slots__ = ()
+    __slots__ = ("unpaid",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unpaid: Trace | None = None
+        """The try that waits, or waited, for its run's money; it waits while it has an `unpaid` itself."""
 
     def wake(self) -> None:
         """Tell all that something changed."""
@@ -42,8 +50,8 @@ class Readers(list[Cursor]):
         """The earliest of their deadlines."""
         return min((cursor.call.deadline_at_s for cursor in self), default=inf)
 
-    def late(self, now_s: float, *, sent: bool) -> list[Cursor]:
-        """Those whose deadline has passed, each with its error."""
+    def drop_late(self, now_s: float, *, sent: bool) -> None:
+        """Send away those whose deadline has passed."""
         late = [cursor for cursor in self if cursor.call.deadline_at_s <= now_s]
         for cursor in late:
             limit_s = cursor.call.deadline_at_s - cursor.call.trace.started_at_s
@@ -51,10 +59,28 @@ class Readers(list[Cursor]):
                 f"no whole answer within {limit_s:g} s; raise the deadline (timeout_s) if that is too short",
                 maybe_billed=sent,
             )
-        return late
+            cursor.wake()
+            cursor.flight.detach(cursor, "deadline")
 
-    def laggards(self, log: ChunkLog, far_bytes: int) -> list[Cursor]:
-        """Those so far behind the fastest that keeping bytes for them would cost the others, each with its error."""
+    def wait_for_money(self, trace: Trace, tries: list[Trace], allowance: Allowance) -> None:
+        """A try, the only one under way, is about to wait for its run's money: send away those that it is not paid for.
+
+        They ask by themselves then (`caller.join`), and so do those that come meanwhile.
+        """
+        if any(other is not trace and other.outcome is None for other in tries):
+            return
+        self.unpaid = trace
+        for cursor in [cursor for cursor in self if cursor.call.allowance is not allowance]:
+            cursor.error = Unpaid("the run that asked first has to wait for its money; ask anew")
+            cursor.wake()
+            cursor.flight.detach(cursor)
+
+    def wait_for_money_of_others(self, call: Call, first: Call) -> bool:
+        """Whether the flight of the call that was `first` waits for money, and not that of this call's run."""
+        return self.unpaid is not None and self.unpaid.unpaid is not None and call.allowance is not first.allowance
+
+    def drop_laggards(self, log: ChunkLog, far_bytes: int) -> None:
+        """Send away those so far behind the fastest that keeping bytes for them would cost the others."""
         least = self.least_lag_bytes(log)
         far = [cursor for cursor in self if log.lag_bytes(cursor.index) - least > far_bytes]
         for cursor in far:
@@ -62,4 +88,5 @@ class Readers(list[Cursor]):
                 f"this reader fell {far_bytes} bytes behind others of the same answer; "
                 "read faster, or call with cache off"
             )
-        return far
+            cursor.wake()
+            cursor.flight.detach(cursor)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from headway.types.call import Allowance
+
 __all__ = ["FlightSettings"]
 
 
@@ -19,3 +21,11 @@ class FlightSettings(msgspec.Struct, frozen=True, kw_only=True):
     linger_s: float = 1.0
     timed: bool = False
     """Note when each chunk comes, for a replay at the same pace."""
+
+    def lag_bytes_max(self, allowance: Allowance | None) -> int:
+        """The window.
+
+        A step that holds a stream open may ask again meanwhile, and wait for what its run has set aside for that
+        stream: such a stream is not held back before it is as long as a flight may be.
+        """
+        return self.window_bytes if allowance is None else self.flight_bytes_max

@@ -231,6 +231,7 @@ class StepMaker(Protocol):
         retry_on: type[Exception] | tuple[type[Exception], ...] = ...,
         backoff: Backoff | None = None,
         cache_s: float | None = None,
+        cache_version: str = "",
         concurrency: int | None = None,
         pure: bool = False,
         smaller: Mapping[str, str] | None = None,

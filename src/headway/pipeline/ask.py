@@ -43,8 +43,8 @@ def ask(
         async for piece in headway.ask("Why is the sky blue?", model="gpt-5.4-mini"):
             print(piece, end="", flush=True)
 
-    Nothing is sent before one of the two. A step that returns or yields it needs nothing else; cancelling the task, or
-    leaving the loop, ends the request at the provider.
+    Nothing is sent before one of the two. A step may also return it, for its text, or yield it, for its pieces as they
+    come. Cancelling the task, or leaving the loop, ends the request at the provider.
 
     Args:
         prompt: A text, or the turns of a conversation: mappings with "role" and "content".

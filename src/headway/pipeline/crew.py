@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
-from headway.attempt.allowance import RunAllowance
-from headway.engine.current import on_this_loop
-from headway.errors import BudgetExceeded, DeadlineExceeded
+from headway.errors import BudgetExceeded
+from headway.pipeline.bounds import Bounds
 from headway.pipeline.current import Frame
+from headway.pipeline.deadline import Deadline
+from headway.pipeline.failures import holds, note
 from headway.pipeline.limit import Limit
 from headway.pipeline.node import Node
 from headway.pipeline.options import RunOptions
 from headway.pipeline.spec import Spec
+from headway.pipeline.threads import RUN_THREADS_MAX
 from headway.policy.degrade import Decision, Left
 from headway.types.scope import Scope
 from headway.types.steps import StepOutcome
-from headway.types.trace import Trace
 from headway.types.views import Tags
 
 if TYPE_CHECKING:
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from headway.pipeline.run import Run
 
 __all__ = ["Crew"]
-
-THREADS_MAX = 64
-"""Plain functions of one run at work at a time."""
 
 
 class Crew:
@@ -51,10 +48,10 @@ class Crew:
     """
 
     def __init__(self, run: Run[Any], id_: str, spec: Spec, options: RunOptions) -> None:
-        self.public = run
+        self.public: Run[Any] | None = run
+        """None when it is over: what outlives it (a connection that a step has opened) must not hold on to it."""
         self.id = id_
         self.spec = spec
-        self.session = options.session
         self.loop = asyncio.get_running_loop()
         is_repeatable = options.engine is None and getattr(self.loop, "is_virtual", False)
         self.rng = Random(spec.name if is_repeatable else id_)
@@ -63,7 +60,7 @@ class Crew:
         self.degrade = options.degrade
         self._experience = options.experience
         self._starts: Counter[str] = Counter()
-        self.allowance = None if options.budget_usd is None else RunAllowance(options.budget_usd)
+        self.bounds = Bounds(options, self.start_at_s)
         self.over = False
         """Everything has ended; handles cannot be used any more."""
         self.stopping = False
@@ -73,20 +70,21 @@ class Crew:
         self.records: list[Record] = []
         """The pipeline's function first, then steps in the order of their calls."""
         self._cause: StepOutcome = "cancelled"
-        self._failed_at_s = 0.0
+        self._stopped_at_s: float | None = None
+        """When something was left to be cancelled."""
         self.at_end: list[Callable[[], object]] = []
         """Called when it is over."""
-        self._live: dict[Node, None] = {}
+        self.live: dict[Node, None] = {}
+        """What has not ended."""
+        self._admitted: deque[Node] = deque()
+        self._is_admitting = False
+        self._frames: list[ref[Frame]] = []
         self._limits: dict[Spec, Limit] = {}
-        self._threads = Limit(THREADS_MAX)
+        self.thread_limit = Limit(RUN_THREADS_MAX)
         self._ending: list[asyncio.Task[None]] = []
         self._idle: asyncio.Future[None] | None = None
-        self._pool: ThreadPoolExecutor | None = None
-        self._timers: list[asyncio.TimerHandle] = []
         self._scopes: list[Scope] = []
-        self._deadline_s = inf if options.deadline_s is None else options.deadline_s
-        if options.deadline_s is not None:
-            self._timers.append(self.loop.call_later(options.deadline_s, self._expire))
+        self._deadline = Deadline(self, options.deadline_s)
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
@@ -94,7 +92,7 @@ class Crew:
         """The call of the pipeline's own function."""
         main = Node(self, self.spec, -1, args, named)
         self.records.append(main.record)
-        self._live[main] = None
+        self.live[main] = None
         main.begin()
         return main
 
@@ -105,21 +103,39 @@ class Crew:
         if spec.options.concurrency is not None:
             limits = (*limits, self._limit(spec, spec.options.concurrency))
         if spec.function.kind == "plain" and not getattr(self.loop, "is_virtual", False):
-            limits = (*limits, self._threads)
+            limits = (*limits, self.thread_limit)
         node = Node(self, spec, len(self.records) - 1, args, named, parent=frame.node, limits=limits)
         record = node.record
         if frame.seen is not None:
             record.edges = ((frame.seen.index, "control", frame.seen_at_s),)
         self.records.append(record)
-        if self.stopping or frame.node.cause:  # what is being cancelled begins nothing
+        parent = frame.node
+        if self.stopping or parent is None or parent.cause:  # what is being cancelled begins nothing
             node.end("cancelled", asyncio.CancelledError())
             return node
-        self._live[node] = None
-        if frame.node.index >= 0:
-            if frame.node.children is None:
-                frame.node.children = {}
-            frame.node.children[node] = None
+        self.live[node] = None
+        if parent.index >= 0:
+            if parent.children is None:
+                parent.children = {}
+            parent.children[node] = None
         return node
+
+    def admit(self, node: Node) -> None:
+        """It has a place, or needs none. Those who are let in by that come after it: a line of any length is a loop."""
+        self._admitted.append(node)
+        if not self._is_admitting:
+            self._is_admitting = True
+            try:
+                while self._admitted:
+                    self._admitted.popleft().admitted()
+            finally:
+                self._is_admitting = False
+
+    def frame(self, node: Node) -> Frame:
+        """Where a try of it runs."""
+        frame = Frame(self, node)
+        self._frames.append(ref(frame))
+        return frame
 
     def _limit(self, spec: Spec, places: int) -> Limit:
         limit = self._limits.get(spec)
@@ -130,46 +146,42 @@ class Crew:
     def scope_of(self, node: Node) -> Scope:
         """The surroundings of a step's calls of models."""
         step = node.name if node.index >= 0 else ""
-        scope = Scope(
-            Tags(run=self.id, step=step, parent=self.spec.name, session=self.session),
-            deadline_at_s=self.start_at_s + self._deadline_s,
-            models=node.spec.options.smaller if node.record.smaller else None,
-            allowance=self.allowance,
-            ended=on_this_loop(self._booking(node)),
+        bounds = self.bounds
+        scope = bounds.scope(
+            Tags(run=self.id, step=step, parent=self.spec.name, session=bounds.session),
+            node.spec.options.smaller if node.record.smaller else {},
+            (node.record, self.records[0]) if step else (node.record,),
+            is_thread=bool(step) and node.spec.function.kind == "plain",
         )
         self._scopes.append(scope)
         return scope
 
-    def decide(self, spec: Spec) -> Decision:
-        """What becomes of a step that is about to start: as it is, with smaller models, or left out."""
+    @property
+    def late(self) -> BaseException | None:
+        """Its deadline has come, and the rest is being put together."""
+        return self._deadline.late
+
+    @property
+    def is_choosy(self) -> bool:
+        """Whether `decide` has to be asked."""
+        return self.degrade is not None or self._deadline.late is not None
+
+    def decide(self, node: Node) -> Decision | None:
+        """What becomes of a step that is about to start: as it is, with smaller models, or left out; None: its end."""
+        spec = node.spec
+        if self._deadline.late is not None:
+            return self._deadline.decide(node)
         if self.degrade is None:
             return "full"
         needed = self._experience.needed(spec.name, self._starts[spec.name])
         self._starts[spec.name] += 1
         time_s, usd = (None, None) if needed is None else needed
-        left_s = self.start_at_s + self._deadline_s - self.loop.time()
-        allowance = self.allowance
+        deadline_at_s, allowance = self.bounds.deadline_at_s, self.bounds.purse
         return self.degrade.decide(
-            time=Left(left_s, self._deadline_s, time_s),
+            time=Left(deadline_at_s - self.loop.time(), deadline_at_s - self.start_at_s, time_s),
             dollars=None if allowance is None else Left(allowance.left, allowance.usd_max, usd),
             optional=spec.options.optional,
         )
-
-    def _booking(self, node: Node) -> Callable[[Trace], None]:
-        record, whole = node.record, self.records[0]
-
-        def ended(trace: Trace) -> None:
-            record.add(trace)
-            if record is not whole:
-                whole.add(trace)
-
-        return ended
-
-    def threads(self) -> ThreadPoolExecutor:
-        """Where plain functions run."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="headway-step")
-        return self._pool
 
     def told(self) -> str:
         """The run, in a message."""
@@ -179,48 +191,47 @@ class Crew:
 
     def ended(self, node: Node) -> None:
         """A call has ended."""
-        self._live.pop(node, None)
-        if not self._live and self._idle is not None and not self._idle.done():
+        self.live.pop(node, None)
+        if self._deadline.late is not None:
+            self._deadline.look()
+        if not self.live and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
     def ending(self, task: asyncio.Task[None]) -> None:
         """A task that was cancelled before it ran; it needs one more turn of the loop."""
         self._ending.append(task)
 
-    def fail(self, error: BaseException, cause: StepOutcome = "cancelled") -> None:
+    def fail(self, error: BaseException, cause: StepOutcome = "cancelled", *, node: Node | None = None) -> None:
         """The run fails with the first error that reaches it; everything else is cancelled."""
-        if self.error is not None:
-            if error is not self.error:
-                self.error.add_note(f"in the same moment another step failed: {type(error).__name__}: {error}")
-        elif not self.stopping:
+        if self.error is None and not self.stopping:
             self.error = error
             self._cause = cause
-            self._failed_at_s = self.loop.time()
             self.stop(cause)
+            self._stopped_at_s = self.loop.time()
+        elif node is not None:
+            self.also(node, error)
 
     def also(self, node: Node, error: BaseException) -> None:
-        """A step failed while it was being cancelled: no error of its own, but worth a note."""
-        if self.error is not None and error is not self.error:
-            self.error.add_note(f"while it was being cancelled, {node.name} raised {type(error).__name__}")
-
-    def _expire(self) -> None:
-        late = DeadlineExceeded(
-            f"{self.told()} was not done within its deadline of {self._deadline_s:g} s; raise deadline_s, or declare "
-            "what may be left out (optional=, degrade=)"
-        )
-        self.fail(late, "deadline")
+        """A step failed while it was being cancelled: no error of its own, but worth a note, without its words."""
+        mine = self.error
+        if mine is None or error is mine or (isinstance(error, BaseExceptionGroup) and holds(error, mine)):
+            return
+        who = node.name if node.index >= 0 else "the pipeline's function"
+        note(mine, f"while it was being cancelled, {who} raised {type(error).__name__}")
 
     def stop(self, cause: StepOutcome = "cancelled") -> None:
         """Cancel what is left: the pipeline's function first, then steps in the order of their calls."""
         if not self.stopping:
             self.stopping = True
-            for node in list(self._live):
+            if self.live:
+                self._stopped_at_s = self.loop.time()
+            for node in list(self.live):
                 node.cancel(cause)
 
     async def drained(self) -> None:
         """Wait until every call has ended. A cancellation of the wait cancels them, and is raised when they have."""
         cancelled: asyncio.CancelledError | None = None
-        while self._live:
+        while self.live:
             self._idle = self.loop.create_future()
             try:
                 await self._idle
@@ -242,14 +253,27 @@ class Crew:
         for ended in self.at_end:
             ended()
         self.at_end.clear()
-        if self.error is not None and self.records:
-            whole, late = self.records[0], self._cause == "deadline"
-            whole.outcome = "deadline" if late else "budget" if isinstance(self.error, BudgetExceeded) else "failed"
-            whole.error = type(self.error).__name__
-            whole.end_at_s = max(whole.end_at_s or 0.0, self._failed_at_s)  # its function may have returned before
-        for timer in self._timers:
-            timer.cancel()
+        self._write_down()
+        self._deadline.cancel()
+        self.public = None
+        self._limits.clear()
+        for one in self._frames:
+            if (frame := one()) is not None:
+                frame.node = frame.seen = None
+        self._frames.clear()
         for scope in self._scopes:
             scope.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self.bounds.close()
+
+    def _write_down(self) -> None:
+        """How it ended, where something was cut off: its function may have returned before that."""
+        if self._stopped_at_s is None or not self.records:
+            return
+        whole, error = self.records[0], self.error
+        if error is not None:
+            late = self._cause == "deadline"
+            whole.outcome = "deadline" if late else "budget" if isinstance(error, BudgetExceeded) else "failed"
+            whole.error = type(error).__name__
+        elif whole.outcome == "ok":
+            whole.outcome = "cancelled"
+        whole.end_at_s = max(whole.end_at_s or 0.0, self._stopped_at_s)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from headway.pipeline.run import Run
     from headway.pipeline.source import Source
 
-__all__ = ["FRAME", "Frame", "current_run"]
+__all__ = ["AHEAD", "FRAME", "Frame", "current_run"]
 
 
 class Frame:
@@ -20,11 +20,12 @@ class Frame:
     Tasks that it starts share it, so that what they call and await counts as its own.
     """
 
-    __slots__ = ("node", "run", "seen", "seen_at_s")
+    __slots__ = ("__weakref__", "node", "run", "seen", "seen_at_s")
 
     def __init__(self, run: Crew, node: Node) -> None:
         self.run = run
-        self.node = node
+        self.node: Node | None = node
+        """None when the run is over."""
         self.seen: Source | None = None
         """What it awaited last: calls it makes from here on were made because that was there."""
         self.seen_at_s = 0.0
@@ -37,8 +38,11 @@ class Frame:
 
 FRAME: ContextVar[Frame | None] = ContextVar("headway_frame", default=None)
 
+AHEAD: ContextVar[str] = ContextVar("headway_ahead", default="")
+"""The step that runs here because it is fetched ahead, by name; "" elsewhere. No run begins there."""
+
 
 def current_run() -> Run[Any] | None:
-    """The run that the running code belongs to; None outside of pipelines."""
+    """The run that the running code belongs to; None outside of pipelines, and when that run is over."""
     frame = FRAME.get()
     return None if frame is None else frame.run.public

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from headway.errors import ConfigError
 
 if TYPE_CHECKING:
+    from headway.pipeline.current import Frame
     from headway.pipeline.limit import Limit
     from headway.pipeline.node import Node
     from headway.pipeline.source import Source
 
-__all__ = ["check_cycle", "check_line"]
+__all__ = ["check_cycle", "check_line", "waiting_for_any"]
 
 
 def check_cycle(source: Source, node: Node) -> None:
@@ -20,14 +23,36 @@ def check_cycle(source: Source, node: Node) -> None:
     Raises:
         ConfigError: It does; the sentence names the steps in their order.
     """
-    path = _path(source, node)
-    if path is None:
+    if not (node.limits or node.spec.kept or node.is_waited_for):
+        return  # nobody waits for it: a thousand steps, each of which awaits the one before, are no thousand searches
+    path = _firm(source, node)
+    if path is not None:
+        raise _refusal(node, [node, *path])
+
+
+@contextmanager
+def waiting_for_any(sources: Collection[Source], frame: Frame | None) -> Iterator[None]:
+    """Around a wait for whichever of them is the first.
+
+    Raises:
+        ConfigError: All of them wait for the step that waits.
+    """
+    node = frame.node if frame is not None else None
+    if node is None or node.index < 0:
+        yield
         return
-    for at in path:
-        holders = at.held_up_by()
-        if holders and any(_path(holder, node) is None for holder in holders):
-            return  # another one's end will give it its place
-    raise _refusal(node, [node, *path])
+    node.any_of.append(sources)
+    try:
+        path: list[Source] | None = None
+        for source in sources:
+            path = _firm(source, node)
+            if path is None:
+                break
+        if path is not None:
+            raise _refusal(node, [node, *path])
+        yield
+    finally:
+        node.any_of.remove(sources)
 
 
 def check_line(limit: Limit, node: Node) -> None:
@@ -38,13 +63,23 @@ def check_line(limit: Limit, node: Node) -> None:
     """
     path: list[Source] | None = None
     for holder in limit.holders:
-        if not holder.awaits:
+        if not (holder.awaits or holder.any_of):
             return
-        path = _path(holder, node)
+        path = _firm(holder, node)
         if path is None:
             return
     if path is not None:
         raise _refusal(node, [node, *path])
+
+
+def _firm(start: Source, goal: Source) -> list[Source] | None:
+    """A path from the one to the other on which nothing else can make anyone go on; None: there is none."""
+    path = _path(start, goal)
+    for at in path or ():
+        others = at.held_up_by()
+        if others and any(_path(other, goal) is None for other in others):
+            return None
+    return path
 
 
 def _path(start: Source, goal: Source) -> list[Source] | None:

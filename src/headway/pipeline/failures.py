@@ -9,14 +9,32 @@ from headway.errors import DeadlineExceeded, HeadwayError
 if TYPE_CHECKING:
     from headway.pipeline.node import Node
 
-__all__ = ["locate", "stray", "timed_out", "unended"]
+__all__ = ["holds", "locate", "note", "stray", "timed_out", "unended"]
+
+NOTES_MAX = 5
+"""What an error is told of at most: one that is raised again and again, or that a thousand others came with, stays
+readable."""
 
 
 def locate(node: Node, error: BaseException) -> None:
     """Say in the error itself where it happened, by its innermost place."""
     told = f"in {node.told()}"
     if not any(note.endswith(f"(run {node.run.id})") for note in getattr(error, "__notes__", ())):
-        error.add_note(told)
+        note(error, told, newest=True)
+
+
+def note(error: BaseException, text: str, *, newest: bool = False) -> None:
+    """Add a note to it if there is room; `newest` makes room."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    if len(notes) >= NOTES_MAX and newest:
+        del notes[0]
+    if len(notes) < NOTES_MAX:
+        error.add_note(text)
+
+
+def holds(group: BaseExceptionGroup[BaseException], error: BaseException) -> bool:
+    """Whether that error is among those of the group."""
+    return group.subgroup(lambda one: one is error) is not None
 
 
 def timed_out(node: Node) -> DeadlineExceeded:

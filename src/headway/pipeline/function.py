@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from functools import cached_property
 from types import UnionType
@@ -13,6 +14,8 @@ from headway.errors import ConfigError
 from headway.pipeline.stream import Stream
 
 __all__ = ["Function"]
+
+_STREAM = re.compile(r"\bStream\b")
 
 
 class Function:
@@ -32,9 +35,7 @@ class Function:
         self.told = f"{role} {name!r}"
         if not callable(call):
             raise ConfigError(f"{role} takes a function, not {call!r}")
-        while isinstance(call, functools.partial):
-            call = call.func
-        inner = inspect.unwrap(call if inspect.isroutine(call) or inspect.isclass(call) else type(call).__call__)
+        self._inner = inner = _inner(call)
         self.kind: Literal["async", "stream", "plain"] = "plain"
         if inspect.isasyncgenfunction(inner):
             self.kind = "stream"
@@ -72,23 +73,30 @@ class Function:
     def _streams(self) -> frozenset[str]:
         """The parameters that are read live."""
         found = set()
-        annotations = dict(getattr(inspect.unwrap(self.call), "__annotations__", {}))
-        annotations.pop("return", None)
-        for name, annotation in annotations.items():
-            if isinstance(annotation, str) and "Stream" not in annotation:
+        for name, annotation in self._annotations.items():
+            if name == "return":
+                continue
+            try:
+                resolved = self._resolved(name, annotation)
+            except ConfigError:
+                if _STREAM.search(annotation):
+                    raise
                 continue  # whatever it is, it need not be there at run time
-            if _is_stream(self._resolved(name, annotation)):
+            if _is_stream(resolved):
                 found.add(name)
         return frozenset(found)
+
+    @property
+    def _annotations(self) -> dict[str, Any]:
+        return getattr(self._inner, "__annotations__", {})
 
     def _resolved(self, name: str, annotation: Any) -> Any:
         def only() -> None: ...
 
         only.__annotations__ = {name: annotation}
-        function = inspect.unwrap(self.call)
         try:
-            return get_type_hints(only, globalns=getattr(function, "__globals__", {}), include_extras=True)[name]
-        except (NameError, TypeError, AttributeError, SyntaxError) as error:
+            return get_type_hints(only, globalns=getattr(self._inner, "__globals__", {}), include_extras=True)[name]
+        except (NameError, TypeError, AttributeError, SyntaxError, LookupError, ValueError) as error:
             if not isinstance(annotation, str):
                 return annotation
             raise ConfigError(
@@ -115,9 +123,10 @@ class Function:
     @property
     def kept_type(self) -> Any:
         """What it returns, for keeping it; for a generator, a list of what it yields."""
-        annotation = getattr(inspect.unwrap(self.call), "__annotations__", {}).get("return", Any)
+        if self._inner.__name__ == "__init__":
+            return Any  # an object of a class
         try:
-            returns = self._resolved("return", annotation)
+            returns = self._resolved("return", self._annotations.get("return", Any))
         except ConfigError:
             return Any  # plain data comes back as it is
         if self.kind != "stream":
@@ -128,12 +137,21 @@ class Function:
     @cached_property
     def yields_text(self) -> bool:
         """Whether it says that it streams text."""
-        annotation = getattr(inspect.unwrap(self.call), "__annotations__", {}).get("return")
+        annotation = self._annotations.get("return")
         if isinstance(annotation, str):
             return annotation.replace(" ", "").partition("[")[2].partition("]")[0].partition(",")[0] == "str"
         if get_origin(annotation) in (AsyncIterator, AsyncGenerator, AsyncIterable):
             return bool(get_args(annotation)) and get_args(annotation)[0] is str
         return annotation is None
+
+
+def _inner(call: Any) -> Any:
+    """The function that is called in the end: of a partial one, an object with `__call__`, a class, or a wrapper."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    if inspect.isclass(call):
+        return call.__init__
+    return inspect.unwrap(call if inspect.isroutine(call) else type(call).__call__)
 
 
 def _is_stream(annotation: Any) -> bool:

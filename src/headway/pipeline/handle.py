@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
-from typing import Any, Generic, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
+from headway.pipeline.current import FRAME
+from headway.pipeline.cycle import waiting_for_any
 from headway.pipeline.source import Source
 from headway.pipeline.stream import Cursor, Stream, awaited
 
 __all__ = ["Handle", "Handles"]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Handle(Stream[Any], Generic[T]):
+class Handle(Stream[Any], Generic[T_co]):
     """A step's value that is being made. ``await`` gives it; other steps take it as it is, as an argument.
 
     ``async for`` gives the chunks of a step that streams, from the first one on, to as many readers as there are, and
@@ -28,8 +31,14 @@ class Handle(Stream[Any], Generic[T]):
         self._source = source
         source.handles += 1
 
-    def __await__(self) -> Generator[Any, Any, T]:
+    def __await__(self) -> Generator[Any, Any, T_co]:
         return awaited(self._source)
+
+    def __copy__(self) -> Self:
+        return self  # it stands for one call, so a copy would be the same
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     @overload
     def __aiter__(self: Handle[str]) -> AsyncIterator[str]: ...
@@ -116,8 +125,26 @@ class Handle(Stream[Any], Generic[T]):
     def __hash__(self) -> int:
         return id(self)
 
+    if not TYPE_CHECKING:  # type checkers refuse these by themselves
 
-class Handles(Handle[list[T]], Generic[T]):
+        def _calculated(self, *_):
+            self._misused("a calculation")
+
+        __mul__ = __rmul__ = __sub__ = __rsub__ = __truediv__ = __floordiv__ = __and__ = __or__ = _calculated
+        __int__ = __float__ = __index__ = _calculated
+
+        def __getattr__(self, name):
+            if name.startswith("_"):
+                raise AttributeError(name)
+            if name == "add_done_callback":  # asyncio.wait, which takes what is a future
+                raise AttributeError(f"{self._told()} is no task; asyncio.wait takes asyncio.ensure_future(handle)")
+            try:
+                self._misused(f".{name}")
+            except TypeError as error:
+                raise AttributeError(str(error)) from None
+
+
+class Handles(Handle[list[T_co]], Generic[T_co]):
     """Several handles as one, such as those of a `Step.map`; ``await`` gives the list of their values, in their order.
 
     It may be an argument of another step, which gets the list. ``async for`` gives the values in their order, each as
@@ -129,37 +156,44 @@ class Handles(Handle[list[T]], Generic[T]):
 
     __slots__ = ("_handles",)
 
-    def __init__(self, handles: Iterable[Handle[T]]) -> None:
+    def __init__(self, handles: Iterable[Handle[T_co]]) -> None:
         self._handles = list(handles)
 
-    def __await__(self) -> Generator[Any, Any, list[T]]:
+    def __await__(self) -> Generator[Any, Any, list[T_co]]:
         values = []
         for handle in self._handles:
             values.append((yield from handle.__await__()))  # noqa: PERF401 - no list comprehension yields
         return values
 
-    def __aiter__(self) -> AsyncIterator[T]:
+    def __aiter__(self) -> AsyncIterator[T_co]:
         return self._in_order()
 
-    async def _in_order(self) -> AsyncIterator[T]:
+    async def _in_order(self) -> AsyncIterator[T_co]:
         for handle in self._handles:
             yield await handle
 
-    async def as_completed(self) -> AsyncIterator[T]:
+    async def as_completed(self) -> AsyncIterator[T_co]:
         """The values, each as soon as it is there."""
         ready: asyncio.Queue[Source] = asyncio.Queue()
         for handle in self._handles:
             source = handle._source
             if not source.needed_by(_Arrival(ready, source), stream=False):
                 ready.put_nowait(source)
+        frame = FRAME.get()
+        pending = dict.fromkeys(handle._source for handle in self._handles)
         for _ in self._handles:
-            source = await ready.get()
+            if ready.empty():
+                with waiting_for_any(pending, frame):
+                    source = await ready.get()
+            else:
+                source = ready.get_nowait()
+            pending.pop(source, None)
             yield await Stream(source)
 
     @overload  # type: ignore[override]
-    def __getitem__(self, index: int) -> Handle[T]: ...
+    def __getitem__(self, index: int) -> Handle[T_co]: ...
     @overload
-    def __getitem__(self, index: slice) -> Handles[T]: ...
+    def __getitem__(self, index: slice) -> Handles[T_co]: ...
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return Handles(self._handles[index])
@@ -168,7 +202,7 @@ class Handles(Handle[list[T]], Generic[T]):
     def __len__(self) -> int:
         return len(self._handles)
 
-    def __iter__(self) -> Iterator[Handle[T]]:
+    def __iter__(self) -> Iterator[Handle[T_co]]:
         return iter(self._handles)
 
     def __bool__(self) -> bool:

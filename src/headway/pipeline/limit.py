@@ -39,5 +39,5 @@ class Limit:
             other = self.line.popleft()
             if not other.done:
                 self.holders[other] = None
-                other.admitted()
+                other.run.admit(other)
                 return

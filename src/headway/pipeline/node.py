@@ -6,16 +6,15 @@ Everything is synchronous but the function itself (`work`): a call that waits ha
 from __future__ import annotations
 
 import asyncio
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from headway.errors import BudgetExceeded, ConfigError
 from headway.pipeline.cycle import check_line
-from headway.pipeline.failures import locate, timed_out, unended
+from headway.pipeline.failures import locate
 from headway.pipeline.limit import Limit
-from headway.pipeline.options import PATIENCE_S
+from headway.pipeline.patience import cancel_task
 from headway.pipeline.record import Record, edge_to
 from headway.pipeline.source import Source
 from headway.pipeline.wiring import Need, filled
@@ -28,7 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Node"]
 
-Cause: TypeAlias = StepOutcome | Literal["", "child"]
+Cause: TypeAlias = StepOutcome | Literal["", "child", "cut"]
+"""Why a step's task is cancelled: "child", a call that it made has failed; "cut", it is optional and the run's deadline
+has come."""
 
 
 class Node(Source):
@@ -37,7 +38,7 @@ class Node(Source):
     __slots__ = (
         "_needs",
         "_stage",
-        "_timer",
+        "any_of",
         "args",
         "awaits",
         "cause",
@@ -52,6 +53,8 @@ class Node(Source):
         "spec",
         "started",
         "task",
+        "threads",
+        "timer",
     )
 
     def __init__(
@@ -83,10 +86,15 @@ class Node(Source):
         """Of a call that it made, for which it was cancelled."""
         self.children: dict[Node, None] | None = None
         self.awaits: list[Source] = []
+        """What it waits for, all of it."""
+        self.any_of: list[Collection[Source]] = []
+        """What it waits for, any of each."""
+        self.threads = 0
+        """Of it, which could not be cancelled and still run."""
         self.missing = 0
         self._needs: Sequence[Need] = ()
         self._stage = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
 
     # -- before it runs --------------------------------------------------------------------------------------------
 
@@ -113,13 +121,13 @@ class Node(Source):
         if self._needs:
             edges = [edge_to(source, stream=stream) for source, stream in self._needs]
             record.edges = (*record.edges, *edges)
-        self.admitted()
+        self.run.admit(self)
 
     def admitted(self) -> None:
-        """A place is there, or none is needed: go on to the next limit, or start."""
+        """A place is there, or none is needed: go on to the next limit, or start. Called by the crew only."""
         run = self.run
-        if run.stopping:
-            return  # it is about to be cancelled
+        if run.stopping or self.done:
+            return  # it is about to be cancelled, or was
         while self._stage < len(self.limits):
             limit = self.limits[self._stage]
             if self not in limit.holders and not limit.take(self):
@@ -130,9 +138,11 @@ class Node(Source):
                     self.end("failed", error)
                 return
             self._stage += 1
-        decision = run.decide(self.spec) if run.degrade is not None and self.index >= 0 else "full"
+        decision = run.decide(self) if run.is_choosy and self.index >= 0 else "full"
         if decision == "skip":
             self.end("skipped", value=self.spec.options.stand_in)
+            return
+        if decision is None:
             return
         self.record.smaller = decision == "smaller" and bool(self.spec.options.smaller)
         self.task = asyncio.Task(work(self), loop=run.loop, name=self.name, context=self.context)
@@ -150,59 +160,36 @@ class Node(Source):
     def arm(self) -> None:
         """A try begins: its time runs."""
         if self.spec.options.timeout_s is not None:
-            self._timer = self.run.loop.call_later(self.spec.options.timeout_s, self._late)
+            self.timer = self.run.loop.call_later(self.spec.options.timeout_s, self._late)
 
     def disarm(self) -> None:
         """It has ended."""
-        timer, self._timer = self._timer, None
+        timer, self.timer = self.timer, None
         if timer is not None:
             timer.cancel()
 
     def _late(self) -> None:
         if not self.cause:
-            self._cancel_task("timeout")
-
-    def _cancel_task(self, cause: Cause) -> None:
-        """Cancel it, and again if it has swallowed that: it may be amid a call of a model by then."""
-        self.cause = cause
-        if self.task is not None:
-            self.task.cancel()
-        self.disarm()
-        self._timer = self.run.loop.call_later(PATIENCE_S, self._insist)
-
-    def _insist(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
-        self._timer = self.run.loop.call_later(PATIENCE_S / 5, self._give_up)
-
-    def _give_up(self) -> None:
-        """Go on without it."""
-        cause = self.cause
-        if cause == "timeout":
-            self.give_in(timed_out(self))
-        elif cause == "child" and isinstance(self.failure, Exception):
-            self.give_in(self.failure)
-        else:
-            self.end_cancelled()
-        warnings.warn(unended(self, 1.2 * PATIENCE_S), RuntimeWarning, stacklevel=2)
+            cancel_task(self, "timeout")
 
     def push(self, chunk: Any) -> None:
         super().push(chunk)
         if self.record.first_at_s is None:
             self.record.first_at_s = self.first_at_s
 
-    def cancel(self, cause: StepOutcome = "cancelled") -> None:
+    def cancel(self, cause: Cause = "cancelled") -> None:
         """End it before its time. It ends at once where it has not begun."""
         if self.done:
             return
         if self.started and self.task is not None:
-            if self.cause in ("", "timeout", "child"):
-                self._cancel_task(cause)
+            if self.cause == "" or (self.cause in ("timeout", "child") and cause != "cut"):
+                cancel_task(self, cause)
             return
         if self.task is not None:
             self.task.cancel()
             self.run.ending(self.task)
-        self.end(cause, asyncio.CancelledError())
+        self.cause = cause
+        self.end_cancelled()
 
     def cancel_children(self) -> None:
         """End what it has called and what is not done, in the order of the calls."""
@@ -216,7 +203,7 @@ class Node(Source):
             self.failure = error
             self.cancel_children()
             if self.cause == "":
-                self._cancel_task("child")
+                cancel_task(self, "child")
 
     # -- its end ---------------------------------------------------------------------------------------------------
 
@@ -248,14 +235,23 @@ class Node(Source):
         self.announce()
         if record.first_at_s is None and outcome in ("ok", "cached", "default", "skipped"):
             record.first_at_s = self.end_at_s
-        for limit in self.limits:
-            limit.give(self)
+        self.give_places()
         for source, _ in needs:
             source.leave(early=not source.done)
+
+    def give_places(self) -> None:
+        """Others may have its places; that of a thread only when the thread has ended, too."""
+        for limit in self.limits:
+            if not (self.threads and limit is self.run.thread_limit):
+                limit.give(self)
 
     def end_cancelled(self) -> None:
         """It has ended by its cancellation."""
         cause = self.cause
+        if cause == "cut":
+            self.failure = self.run.late
+            self.end("skipped", value=self.spec.options.stand_in)
+            return
         # The error is a new one: the frames of the one that was raised hold on to what they read.
         self.end(cause if cause in ("deadline", "budget") else "cancelled", asyncio.CancelledError())
 
@@ -266,7 +262,7 @@ class Node(Source):
                 at.child_failed(error)
                 return
             at = at.parent
-        self.run.fail(error)
+        self.run.fail(error, node=self)
 
     def drop(self) -> None:
         self.cancel()
@@ -278,7 +274,9 @@ class Node(Source):
         return [source for source, stream in self._needs if not (source.done or (stream and source.chunks))]
 
     def held_up_by(self) -> Iterable[Source]:
-        """Whose places it stands in line for."""
+        """Whose places it stands in line for, or which of several it waits for."""
+        if self.any_of:
+            return [source for group in self.any_of for source in group]
         if self.done or self.missing or self.task is not None or self._stage >= len(self.limits):
             return ()
         return self.limits[self._stage].holders

@@ -84,7 +84,7 @@ class StepOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"{who}: cache_version needs cache_s=, the seconds that results are kept")
         try:
             _own(self.default)
-        except Exception as error:
+        except TypeError as error:
             raise ConfigError(
                 f"{who}: its default, a {type(self.default).__name__}, can be changed but not copied, so runs would "
                 "share it; give None, and make the object where it is used"
@@ -113,13 +113,13 @@ def check_above_0(who: str, **values: object) -> None:
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not (value > 0 and isfinite(value)):
-            raise ConfigError(f"{who}: {key} must be above 0 and finite, not {value!r}; leave it out for no bound")
+            raise ConfigError(f"{who}: {key} must be above 0, not {value!r}: a finite number, or nothing for no bound")
 
 
 def check_count(who: str, key: str, value: object, *, least: int) -> None:
     """Raises ConfigError: it is no whole number of at least so much."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{who}: {key} must be {least} or more, a whole number, not {value!r}")
+        raise ConfigError(f"{who}: {key} must be {least} or more, not {value!r}: a whole number")
 
 
 def _own(value: Any) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast
 
 from msgspec.structs import replace
 
@@ -41,6 +42,7 @@ class Pipeline(Generic[P, T_co]):
         self.name = name or getattr(fn, "__name__", "") or type(fn).__name__
         options.check(self.name)
         self._options = options
+        self._bound: tuple[Any, ...] = ()
         self.experience = options.experience
         """What earlier runs took, for `degrade`; see `Experience`."""
         self._spec = Spec(Function(fn, "pipeline", self.name), self.name, StepOptions())
@@ -98,8 +100,16 @@ class Pipeline(Generic[P, T_co]):
         raise ConfigError(f"pipeline {self.name!r}: run_sync was called on an event loop; await {self.name}(...) there")
 
     def _run(self, args: tuple[Any, ...], named: dict[str, Any], options: RunOptions) -> Run[T_co]:
+        args = (*self._bound, *args)
         self._spec.function.check(args, named)
         return Run(self._spec, options, args, named)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Self:
+        if instance is None or isinstance(self.fn, staticmethod):
+            return self
+        bound = copy.copy(self)
+        bound._bound = (instance,)
+        return bound
 
     def __repr__(self) -> str:
         return f"<pipeline {self.name}>"
@@ -124,7 +134,7 @@ def _pipeline(
     Args:
         fn: The function.
         name: What it is called in reports; by default as the function.
-        deadline_s: Seconds, > 0, that a run may take; `DeadlineExceeded` then.
+        deadline_s: Seconds, > 0, that a run may take. `DeadlineExceeded` then, unless only optional steps are not done.
         budget_usd: Dollars, > 0, that the calls of a run may cost together; `BudgetExceeded` then.
         degrade: What is given up when time or money runs short: smaller models first (`smaller=` of a step), then
             optional steps. None: nothing, the run fails when it is over. What earlier runs in this process needed

@@ -14,6 +14,7 @@ class Sums:
 
     __slots__ = (
         "attempts",
+        "budget_wait_s",
         "cached_tokens",
         "calls",
         "dollars",
@@ -28,7 +29,7 @@ class Sums:
     def __init__(self) -> None:
         self.calls = self.attempts = self.hits = 0
         self.input_tokens = self.cached_tokens = self.output_tokens = 0
-        self.wait_s = self.saved_dollars = 0.0
+        self.wait_s = self.budget_wait_s = self.saved_dollars = 0.0
         self.dollars: float | None = 0.0
         self.tokens_estimated = False
 
@@ -38,6 +39,7 @@ class Sums:
         self.attempts += trace.attempts
         self.hits += trace.cache not in _NO_HITS
         self.wait_s += trace.wait_s
+        self.budget_wait_s += trace.budget_wait_s
         self.saved_dollars += trace.saved_dollars or 0.0
         if trace.dollars is None or self.dollars is None:
             self.dollars = None
@@ -104,12 +106,13 @@ class Record:
         """What its calls cost; None where a price is unknown, or a cache or another's flight answered some."""
         return None if self.sums is None or self.sums.hits else self.sums.dollars
 
-    def row(self, pipeline: str, run: str, start_wall_s: float, start_at_s: float) -> StepRow:
+    def row(self, pipeline: str, run: str, start_wall_s: float, start_at_s: float, outer: str = "") -> StepRow:
         """It, with times since the run's start."""
         sums = self.sums or _NOTHING
         return StepRow(
             pipeline=pipeline,
             run=run,
+            outer=outer,
             step=self.step,
             index=self.index,
             parent=self.parent,
@@ -124,6 +127,7 @@ class Record:
             error=self.error,
             tries=self.tries,
             wait_s=sums.wait_s,
+            budget_wait_s=sums.budget_wait_s,
             calls=sums.calls,
             attempts=sums.attempts,
             hits=sums.hits,

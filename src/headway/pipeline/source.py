@@ -117,7 +117,7 @@ class Source:
         if self._taps is not None:
             for tap in self._taps:
                 tap(chunk)
-        self._wake_readers()
+        self.wake_readers()
 
     def settle(self, value: Any, error: BaseException | None = None, *, is_default: bool = False) -> None:
         """The end, once: a value, or why there is none."""
@@ -141,14 +141,15 @@ class Source:
         for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
-        self._wake_readers()
+        self.wake_readers()
         self._taps = None
         self._tell_followers()
         dependants, self._dependants = self._dependants, None
         for dependant in dependants or ():
             dependant.arrived()
 
-    def _wake_readers(self) -> None:
+    def wake_readers(self) -> None:
+        """Have whoever waits for a chunk look again."""
         waiters, self._chunk_waiters = self._chunk_waiters, None
         for waiter in waiters or ():
             if not waiter.done():
@@ -238,6 +239,11 @@ class Source:
     def is_awaited(self) -> bool:
         """Whether anybody waits for its end just now."""
         return any(not waiter.done() for waiter in self._waiters or ())
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether anybody may wait for it, or for anything of it."""
+        return bool(self._waiters or self._chunk_waiters or self._dependants or self._followers)
 
     def drop(self) -> None:
         """Nobody wants it any more."""

@@ -18,4 +18,4 @@ class Spec:
         self.function = function
         self.name = name
         self.options = options
-        self.kept = None if options.cache_s is None else Kept(function, name, options.cache_s)
+        self.kept = None if options.cache_s is None else Kept(function, name, options.cache_s, options.cache_version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from headway.pipeline.current import FRAME
 from headway.pipeline.options import MISSING
@@ -84,6 +84,9 @@ class Stream(Generic[C_co]):
 
         self._source.check_use()
         return Handle(FieldSource(self._source, path_of(path), kind, default=default, each=each))
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be pickled or copied: it belongs to its run; await it, and take its value")
 
     def __repr__(self) -> str:
         return f"<Stream of {self._source.name}>"

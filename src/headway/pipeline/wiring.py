@@ -1,8 +1,13 @@
-"""Handles among arguments: found when a step is called, replaced by what they stand for when it begins."""
+"""Handles among arguments: found when a step is called, replaced by what they stand for when it begins.
+
+They are found in lists, tuples and dicts. Where they would be passed over, in a set, a dataclass or deeper down, the
+call is refused, or the step would get a handle for a value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from inspect import iscoroutine
 from typing import Any
 
 from headway.pipeline.function import Function
@@ -10,7 +15,7 @@ from headway.pipeline.handle import Handles
 from headway.pipeline.source import Source
 from headway.pipeline.stream import Stream
 
-__all__ = ["DEPTH_MAX", "Need", "filled", "found", "needs_of"]
+__all__ = ["DEPTH_MAX", "SCALARS", "Need", "filled", "found", "needs_of"]
 
 DEPTH_MAX = 4
 """Lists within lists that are looked through for handles."""
@@ -23,19 +28,29 @@ def needs_of(function: Function, args: tuple[Any, ...], named: dict[str, Any]) -
     """What the arguments wait for."""
     needs: list[Need] = []
     streams = function.has_streams
-    for at, value in enumerate(args):
-        if not isinstance(value, _SCALARS):
-            _add(needs, value, stream=streams and function.is_stream(at))
-    for name, value in named.items():
-        if not isinstance(value, _SCALARS):
-            _add(needs, value, stream=streams and function.is_stream(name))
+    try:
+        for at, value in enumerate(args):
+            if not isinstance(value, SCALARS):
+                _add(needs, value, stream=streams and function.is_stream(at))
+        for name, value in named.items():
+            if not isinstance(value, SCALARS):
+                _add(needs, value, stream=streams and function.is_stream(name))
+    except _RefusedError as error:
+        raise TypeError(f"{function.told} was given {error}") from None
     return needs
 
 
-def found(value: Any) -> list[Source]:
-    """The sources that a value has handles of."""
+def found(value: Any, who: str) -> list[Source]:
+    """The sources that what somebody returned has handles of.
+
+    Raises:
+        TypeError: There is one where it is not looked for.
+    """
     needs: list[Need] = []
-    _add(needs, value, stream=False)
+    try:
+        _add(needs, value, stream=False)
+    except _RefusedError as error:
+        raise TypeError(f"{who} returned {error}") from None
     return [source for source, _ in needs]
 
 
@@ -87,7 +102,7 @@ def _live(value: Any, given: Callable[[], Source]) -> Any:
 
 def _has_handles(values: Any, depth: int) -> bool:
     for value in values:
-        if isinstance(value, _SCALARS):
+        if isinstance(value, SCALARS):
             continue
         if isinstance(value, Stream):
             return True
@@ -103,11 +118,42 @@ def _add(needs: list[Need], value: Any, *, stream: bool, depth: int = 0) -> None
         needs.extend((handle._source, False) for handle in value)
     elif isinstance(value, Stream):
         needs.append((value._source, stream))
-    elif depth < DEPTH_MAX and type(value) in _CONTAINERS:
+    elif type(value) in _CONTAINERS:
         for one in value.values() if type(value) is dict else value:
-            if not isinstance(one, _SCALARS):
-                _add(needs, one, stream=False, depth=depth + 1)
+            if depth < DEPTH_MAX:
+                if not isinstance(one, SCALARS):
+                    _add(needs, one, stream=False, depth=depth + 1)
+            elif isinstance(one, Stream):
+                raise _RefusedError(f"{one!r} more than {DEPTH_MAX} lists deep; hand it over in an argument of its own")
+    else:
+        _refuse(value)
 
 
-_SCALARS = (str, int, float, bytes, bool, type(None))
+class _RefusedError(TypeError):
+    """A handle is where nobody looks for it."""
+
+
+def _refuse(value: Any) -> None:
+    """Raises `_RefusedError`: it is to be awaited, or has handles in it and is no plain list, tuple or dict."""
+    if iscoroutine(value):
+        value.close()  # it would warn that nobody awaited it
+        what = "of a pipeline" if value.__qualname__ == "Pipeline.__call__" else f"{value.__qualname__}(...)"
+        raise _RefusedError(f"the coroutine {what} for a value; await it first, or call a @headway.step instead")
+    kind = type(value)
+    inner: Iterable[Any] = ()
+    if isinstance(value, tuple | list | set | frozenset):
+        inner = value
+    elif isinstance(value, dict):
+        inner = value.values()
+    elif names := getattr(kind, "__dataclass_fields__", None) or getattr(kind, "__struct_fields__", None):
+        inner = (getattr(value, name, None) for name in names)
+    for one in inner:
+        if isinstance(one, Stream):
+            raise _RefusedError(
+                f"{one!r} inside of a {kind.__name__}; hand it over in a list, a tuple or a dict, or as an "
+                "argument of its own"
+            )
+
+
+SCALARS = (str, int, float, bytes, bool, type(None))
 _CONTAINERS = (list, tuple, dict)

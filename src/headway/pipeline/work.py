@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from headway.errors import HeadwayError
-from headway.pipeline.current import FRAME, Frame
-from headway.pipeline.failures import locate, stray, timed_out
+from headway.pipeline.answers import pieces_of, settled
+from headway.pipeline.current import FRAME
+from headway.pipeline.failures import holds, stray, timed_out
 from headway.pipeline.handle import Handle, Handles
 from headway.pipeline.record import edge_to
 from headway.pipeline.speculation.ahead import begun
 from headway.pipeline.stream import Stream, joined
-from headway.pipeline.wiring import found, value_of
+from headway.pipeline.threads import in_thread
+from headway.pipeline.wiring import SCALARS, found, value_of
 from headway.types.scope import SCOPE
 from headway.types.steps import StepOutcome
 
@@ -32,13 +34,13 @@ async def work(node: Node) -> None:
     use = None
     while True:
         record.tries += 1
-        FRAME.set(Frame(run, node))
+        FRAME.set(run.frame(node))
         SCOPE.set(run.scope_of(node))
         node.arm()
         try:
             if record.tries == 1:
                 node.fill()
-                use = begun(node.spec.name, node.spec.function.call, node.args, node.named) if options.pure else None
+                use = begun(node.spec, node.args, node.named) if options.pure else None
                 record.speculative = use is not None and use.speculative
             value, outcome = await kept_or_called(node)
             if node.cause:  # it swallowed its cancellation
@@ -50,15 +52,18 @@ async def work(node: Node) -> None:
                 raise
         else:
             if use is not None:
-                use.ended(run.loop.time() - record.started_at_s, record.usd_of_all)
+                took_s = run.loop.time() - record.started_at_s
+                use.ended(took_s, record.usd_of_all, sums=record.sums, cached=outcome == "cached")
+                record.speculative = use.speculative
             node.end(outcome, value=value)
             return
         node.failure = failure
-        if node.cause and (task := asyncio.current_task()) is not None:
-            task.uncancel()  # by us, and dealt with
+        task = asyncio.current_task()
+        while task is not None and task.cancelling():
+            task.uncancel()  # dealt with, whoever it was by
         node.cancel_children()
-        is_worth_it = record.tries <= options.retries and isinstance(failure, options.retry_on)
-        if is_worth_it and not node.chunks and not node.done:
+        is_worth_it = options.is_worth_it(failure, timed_out=node.cause == "timeout")
+        if record.tries <= options.retries and is_worth_it and not node.chunks and not node.done:
             node.cause, node.failure, failure = "", None, None
             try:
                 await asyncio.sleep(options.backoff.delay_s(record.tries, run.rng))
@@ -75,26 +80,31 @@ def failed(node: Node, error: BaseException) -> Exception | None:
     if isinstance(error, asyncio.CancelledError):
         if node.cause == "timeout":
             return timed_out(node)
-        if node.cause == "child" and isinstance(node.failure, Exception):
-            return node.failure
-        if node.cause in ("cancelled", "deadline", "budget"):
+        if node.cause == "child" and node.failure is not None:
+            if isinstance(node.failure, Exception):
+                return node.failure
+            node.end("failed", node.failure)  # an interrupt
+            return None
+        if node.cause:
             node.end_cancelled()
             return None
-        unknown = stray(node)
-        locate(node, unknown)
-        node.end("failed", unknown)
-        return None
+        return stray(node)
     if isinstance(error, Exception):
-        if node.cause in ("cancelled", "deadline", "budget"):  # it failed while it was being cancelled
+        if node.cause not in ("", "timeout", "child"):  # it failed while it was being cancelled
             node.run.also(node, error)
             node.end_cancelled()
             raise asyncio.CancelledError from None
+        failure = node.failure
+        if isinstance(error, ExceptionGroup) and isinstance(failure, Exception) and holds(error, failure):
+            return failure  # in a TaskGroup of the step's own
         if isinstance(error, StopAsyncIteration):  # whoever read on would take it for the end
             wrapped = RuntimeError(f"{node.told()} raised StopAsyncIteration")
             wrapped.__cause__ = error
             return wrapped
         return error
     node.end("failed", error)
+    if (task := asyncio.current_task()) is not None:
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # it is told by the run
     return None
 
 
@@ -131,18 +141,22 @@ async def called(node: Node) -> Any:
         return await streamed(node, call(*args, **named))
     else:
         value = await threaded(node, lambda: call(*args, **named))
-    if node.index < 0:
-        return await gathered(node, value)
-    if isinstance(value, Stream | Handles):
-        return await value
-    return value
+    return value if isinstance(value, SCALARS) else await gathered(node, await settled(value))
 
 
 async def gathered(node: Node, value: Any) -> Any:
-    """What the pipeline's function returned, with values instead of handles; a handle's chunks are the run's own."""
-    sources = found(value)
+    """What a function returned, with values instead of handles; a handle's chunks are the run's own."""
+    sources = found(value, node.told())
+    if node.index < 0 and (run := node.run.public) is not None:
+        run.returned = value
+        node.wake_readers()
     if not sources:
         return value
+    if node.index >= 0:
+        for source in sources:
+            source.check_run(node.run, node.told())
+            await Stream(source)
+        return value_of(value)
     live = isinstance(value, Stream)
     if live:
         node.kept_bytes_max = sources[0].kept_bytes_max  # they are the same objects
@@ -160,10 +174,14 @@ async def streamed(node: Node, chunks: Any) -> Any:
     node.chunks = []
     try:
         async for chunk in chunks:
-            if not node.cause:
-                node.push(chunk)
-            elif node.task is not None:  # it has swallowed its cancellation: again, where it awaits next
+            if node.cause and node.task is not None:  # it has swallowed its cancellation: again, where it awaits next
                 node.task.cancel()
+            elif isinstance(chunk, SCALARS):
+                node.push(chunk)
+            else:
+                async with aclosing(pieces_of(chunk, node.told())) as pieces:
+                    async for piece in pieces:
+                        node.push(piece)
     finally:
         await chunks.aclose()
     value = joined(node.chunks)
@@ -187,8 +205,7 @@ async def threaded(node: Node, call: Callable[[], Any]) -> Any:
     if node.index < 0 or getattr(run.loop, "is_virtual", False):
         value = guarded()
     else:
-        context = contextvars.copy_context()
-        value = await run.loop.run_in_executor(run.threads(), lambda: context.run(guarded))
+        value = await in_thread(node, guarded)
     if isinstance(value, Awaitable) and not isinstance(value, Stream | Handles | Handle):
         close = getattr(value, "close", None)
         if close is not None:

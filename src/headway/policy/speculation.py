@@ -13,13 +13,13 @@ so far, counts as wasted until somebody asks for it.
 from __future__ import annotations
 
 from math import isfinite, sqrt
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeGuard
 
 import msgspec
 
 from headway.errors import ConfigError
 
-__all__ = ["Guess", "Purse", "Refusal", "SpeculationSettings", "Trust", "lower_bound"]
+__all__ = ["Guess", "Purse", "Refusal", "SpeculationSettings", "Trust", "is_amount", "lower_bound"]
 
 Refusal: TypeAlias = Literal["", "not worth it", "budget", "busy"]
 """Why a guess is not launched; "" when it is."""
@@ -55,11 +55,11 @@ class SpeculationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         """Check the ranges."""
         for name in ("usd_per_s", "wasted_share_max", "allowance_usd", "saving_s_assumed", "cost_usd_assumed"):
             value = getattr(self, name)
-            if not isfinite(value) or value < 0.0:
+            if not is_amount(value):
                 raise ConfigError(f"speculation: {name} must be a number from 0, not {value!r}")
-        if not 1 <= self.under_way_max <= 16:
+        if not is_amount(self.under_way_max) or not 1 <= self.under_way_max <= 16:
             raise ConfigError(f"speculation: under_way_max must be 1 to 16, not {self.under_way_max!r}")
-        if not isfinite(self.patience_s) or self.patience_s <= 0.0:
+        if not is_amount(self.patience_s) or self.patience_s <= 0.0:
             raise ConfigError(f"speculation: patience_s must be a number of seconds above 0, not {self.patience_s!r}")
 
 
@@ -77,8 +77,8 @@ class Guess(msgspec.Struct, frozen=True):
 class Purse:
     """The dollars of speculation, from launch to use or waste.
 
-    `reserved_usd` + `unused_usd` never rises above ``wasted_share_max * real_usd + allowance_usd`` by a launch; only
-    answers that cost more than was expected of them can take it there, and nothing is launched until it is below.
+    `reserved_usd` + `unused_usd` never rises above ``wasted_share_max * real_usd + allowance_usd`` by a launch, nor by
+    `grow`, by which the worst case of each request is set aside before it is sent.
     """
 
     __slots__ = ("_settings", "reserved_usd", "under_way", "unused_usd")
@@ -87,7 +87,7 @@ class Purse:
         self._settings = settings
         self.under_way = 0
         self.reserved_usd = 0.0
-        """Of those under way: what they are expected to cost."""
+        """Of those under way: what they are expected to cost, or may by now."""
         self.unused_usd = 0.0
         """What ended ones cost that nobody has asked for."""
 
@@ -101,7 +101,7 @@ class Purse:
         settings = self._settings
         if self.under_way >= settings.under_way_max:
             return "busy"
-        bound_usd = settings.wasted_share_max * real_usd + settings.allowance_usd
+        bound_usd = self._bound_usd(real_usd)
         left_usd = bound_usd - self.unused_usd - self.reserved_usd
         share_left = max(0.0, left_usd) / bound_usd if bound_usd > 0.0 else float(guess.cost_usd == 0.0)
         gain_usd = guess.likelihood * guess.saving_s * settings.usd_per_s
@@ -110,13 +110,32 @@ class Purse:
             return "not worth it"
         return "" if guess.cost_usd <= left_usd and gain_usd * share_left > loss_usd else "budget"
 
+    def grow(self, more_usd: float, real_usd: float) -> bool:
+        """One under way may cost so much more than was set aside for it; False where that is not left.
+
+        Args:
+            more_usd: In dollars; 0 or less always fits.
+            real_usd: As for `judge`.
+        """
+        if not self.fits(more_usd, real_usd):
+            return False
+        self.reserved_usd += max(0.0, more_usd)
+        return True
+
+    def fits(self, usd: float, real_usd: float) -> bool:
+        """Whether so much is left; see `grow`."""
+        return usd <= 0.0 or self.unused_usd + self.reserved_usd + usd <= self._bound_usd(real_usd)
+
+    def _bound_usd(self, real_usd: float) -> float:
+        return self._settings.wasted_share_max * real_usd + self._settings.allowance_usd
+
     def launch(self, cost_usd: float) -> None:
         """One more is under way; it is expected to cost that."""
         self.under_way += 1
         self.reserved_usd += cost_usd
 
     def end(self, cost_usd: float, actual_usd: float) -> None:
-        """One has ended: what it was expected to cost (as given to `launch`), and what it did."""
+        """One has ended: what was set aside for it (by `launch` and `grow`), and what it did cost."""
         self.under_way -= 1
         # Sums of floats keep a residue, which must not be taken for money.
         self.reserved_usd = max(0.0, self.reserved_usd - cost_usd) if self.under_way else 0.0
@@ -152,6 +171,11 @@ class Trust:
 _FAITH = 3.0
 """Comings that are taken for granted: three misses in a row halve a likelihood of one, and no more."""
 _KEPT = 0.98
+
+
+def is_amount(value: object) -> TypeGuard[float]:
+    """Whether it is a number, 0 or more, and not infinite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0.0
 
 
 def lower_bound(mean: float, weight: float, deviations: float = 1.0) -> float:

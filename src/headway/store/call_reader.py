@@ -130,8 +130,9 @@ class CallLogReader:
             limit: At most so many rows, >= 0.
         """
         try:
-            return [step_of(data) for data in steps_found(self._connection, pipeline, run, since_wall_s, limit)]
-        except (sqlite3.Error, msgspec.MsgspecError) as problem:
+            found = steps_found(self._connection, pipeline, run, since_wall_s, limit)
+            return [row for data in found if (row := step_of(data)) is not None]
+        except sqlite3.Error as problem:
             raise ConfigError(f"The call log {self._path} cannot be read ({problem}); name another.") from problem
 
     def latency_breakdown(self, call_id: str) -> LatencyBreakdown | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from headway.types.steps import StepRow
+from headway.types.steps import StepOutcome, StepRow
 
 __all__ = ["STEPS", "step_of", "step_values", "steps_found"]
 
 
-_LATER = {"parent": -1}
+_LATER: dict[str, Any] = {"parent": -1, "outer": "''", "budget_wait_s": 0.0}
 """Fields that rows of older Headways do not have, and what they stand for there."""
 
 
@@ -35,6 +35,7 @@ STEPS: dict[str, str] = {
 }
 """Name to statement."""
 
+_EDGE_KINDS = frozenset(("value", "stream", "field", "control"))
 _decode = msgspec.json.Decoder(StepRow).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -44,9 +45,26 @@ def step_values(row: StepRow) -> tuple[str, str, float, str]:
     return row.pipeline, row.run, row.start_wall_s, _encode(row).decode()
 
 
-def step_of(data: str) -> StepRow:
-    """The row that is kept as `data`. Raises `msgspec.MsgspecError`."""
-    return _decode(data)
+def step_of(data: str) -> StepRow | None:
+    """The row that is kept as `data`.
+
+    Words that this version does not know, for a newer one wrote the row, become the plainest ones: the outcome
+    "cancelled", the edge "control". None: it is no such row at all.
+    """
+    try:
+        return _decode(data)
+    except msgspec.MsgspecError:
+        pass
+    try:
+        raw = msgspec.json.decode(data, type=dict[str, Any])
+        if raw.get("outcome") not in get_args(StepOutcome):
+            raw["outcome"] = "cancelled"
+        for edge in raw.get("edges", ()):
+            if edge.get("kind") not in _EDGE_KINDS:
+                edge["kind"] = "control"
+        return msgspec.convert(raw, StepRow)
+    except (msgspec.MsgspecError, AttributeError, TypeError):
+        return None
 
 
 def steps_found(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar, copy_context
 from math import inf
 
+from headway.errors import Closed
 from headway.types.call import Allowance
 from headway.types.trace import Trace
 from headway.types.views import Tags
@@ -29,9 +30,11 @@ class Scope:
         allowance: What they may cost; None: no bound but the engine's.
         ended: Told of each call that ends, with its trace: outcome, usage, dollars, attempts and waits are known by
             then. It runs where the engine runs, for sync clients in another thread: see `engine.current.on_this_loop`.
+        is_thread: The step is a plain function, which goes on in its thread when the run is over: its calls, which
+            nobody waits for then, are refused instead of made outside of the run's bounds.
     """
 
-    __slots__ = ("allowance", "deadline_at_s", "ended", "models", "open", "priority", "tags")
+    __slots__ = ("allowance", "deadline_at_s", "ended", "is_thread", "models", "open", "priority", "tags")
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Scope:
         priority: int = 0,
         allowance: Allowance | None = None,
         ended: Callable[[Trace], None] | None = None,
+        is_thread: bool = False,
     ) -> None:
         self.tags = tags
         self.deadline_at_s = deadline_at_s
@@ -49,7 +53,17 @@ class Scope:
         self.priority = priority
         self.allowance = allowance
         self.ended = ended
+        self.is_thread = is_thread
         self.open = True
+
+    def check(self) -> None:
+        """Raises Closed: what runs here is the thread of a step whose run is over."""
+        if self.is_thread and not self.open:
+            step, _, index = self.tags.step.rpartition("#")
+            raise Closed(
+                f"step {step!r} (call {index}) goes on in its thread although the run {self.tags.run} is over; its "
+                "further calls are not sent, let it end"
+            )
 
     def close(self) -> None:
         """The step is over: what still runs in its context, or was left behind there, is no part of it any more."""

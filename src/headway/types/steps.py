@@ -12,7 +12,7 @@ StepOutcome: TypeAlias = Literal[
     "ok",
     "cached",  # kept from an earlier call (`cache_s`), or an equal call's that was under way
     "default",  # failed or timed out, and its default stands in
-    "skipped",  # optional, and left out: no time, no money, or something it needs was left out
+    "skipped",  # optional, and left out: no time or no money, or cut at the run's deadline
     "failed",
     "timeout",  # its own
     "deadline",  # the run's
@@ -42,6 +42,9 @@ class StepRow(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: str
     run: str
     """The run's id; the calls of its steps have it in their tags as `run`."""
+    outer: str = ""
+    """Of a run that was started inside of another's step: "run/name#index" of that step, whose row has what this run
+    took, too."""
     step: str
     """The step's name; the calls it makes have "name#index" in their tags as `step`."""
     index: int
@@ -66,7 +69,9 @@ class StepRow(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 1
     """How often its function ran."""
     wait_s: float = 0.0
-    """What its calls waited in our own queues and pacing, summed."""
+    """What its calls waited in our own queues, pacing and budgets, summed."""
+    budget_wait_s: float = 0.0
+    """The part of it that was for money: for others' reservations under the same budget to end."""
     calls: int = 0
     attempts: int = 0
     hits: int = 0

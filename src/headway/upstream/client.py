@@ -17,7 +17,7 @@ from headway.upstream.link import trust_store
 from headway.upstream.pool import Endpoint, Pool
 from headway.upstream.requests import check, endpoint_of, head_of
 
-__all__ = ["Upstream"]
+__all__ = ["Upstream", "proxy_for"]
 
 ORIGINS_MAX = 256
 """Origins remembered with their connections; an application has a handful."""
@@ -109,12 +109,12 @@ class Upstream:
     def _find(self, origin: str) -> _Way:
         if len(self._ways) >= ORIGINS_MAX:
             self._ways.clear()  # connections of endpoints that are forgotten grow old like any other
-        proxy = None if self._virtual else _proxy_for(origin)
+        proxy = None if self._virtual else proxy_for(origin)
         way = self._ways[origin] = _Way(None if proxy else endpoint_of(origin), proxy)
         return way
 
 
-def _proxy_for(origin: str) -> str | None:
+def proxy_for(origin: str) -> str | None:
     """The proxy's URL from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, as the SDKs read them."""
     parts = urlsplit(origin)
     proxies = urllib.request.getproxies()

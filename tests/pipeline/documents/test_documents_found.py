@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 
 from headway.errors import InputError
@@ -52,3 +56,27 @@ def test_a_folder_without_documents_is_an_error(docs):
     """One sentence that names the folder, and what to do."""
     with pytest.raises(InputError, match=r"docs has no file like \*.rst in it; say which files are meant with --glob"):
         find(docs, "*.rst")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are a right of their own there")
+def test_links_are_not_followed(docs):
+    """A link to /etc/passwd was read, and its target sent to the provider."""
+    secret = docs.parent / "secret.txt"
+    secret.write_text("root:x:0")
+    (docs / "p.txt").symlink_to(secret)
+    (docs / "gone.md").symlink_to(docs / "nothing")
+    (docs / "up").symlink_to(docs.parent)
+    assert names(docs) == ["a.md", "b.txt", "sub/c.HTML", "sub/d.pdf"]
+    assert names(docs, "*.txt") == ["b.txt"]
+    assert "(3 linked, 1 .csv, 1 .png)" in find(docs).left_out()
+    for path in (docs / "a.md", docs / "b.txt", docs / "sub" / "c.HTML", docs / "sub" / "d.pdf"):
+        path.unlink()
+    with pytest.raises(InputError, match="in it, for links are not followed; say which files"):
+        find(docs)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have names in Unicode")
+def test_names_that_are_no_utf_8_are_counted(docs):
+    """The suffix of one went into --json, and no JSON could be written."""
+    Path(os.fsdecode(os.fsencode(docs) + b"/x.t\xff")).write_text("x")
+    assert find(docs).others[".t\ufffd"] == 1

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import sys
+from pathlib import Path
 
 import pytest
 
 from headway.pipeline.documents.reading import BYTES_MAX, read_document
+from headway.pipeline.documents.rows import Row, line_of
 
 
 def read(tmp_path, data: bytes | str, name: str = "x.txt"):
@@ -77,3 +80,63 @@ def test_the_digest_is_of_the_content(tmp_path):
     one, other = read(tmp_path, "words", "a.txt"), read(tmp_path, "words", "b.md")
     assert one.digest == other.digest
     assert read(tmp_path, "words.", "a.txt").digest != one.digest
+
+
+def test_the_same_bytes_as_a_text_and_as_a_page_are_two_documents(tmp_path):
+    """They shared a digest, and so the summary of whichever came first."""
+    page = "<p>The <b>tide</b> rises.</p>"
+    text, html, other = read(tmp_path, page, "a.txt"), read(tmp_path, page, "a.html"), read(tmp_path, page, "b.htm")
+    assert text.digest != html.digest == other.digest
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<!doctype html><title>No</title><p>The sea rises.", "The sea rises."),
+        ("<html><head><title>No</title><meta charset=utf-8><p>The sea rises.</html>", "The sea rises."),
+        ("<p>One.</p><svg><text>No</text><p>Two.</p><div>Three.</div>", "One.\n\nTwo.\n\nThree."),
+        ("<p>One <svg><title>No</title><path d=x></svg> two.</p>", "One two."),
+        ("<pre>\ndef f(x):\n    return  x\n</pre><p>So\nit is.", "def f(x):\n    return  x\n\nSo it is."),
+        ("<pre>a\tb</pre></pre>\nc\nd", "a   b\n\nc d"),
+        ("<script>if (a < b) {</script>x<style>p {}", "x"),
+    ],
+)
+def test_pages_as_they_are_written(tmp_path, page, text):
+    """Head and body may be left out, code keeps its lines, and a drawing that is not closed does not end the page."""
+    document = read(tmp_path, page, "x.html")
+    assert (document.text, document.problem) == (text, "")
+
+
+@pytest.mark.parametrize(
+    ("data", "guessed"),
+    [
+        ("Über Köln".encode(), False),
+        ("Über Köln".encode("utf-8-sig"), False),
+        ("Über Köln".encode("utf-16"), False),
+        (b"plain", False),
+        ("Über Köln".encode("cp1252"), True),
+        ("Все счастливые семьи".encode("cp1251"), True),
+    ],
+)
+def test_a_guess_at_the_encoding_is_told(tmp_path, data, guessed):
+    """Text in older encodings may be misread: it was asked about, and paid for, without a word."""
+    assert read(tmp_path, data).guessed is guessed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no named pipes in folders")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    """Reading one waited for whoever writes to it, without end, and Ctrl-C with it."""
+    os.mkfifo(tmp_path / "x.txt")
+    assert read_document(tmp_path / "x.txt").problem.startswith("is no file but a pipe or a device")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have names in Unicode")
+def test_a_name_that_is_no_utf_8_is_shown(tmp_path):
+    """Lines of output could not be written with it."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.txt"))
+    path.write_text("words")
+    document = read_document(path)
+    assert (document.path, document.text) == (f"{tmp_path}/b\ufffd.txt", "words")
+    assert b"b\xef\xbf\xbd.txt" in line_of(Row(path=document.path))
+    path.unlink()
+    assert read_document(path).path == document.path

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 
 import pytest
 
@@ -138,3 +140,31 @@ def test_large_documents_wait_for_room(docs, monkeypatch):
     summarize = Summarizer()
     tally = run(docs, summarize, at_once=8)
     assert (tally.done, summarize.most) == (8, 3)  # of 11 bytes each
+
+
+def test_what_was_spent_is_noted_without_a_budget(docs):
+    """A later run may have one; a second after it was spent, and at the end, whatever ends the run."""
+    spent, seen = [0.0], []
+    out = docs.parent / "out.jsonl"
+
+    async def summarize(document):
+        await asyncio.sleep(2.5)
+        seen.append((out.parent / "out.jsonl.journal").read_bytes().count(b'{"spent":'))
+        spent[0] += 0.25
+        if spent[0] > 0.6:
+            raise asyncio.CancelledError
+        return Row(path=document.path, summary="x", dollars=0.25)
+
+    with pytest.raises(asyncio.CancelledError):
+        run(docs, summarize, at_once=1, spent=lambda: spent[0])
+    assert seen == [0, 1, 2]
+    with open_kept(out, {}, folder=str(docs), origin="", count=8) as kept:
+        assert kept.spent() == 0.75
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no named pipes in folders")
+def test_a_pipe_in_the_folder_is_a_row_with_its_error(docs):
+    """It held up the run without end."""
+    os.mkfifo(docs / "3.fifo.txt")
+    assert run(docs, Summarizer()).failed == 1
+    assert "is no file but a pipe" in next(line["error"] for line in lines(docs) if line["error"])

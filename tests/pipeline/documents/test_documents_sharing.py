@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import msgspec
 import pytest
 
 from headway.engine import Engine
-from headway.errors import ConfigError
+from headway.errors import BudgetExceeded, ConfigError
 from headway.pipeline.documents.asking import Wishes
 from headway.pipeline.documents.plan import plan_of
 from headway.pipeline.documents.sharing import Share, Shared
@@ -131,3 +132,38 @@ def test_the_plan_is_what_is_then_called_at_most():
     assert plan.levels == 2 >= made.levels
     assert made.dollars < plan.dollars_max
     assert plan.dollars < plan.dollars_max
+
+
+def test_calls_that_we_refused_are_none():
+    """After a stop by the budget, --json counted the calls that were never sent."""
+
+    async def main(engine, provider):
+        share = Share(Shared(engine, 1))
+        for name in ("1", "2", "3"):
+            with suppress(BudgetExceeded):
+                await (await share.send(PATH, body(name))).read()
+        return share.took.calls, len(provider.seen), share.took.failed
+
+    provider = FakeProvider([Step(text="Said.")] * 3)
+    calls, sent, failed = with_engine(main, provider=provider, budget_tokens=20)
+    assert calls == sent < 3
+    assert failed is not None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "asked"),
+    [
+        ("Return JSON {{text}}", "Return JSON {text}\n\nText:\nA tide."),
+        ("Say {text} once.", "Say A tide. once."),
+        ("Say it.", "Say it.\n\nText:\nA tide."),
+    ],
+)
+def test_braces_are_no_place(prompt, asked):
+    """`--map-prompt 'Return JSON {{text}}'` was refused for want of a place, instead of being given one."""
+
+    async def main(engine, provider):
+        wishes = Wishes(words=20, model="gpt-5.4-mini", map_prompt=prompt)
+        task, rows = wishes.reduction("A tide.", Share(Shared(engine, 1)), concurrency=1).first()
+        return msgspec.json.decode(task.body(rows[0]))["input"]
+
+    assert with_engine(main) == asked

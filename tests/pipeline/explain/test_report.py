@@ -42,7 +42,7 @@ article took 3.50 s end to end; one after the other its steps would have taken
 * facts    ███████████████████████████                                    1.50 s
 * write                               ▒▒▒▒▒▒▒▒███████████████████████████ 2.00 s
            0 s                                                     3.50 s
-* critical path  ░ waits for limits  ▒ until the first chunk  █ the rest
+* critical path  ░ waits  ▒ until the first chunk  █ the rest
 
   step    ready wait start first  end    tokens  dollars t/a outcome
   outline  0.00 0.00  0.00     - 1.00  400>1200 $0.00123 1/1 ok
@@ -85,7 +85,7 @@ def test_a_fan_out_is_one_line():
 def test_what_was_waited_for_is_on_the_path():
     """The last piece waited 4 s for its limit: that is the path's, not the pieces' work."""
     text = RunReport(fan_out()).text(80)
-    assert "On the critical path: waiting for own limits 4.00 s, work 4.00 s." in text
+    assert "On the critical path: waiting to start 4.00 s, work 4.00 s." in text
 
 
 def test_a_run_that_failed_says_where():
@@ -236,3 +236,50 @@ def test_no_rows_are_an_error():
     """There is nothing to explain."""
     with pytest.raises(ValueError, match="one run"):
         RunReport([])
+
+
+def test_a_default_says_why():
+    """The class of what it stands in for, alone and in a fold; at 80 columns, too."""
+    rows = article(**PAID)
+    rows[1] = msgspec.structs.replace(rows[1], outcome="default", error="BudgetExceeded")
+    assert re.search(r"^  outline .* 1/1 default: BudgetExceeded$", RunReport(rows).text(80), re.MULTILINE)
+    mixed = fan_out(40)
+    mixed[5:10] = [msgspec.structs.replace(one, outcome="default", error="KeyError") for one in mixed[5:10]]
+    assert "35 ok, 5 default: KeyError" in RunReport(mixed).text(100)
+
+
+def test_a_wait_for_money_is_no_pacing():
+    """It is the run's own bound, and not the provider's limits."""
+    rows = [run_row(4.0), row(0, "ask", 0.0, 4.0, wait_s=3.0, budget_wait_s=2.0)]
+    report = RunReport(rows)
+    assert "On the critical path: pacing 1.00 s, waiting for the budget 2.00 s, work 1.00 s." in report.text(120)
+    link = report.data()["critical_path"]["links"][0]
+    assert (link["pacing_s"], link["budget_s"]) == (3.0, 2.0)
+
+
+def test_a_short_report_leaves_the_figures_out():
+    """The sentence, the bars, and what the critical path is made of."""
+    report = RunReport(article(**PAID))
+    short = report.text(80, table=False)
+    assert short.splitlines()[-1] == "On the critical path: until first chunks 500 ms, work 3.00 s."
+    assert "t/a" not in short
+    assert short.count("outline") == 1
+    assert report.text(80).startswith(short.rpartition("\n\n")[0])
+
+
+def test_time_before_a_start_is_no_limit_s():
+    """A step without a limit of its own waits for the event loop: it waited to start, that is all that is known."""
+    rows = [run_row(2.0), row(0, "ask", 0.0, 2.0, started_s=0.5)]
+    text = RunReport(rows).text(80)
+    assert "waiting to start 500 ms" in text
+    assert "own limits" not in text
+
+
+@pytest.mark.parametrize("end_s", [float("inf"), float("nan")])
+def test_a_run_whose_end_is_no_time_is_shown_as_far_as_it_is_known(end_s):
+    """A row with an end at infinity was an OverflowError in the text and in the page."""
+    for rows in ([run_row(end_s), row(0, "a", 0.0, 2.0)], [run_row(end_s), row(0, "a", 0.0, end_s)]):
+        report = RunReport(rows)
+        assert "a" in report.text(80)
+        assert "</html>" in report.html()
+        msgspec.json.encode([report.data(), report.trace()])

@@ -131,3 +131,12 @@ def test_a_whole_text_that_is_too_long_by_the_providers_count_is_read_in_chunks(
     result = streamed(text, reader, chunk_tokens_max=None)[1] if live else run(text, reader, chunk_tokens_max=None)
     assert len(result.chunks) == 2
     assert result.text.startswith("Read part0")
+
+
+@pytest.mark.parametrize("policy", ["mark", "drop"])
+def test_merges_that_all_fail_are_the_reason(policy: str) -> None:
+    """It said that none of the parts could be read, all of which were."""
+    reader = failing("reduce")
+    with pytest.raises(ProviderError, match=r"the parts of the text were read, and none could be merged: .*400"):
+        run(numbered(9), reader, on_chunk_error=policy)
+    assert len(reader.of("map")) == 9

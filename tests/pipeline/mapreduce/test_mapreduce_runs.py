@@ -379,3 +379,28 @@ def test_the_result_can_be_written_as_json() -> None:
     data = run(numbered(9), Reader()).data()
     assert data["levels"] == 2
     assert json.loads(json.dumps(data))["chunks"][0]["id"] == 1
+
+
+def test_a_priority_may_be_a_word_as_the_engines() -> None:
+    """It was a TypeError when the first merge was to have one more."""
+    reader = Reader()
+    run(numbered(9), reader, priority="high")
+    assert {call.priority for call in reader.calls} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("gives", "says"),
+    [
+        (Result(index=5, row={}, outcome="ok", text="x"), "the mapper gave the index 5 for 5 rows; give a headway.Res"),
+        (Result(index=-1, row={}, outcome="ok", text="x"), "the mapper gave the index -1 for 5 rows"),
+        ("x", "the mapper gave a str for 5 rows; give a headway.Result for each"),
+    ],
+)
+def test_a_mapper_that_gives_something_else_is_told(gives: Any, says: str) -> None:
+    """It was an IndexError out of the middle of the tree."""
+
+    async def mapper(task: Any, rows: Any) -> Any:
+        yield gives
+
+    with pytest.raises(ConfigError, match=says):
+        run(numbered(5), Reader(), mapper=mapper)

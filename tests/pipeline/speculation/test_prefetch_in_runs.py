@@ -99,6 +99,7 @@ def test_a_run_ends_what_it_fetched_ahead():
         await wait(0.5)
 
     async def main(engine, provider):
+        headway.speculation(settings=headway.SpeculationSettings(allowance_usd=1.0))
         await branches(None)
         await asyncio.sleep(0.01)
         stats = headway.speculation().stats()

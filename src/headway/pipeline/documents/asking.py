@@ -14,6 +14,7 @@ from headway.pipeline.documents.sharing import Share
 from headway.pipeline.mapreduce import MapReduced, MapReduction, mapreduce
 from headway.pipeline.mapreduce.result import Watch
 from headway.prompts.output import Api
+from headway.prompts.template import Template
 
 __all__ = ["Wishes", "row_from"]
 
@@ -137,6 +138,7 @@ def row_from(document: Document, found: MapReduced, *, sources: bool) -> Row:
         tokens=Tokens(input=found.input_tokens, output=found.output_tokens),
         dollars=found.dollars,
         took_s=round(found.elapsed_s, 3),
+        encoding=document.encoding if document.guessed else msgspec.UNSET,
         sources=[msgspec.to_builtins(one) for one in found.sources] if sources else msgspec.UNSET,
     )
 
@@ -144,4 +146,5 @@ def row_from(document: Document, found: MapReduced, *, sources: bool) -> Row:
 def _placed(kind: str, prompt: str) -> str:
     """The prompt, with a place for what it is about at its end where it has none."""
     name = _PLACES[kind]
-    return prompt if f"{{{name}}}" in prompt else f"{prompt.rstrip()}\n\nText:\n{{{name}}}"
+    has_place = name in Template(prompt, f"the {kind} prompt").columns
+    return prompt if has_place else f"{prompt.rstrip()}\n\nText:\n{{{name}}}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -22,14 +22,15 @@ from headway.jobs.rows import SourceRow
 from headway.jobs.runner import run_job
 from headway.jobs.source import Source
 from headway.pipeline.documents.kept import Kept
-from headway.pipeline.documents.reading import Document, read_document
+from headway.pipeline.documents.reading import Document, read_document, shown
 from headway.pipeline.documents.rows import Row
+from headway.pipeline.mapreduce.dollars import plus
 from headway.policy.lanes import LaneSettings
 from headway.prompts.output import Api
 from headway.prompts.requests import Requests
 from headway.types import Result
 
-__all__ = ["Batched", "Paid", "batches_left", "batches_path", "run_batches"]
+__all__ = ["Batched", "Left", "Paid", "batches_left", "batches_path", "run_batches"]
 
 _SUFFIX: Final = ".batches"
 
@@ -43,15 +44,14 @@ class Paid(msgspec.Struct):
 
     def add(self, result: Result) -> None:
         """Count a request that has ended."""
-        known = self.dollars is not None and (result.dollars is not None or not result.attempts)
-        self.dollars = (self.dollars or 0.0) + (result.dollars or 0.0) if known else None
+        self.dollars = plus(self.dollars, _paid(result))
         self.requests += result.attempts
 
     def added(self, row: Row) -> Row:
         """The document's row, with this: what was asked by batches is a hit of the cache to whoever made the row."""
-        known = self.dollars is not None and row.dollars is not None
-        dollars = (self.dollars or 0.0) + (row.dollars or 0.0) if known else None
-        return msgspec.structs.replace(row, dollars=dollars, requests=row.requests + self.requests)
+        return msgspec.structs.replace(
+            row, dollars=plus(self.dollars, row.dollars), requests=row.requests + self.requests
+        )
 
 
 class Batched(msgspec.Struct):
@@ -61,6 +61,8 @@ class Batched(msgspec.Struct):
     """By the documents' digests, earlier runs included."""
     dollars: float | None = 0.0
     """What was paid in this run."""
+    before: float = 0.0
+    """What earlier runs paid for batches, in dollars."""
     stopped: str = ""
     """Why it stopped early, as a sentence."""
 
@@ -68,8 +70,20 @@ class Batched(msgspec.Struct):
         """Count a request that has ended; `resumed`: in an earlier run."""
         self.paid.setdefault(str(result.row["custom_id"]).partition("-")[0], Paid()).add(result)
         if not resumed:
-            known = self.dollars is not None and (result.dollars is not None or not result.attempts)
-            self.dollars = (self.dollars or 0.0) + (result.dollars or 0.0) if known else None
+            self.dollars = plus(self.dollars, _paid(result))
+
+
+def _paid(result: Result) -> float | None:
+    return result.dollars if result.attempts else result.dollars or 0.0
+
+
+class Left(NamedTuple):
+    """What an earlier run's batches come to."""
+
+    ids: list[str]
+    """Those at the provider, whose answers nobody has taken."""
+    dollars: float
+    """What was paid for others."""
 
 
 def batches_path(out: Path) -> Path:
@@ -77,8 +91,8 @@ def batches_path(out: Path) -> Path:
     return out.with_name(out.name + _SUFFIX)
 
 
-def batches_left(out: Path, origin: str) -> list[str]:
-    """The batches that an earlier run left at the provider, whose answers nobody has taken; by their ids.
+def batches_left(out: Path, origin: str) -> Left:
+    """The batches of an earlier run.
 
     Args:
         out: The output.
@@ -88,10 +102,10 @@ def batches_left(out: Path, origin: str) -> list[str]:
         ConfigError: The journal is in use, or another provider's.
     """
     if not batches_path(out).exists():
-        return []
+        return Left([], 0.0)
     journal = Journal.open(batches_path(out), Header(origin=origin))
     try:
-        return sorted(open_batches(journal.events))
+        return Left(sorted(open_batches(journal.events)), journal.spent())
     finally:
         journal.close()
 
@@ -128,16 +142,15 @@ async def run_batches(
     """
     if engine.settings.cache == "off":
         raise ConfigError("--lane batch needs the cache, where the answers are kept; leave --no-cache out")
-    task = Requests(api=api, where=str(batches_path(kept.out)))
-    name = batches_path(kept.out)
-    journal = Journal.open(
-        name, Header(task=task.fingerprint, input=str(kept.out), origin=engine.settings.base_url), fresh=fresh
-    )
+    name, out = batches_path(kept.out), shown(kept.out)
+    task = Requests(api=api, where=shown(name))
+    header = Header(task=task.fingerprint, input=out, origin=engine.settings.base_url)
+    journal = Journal.open(name, header, fresh=fresh)
+    batched = Batched(before=journal.spent())
     if engine.budget is not None:
-        engine.budget.cap.book(max(0.0, spent - journal.spent()))  # `run_job` books what the batches spent
-    batched = Batched()
+        engine.budget.cap.book(max(0.0, spent - batched.before))  # `run_job` books what the batches spent
     settings = JobSettings(
-        input=str(kept.out),
+        input=out,
         task=task,
         concurrency=concurrency,
         origin=engine.settings.base_url,
@@ -147,7 +160,7 @@ async def run_batches(
     )
     rows = _rows(paths, asks, kept, task)
     source = Source(
-        name=str(kept.out),
+        name=out,
         format="jsonl",
         encoding="utf-8",
         columns=(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from headway.errors import InputError
+from headway.pipeline.documents.reading import shown
 
 __all__ = ["DOCUMENTS_MAX", "Found", "find"]
 
@@ -19,6 +20,7 @@ _TEXTS: Final = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".adoc",
 _OFFICE: Final = frozenset({".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub", ".ppt", ".pptx"})
 """Documents, but no text: they are found, so that each is told of in a row of its own."""
 _SUFFIXES_SHOWN: Final = 3
+_LINKED: Final = "linked"
 
 
 class Found(NamedTuple):
@@ -42,6 +44,8 @@ class Found(NamedTuple):
 def find(folder: Path, pattern: str | None = None, *, without: tuple[Path, ...] = ()) -> Found:
     """The documents in a folder and in those below it; hidden files and folders are passed over, links not followed.
 
+    A link may lead anywhere, and what a document holds is sent to a provider: links are counted among the others.
+
     Args:
         folder: The folder.
         pattern: Take the files that fit it, whatever their suffix: a pattern with a slash is for the path below the
@@ -60,20 +64,24 @@ def find(folder: Path, pattern: str | None = None, *, without: tuple[Path, ...] 
 
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        others[_LINKED] += sum(_is_link(Path(place, name)) for name in folders)
         for name in names:
             path = Path(place, name)
             if name.startswith(".") or (own and path.resolve() in own):
                 continue
-            if _is_document(path, folder, pattern):
+            if _is_link(path):
+                others[_LINKED] += 1
+            elif _is_document(path, folder, pattern):
                 paths.append(path)
             else:
-                others[path.suffix.lower() or "without a suffix"] += 1
+                others[shown(path.suffix.lower()) or "without a suffix"] += 1
         if len(paths) > DOCUMENTS_MAX:
             raise InputError(f"{folder} has more than {DOCUMENTS_MAX:,} documents; name fewer with --glob")
     if not paths:
         what = f"file like {pattern}" if pattern else "document (.txt, .md, .rst, .html, ...)"
-        raise InputError(f"{folder} has no {what} in it; say which files are meant with --glob")
-    return Found(sorted(paths), others)
+        linked = ", for links are not followed" if others[_LINKED] else ""
+        raise InputError(f"{shown(folder)} has no {what} in it{linked}; say which files are meant with --glob")
+    return Found(sorted(paths), +others)
 
 
 def _is_document(path: Path, folder: Path, pattern: str | None) -> bool:
@@ -83,3 +91,7 @@ def _is_document(path: Path, folder: Path, pattern: str | None) -> bool:
         below = path.relative_to(folder).as_posix()
         return fnmatch(below, pattern) or (pattern.startswith("**/") and fnmatch(below, pattern[3:]))
     return fnmatch(path.name, pattern)
+
+
+def _is_link(path: Path) -> bool:
+    return os.path.islink(path)  # noqa: PTH114 - a folder that may be listed and not entered is no error here

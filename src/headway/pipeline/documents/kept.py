@@ -21,7 +21,7 @@ from headway.jobs.job import journal_path
 from headway.jobs.journal import Header, Journal
 from headway.jobs.place import check_writable, is_taken
 from headway.jobs.writer import replacing
-from headway.pipeline.documents.reading import Document
+from headway.pipeline.documents.reading import Document, shown
 from headway.pipeline.documents.rows import Row, line_of, record_of, row_of
 
 __all__ = ["Kept", "open_kept"]
@@ -51,11 +51,6 @@ class Kept:
         if self._file is not None:
             self._file.close()
         self._journal.close()
-
-    @property
-    def run(self) -> str:
-        """The job's name, kept however often it is resumed."""
-        return self._journal.run
 
     def spent(self) -> float:
         """Dollars that earlier runs have spent."""
@@ -142,7 +137,7 @@ def open_kept(
     if not fresh and path.exists():
         _check_settings(out, path, settings)
     told = msgspec.json.encode(settings).decode()
-    journal = Journal.open(path, Header(task=told, input=folder, origin=origin), fresh=fresh)
+    journal = Journal.open(path, Header(task=told, input=shown(folder), origin=origin), fresh=fresh)
     if fresh:
         out.unlink(missing_ok=True)
     return Kept(out, journal, count)

@@ -16,8 +16,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of output. Field order is the order of keys; times in seconds.
 
     A document that failed has `error`, a sentence, and `summary` null. `chunks` is how many pieces it was cut into,
-    `gaps` how many of them are missing from the summary, each marked in its text. `dollars` are what it cost whenever
-    it was made, null when the model's price is unknown; `requests` is how many were really sent for it.
+    `gaps` how many of them are missing from the summary, each marked in its text. `dollars` are what the run that made
+    it paid for it, batches of earlier runs included, null when the model's price is unknown; `requests` is how many it
+    really sent. What an interrupted run paid for a document that it did not finish is in no row, for its answers come
+    from the cache then; the journal counts it (`Kept.spent`).
     """
 
     path: str
@@ -30,6 +32,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     dollars: float | None = 0.0
     took_s: float = 0.0
     error: str | None = None
+    encoding: str | msgspec.UnsetType = msgspec.UNSET
+    """What the file was read as; there where that is a guess, because it is no UTF-8."""
     sources: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     """Where the summary comes from; there when it was asked for."""
 

@@ -10,7 +10,6 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from headway.attempt.budget import Budget
 from headway.errors import ConfigError, HeadwayError, InputError
 from headway.jobs.verdict import Verdict
 from headway.pipeline.documents.kept import Kept
@@ -65,7 +64,7 @@ async def run_documents(
     *,
     at_once: int,
     kept: Kept | None = None,
-    budget: Budget | None = None,
+    spent: Callable[[], float] | None = None,
     on_row: Callable[[Row, bool], None] | None = None,
     tally: Tally | None = None,
 ) -> Tally:
@@ -76,7 +75,8 @@ async def run_documents(
         summarize: See there.
         at_once: Documents under way at once, from 1; at most `DOCUMENTS_AT_ONCE_MAX` are.
         kept: The output; earlier runs' rows are taken from there, and the whole output is put in place at the end.
-        budget: The engine's; what is spent is noted in the journal every second.
+        spent: What the job has spent in all, in dollars, earlier runs included; it is noted in the journal every second
+            and at the end, whether or not there is a budget: a later run may have one.
         on_row: Told of each row, and whether an earlier run had it.
         tally: Is counted up while the run goes.
 
@@ -85,7 +85,7 @@ async def run_documents(
     """
     run = _Run(paths, summarize, kept, on_row, tally or Tally())
     workers = [asyncio.create_task(run.work()) for _ in range(min(at_once, DOCUMENTS_AT_ONCE_MAX, len(paths)))]
-    booking = asyncio.create_task(_book(kept, budget)) if kept is not None and budget is not None else None
+    booking = asyncio.create_task(_book(kept, spent)) if kept is not None and spent is not None else None
     try:
         await asyncio.gather(*workers)
         run.close()
@@ -93,20 +93,20 @@ async def run_documents(
         for task in (*workers, *((booking,) if booking else ())):
             task.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-        if kept is not None and budget is not None:
-            kept.note_spent(budget.cap.dollars_spent)
+        if kept is not None and spent is not None:
+            kept.note_spent(spent())
     if kept is not None and not run.tally.stopped:
         kept.finish()
     return run.tally
 
 
-async def _book(kept: Kept, budget: Budget) -> None:
+async def _book(kept: Kept, spent: Callable[[], float]) -> None:
     """Note what was spent, also on documents that were not finished: the budget is the job's, whatever ends a run."""
-    noted = budget.cap.dollars_spent
+    noted = spent()
     while True:
         await asyncio.sleep(_SPENT_S)
-        if budget.cap.dollars_spent != noted:
-            noted = budget.cap.dollars_spent
+        if spent() != noted:
+            noted = spent()
             kept.note_spent(noted)
 
 

@@ -14,17 +14,21 @@ import msgspec
 
 from headway.engine import Engine
 from headway.errors import HeadwayError
+from headway.pipeline.mapreduce.dollars import plus
 from headway.types import Reply, Tags, Trace
 
 __all__ = ["Share", "Shared", "Took"]
 
 _REUSED = frozenset({"memory", "sqlite", "redis", "joined", "stale"})
+_REFUSED = frozenset({"budget", "closed", "queue_full"})
+"""By us: the last attempt was not sent."""
 
 
 class Took(msgspec.Struct):
     """What calls took together."""
 
     calls: int = 0
+    """Calls that were answered or sent; not those that we refused ourselves, e.g. for want of money."""
     hits: int = 0
     """Calls that were answered by a cache, or by another call under way."""
     dollars: float | None = 0.0
@@ -36,10 +40,10 @@ class Took(msgspec.Struct):
 
     def add(self, trace: Trace) -> None:
         """Count a call that has ended."""
-        self.calls += 1
-        known = self.dollars is not None and (trace.dollars is not None or trace.outcome != "ok")
-        self.dollars = (self.dollars or 0.0) + (trace.dollars or 0.0) if known else None
-        if trace.cache in _REUSED:
+        reused = trace.cache in _REUSED
+        self.calls += reused or trace.attempts > (trace.outcome in _REFUSED)
+        self.dollars = plus(self.dollars, trace.dollars if trace.outcome == "ok" else trace.dollars or 0.0)
+        if reused:
             self.hits += 1
         elif trace.outcome == "ok" and trace.ended_at_s is not None:
             self.busy_s += max(0.0, trace.ended_at_s - trace.started_at_s - trace.wait_s)

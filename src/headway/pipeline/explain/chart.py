@@ -12,7 +12,7 @@ from headway.report.charts_base import Frame, Scale, empty, scale_of, svg, x_axi
 __all__ = ["KEYS", "run_chart"]
 
 KEYS = (
-    ("s7", "waits for limits"),
+    ("s7", "waits"),
     ("s1", "until its first chunk"),
     ("s0", "the rest"),
     ("line", "on the critical path"),

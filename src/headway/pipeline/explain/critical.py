@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from headway.pipeline.explain.graph import Graph, Node, is_kept_waiting, pacing_s
+from headway.pipeline.explain.graph import Graph, Node, budget_share, is_kept_waiting, pacing_s
 
 __all__ = ["CriticalPath", "Link", "critical_path", "last_end_s", "one_after_another_s", "slacks_s"]
 
@@ -32,9 +32,11 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     from_s: float
     to_s: float
     limit_s: float
-    """It waited for its own limit (`concurrency`)."""
+    """It waited to start: for its own limit (`concurrency`), or for the event loop while that was busy."""
     pacing_s: float
     """Its calls waited for the provider's rate limits, or for money."""
+    budget_s: float = 0.0
+    """The part of `pacing_s` that was for money: for others under the same budget to end."""
     first_chunk_s: float
     """Until its first chunk, less the waits; 0 where it does not stream."""
     work_s: float
@@ -169,6 +171,7 @@ def _link(node: Node, kind: LinkKind, from_s: float, leave_s: float, after_s: fl
         to_s=leave_s,
         limit_s=started_s - from_s,
         pacing_s=paced_s - started_s,
+        budget_s=(paced_s - started_s) * budget_share(node),
         first_chunk_s=first_s - paced_s,
         work_s=leave_s - first_s,
         after_s=after_s,

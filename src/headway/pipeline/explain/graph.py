@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import NamedTuple
 
 from headway.types.steps import Edge, StepRow
 
-__all__ = ["RUN_INDEX", "Graph", "Node", "graph_of", "graphs_of", "is_kept_waiting", "pacing_s"]
+__all__ = ["RUN_INDEX", "Graph", "Node", "budget_share", "graph_of", "graphs_of", "is_kept_waiting", "pacing_s"]
 
 RUN_INDEX = -1
 """The index of the row that is the run's own."""
@@ -93,7 +94,7 @@ def graph_of(rows: Sequence[StepRow]) -> Graph:
     if run is None:
         first = steps[0]
         run = StepRow(pipeline=first.pipeline, run=first.run, step="", index=RUN_INDEX, start_wall_s=first.start_wall_s)
-    end_s = last_s if run.end_s is None else run.end_s
+    end_s = last_s if run.end_s is None or not isfinite(run.end_s) else run.end_s
     nodes: dict[int, Node] = {}
     for row in steps:
         nodes[row.index] = _node(row, nodes, end_s)
@@ -110,7 +111,7 @@ def _children(nodes: dict[int, Node]) -> dict[int, tuple[int, ...]]:
 
 def _moments(row: StepRow) -> list[float]:
     found = (row.called_s, row.ready_s, row.started_s, row.first_chunk_s, row.end_s)
-    return [moment for moment in found if moment is not None]
+    return [moment for moment in found if moment is not None and isfinite(moment)]
 
 
 def _node(row: StepRow, earlier: dict[int, Node], run_end_s: float) -> Node:
@@ -148,6 +149,12 @@ def pacing_s(node: Node) -> float:
     Waits of calls side by side are summed in the row, so they may come to more than there was time for.
     """
     return min(max(0.0, node.row.wait_s), node.first_s - node.started_s)
+
+
+def budget_share(node: Node) -> float:
+    """The part of its calls' waits that was for money, from 0 to 1."""
+    row = node.row
+    return min(1.0, max(0.0, row.budget_wait_s) / row.wait_s) if row.wait_s > 0 else 0.0
 
 
 def is_kept_waiting(producer: Node, consumer: Node) -> bool:

@@ -43,7 +43,7 @@ def _pipeline(figures: PipelineFigures, number: int) -> str:
     shown = figures.steps[:_STEPS_MAX]
     share = next((step.faster.faster for step in shown if step.faster), 0.3)
     head = (
-        "step", "n", "p50", "p95", "p99", "critical in", "slack", "own\nlimit", "pacing", "cost\na run",
+        "step", "n", "p50", "p95", "p99", "critical in", "slack", "to\nstart", "pacing", "cost\na run",
         "tokens\nout", "hits", f"{fmt.percent(share)} faster:\nend to end p95", "not ok",
     )  # fmt: skip
     bars = [

@@ -80,7 +80,7 @@ def more(figures: PipelineFigures, console: Console) -> None:
 
     table = grid("dim", gap=1)
     table.add_column("step", no_wrap=True, overflow="ellipsis", max_width=18)
-    for name in ("1st chunk", "limit", "pacing", "of path", "in>out", "hits"):
+    for name in ("1st chunk", "to start", "pacing", "of path", "in>out", "hits"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("p95 over time", no_wrap=True)
     table.add_column("not ok", overflow="fold")
@@ -100,7 +100,7 @@ def more(figures: PipelineFigures, console: Console) -> None:
     console.print()
     console.print(table)
     console.print(
-        "1st chunk: p50 after the start. limit, pacing: mean wait for its own limit and for the provider's.",
+        "1st chunk: p50 after the start. to start, pacing: mean wait to start (own limit, event loop), and for limits.",
         "of path: its share of the end-to-end time, on the critical path; the program's own is "
         f"{fmt.percent(figures.program_share)}.",
         style="dim",

@@ -16,7 +16,7 @@ FOLD_OVER = 4
 """More steps of one name than this stand in one line."""
 
 StretchKind = int
-"""0: waits for its own limit, or its calls for the provider's; 1: until its first chunk; 2: the rest."""
+"""0: waits to start, or its calls for limits and money; 1: until its first chunk; 2: the rest."""
 
 
 class Stretch(NamedTuple):
@@ -69,7 +69,7 @@ class Line(NamedTuple):
 
     @property
     def waited_s(self) -> float:
-        """For its own limit and in pacing, the most of one step."""
+        """To start and in pacing, the most of one step."""
         return max(node.started_s - node.ready_s + pacing_s(node) for node in self.nodes)
 
     @property
@@ -84,10 +84,10 @@ class Line(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """In words: "ok", "ok, 2 hits", "38 ok, 2 failed"."""
+        """In words: "ok", "ok, 2 hits", "default: BudgetExceeded", "38 ok, 2 failed"."""
         if not self.folded:
             return _told(self.nodes[0].row)
-        counts = Counter(_outcome(node.row) for node in self.nodes)
+        counts = Counter(_reasoned(node.row) for node in self.nodes)
         if len(counts) == 1:
             return f"all {next(iter(counts))}"
         return ", ".join(f"{count:,} {outcome}" for outcome, count in counts.most_common())
@@ -170,10 +170,16 @@ def _outcome(row: StepRow) -> str:
     return row.outcome if row.end_s is not None or row.outcome != "ok" else "running"
 
 
+def _reasoned(row: StepRow) -> str:
+    """With the failure that a default stands in for; of what failed, the report's first sentence says it."""
+    outcome = _outcome(row)
+    return f"{outcome}: {row.error}" if outcome in ("default", "skipped") and row.error else outcome
+
+
 def _told(row: StepRow) -> str:
     more = [
         f"{row.hits} hit{'s' if row.hits > 1 else ''}" if row.hits else "",
         "smaller" if row.smaller else "",
         "early" if row.speculative else "",
     ]
-    return ", ".join([_outcome(row), *(part for part in more if part)])
+    return ", ".join([_reasoned(row), *(part for part in more if part)])

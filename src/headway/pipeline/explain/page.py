@@ -87,7 +87,7 @@ def _links(report: RunReport) -> str:
         )
         for link in report.path.links[:_LINKS_MAX]
     ]
-    return table(("step", "own\nlimit", "pacing", "first\nchunk", "rest", "then the\nprogram"), rows)
+    return table(("step", "to\nstart", "limits,\nbudget", "first\nchunk", "rest", "then the\nprogram"), rows)
 
 
 def _cells(line: Line) -> tuple[str, ...]:

@@ -79,20 +79,22 @@ class RunReport:
         parts = (run.outcome, f"step {first.row.step}" if first else "", error)
         return fmt.printable(", ".join(part for part in parts if part))
 
-    def text(self, width: int = 80, *, ascii_only: bool = False) -> str:
+    def text(self, width: int = 80, *, ascii_only: bool = False, table: bool = True) -> str:
         """The waterfall, at least 60 columns wide, with nothing beyond ASCII where it is asked for.
 
         Args:
             width: Columns.
             ascii_only: For terminals that show nothing else.
+            table: With the figures of each step; False: the sentence, the bars, and what the critical path is made of.
         """
         width = max(WIDTH_MIN, width)
         blocks = [wrap(self.sentence, width)]
         if self.lines:
             blocks.append(bars(self.lines, self.graph.end_s, width, ascii_only=ascii_only))
-            blocks.append(figures(self.lines, self.graph.end_s, width))
+            if table:
+                blocks.append(figures(self.lines, self.graph.end_s, width))
             note = "Times in seconds after the start. tokens: in>out. t/a: tries of the step / of its calls."
-            blocks.append([*times_told(self.path, width), *wrap(note, width)])
+            blocks.append([*times_told(self.path, width), *(wrap(note, width) if table else ())])
         told = "\n\n".join("\n".join(block) for block in blocks if block)
         return told.replace("…", "~").encode("ascii", "replace").decode() if ascii_only else told
 

@@ -14,7 +14,7 @@ __all__ = ["WIDTH_MIN", "bars", "clipped", "figures", "path_told", "times_told"]
 WIDTH_MIN = 60
 _LINES_MAX = 200
 _NAME_MIN = 8
-_OUTCOME_MIN, _OUTCOME_MAX = 18, 30
+_OUTCOME_MIN, _OUTCOME_MAX = 25, 34
 _DROPPED = ("first", "t/a", "ready", "start")
 """Columns that go, in this order, where there is no room for them."""
 _PLAIN = ("░▒█", "▁▂▃▄▅▆▇█", "▏")
@@ -47,7 +47,7 @@ def bars(lines: Sequence[Line], end_s: float, width: int, *, ascii_only: bool = 
     end = fmt.seconds(end_s)
     drawn.append(f"{'':{left + 4}}0 s{end:>{max(1, room - 3)}}")
     wait, first, rest = tuple(marks[0])
-    legend = ["* critical path", f"{wait} waits for limits", f"{first} until the first chunk", f"{rest} the rest"]
+    legend = ["* critical path", f"{wait} waits", f"{first} until the first chunk", f"{rest} the rest"]
     if any(line.folded for line in shown):
         legend.append(f"{marks[1][0]} to {marks[1][-1]} how many of a fold ran at once")
     return [*drawn, *_flowing(legend, width)]
@@ -171,8 +171,9 @@ def path_told(path: CriticalPath) -> list[tuple[str, float]]:
     """What the run's time was made of, in words and seconds; what took no time is left out."""
     links = path.links
     parts = (
-        ("waiting for own limits", sum(link.limit_s for link in links)),
-        ("pacing", sum(link.pacing_s for link in links)),
+        ("waiting to start", sum(link.limit_s for link in links)),
+        ("pacing", sum(link.pacing_s - link.budget_s for link in links)),
+        ("waiting for the budget", sum(link.budget_s for link in links)),
         ("until first chunks", sum(link.first_chunk_s for link in links)),
         ("work", sum(link.work_s for link in links)),
         ("the program itself", path.program_s),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
+from headway.engine.arguments import PRIORITIES, check_arguments
 from headway.engine.current import current_engine
 from headway.errors import ConfigError
 from headway.pipeline.mapreduce.aside import aside
@@ -120,7 +121,7 @@ class MapReduction:
         temperature: float | None = None,
         progress: Watch | None = None,
         tags: Tags | None = None,
-        priority: int = 0,
+        priority: int | Literal["low", "normal", "high"] = 0,
     ) -> None:
         check_extra()
         self._text, self._pieces = joined(text)
@@ -146,7 +147,9 @@ class MapReduction:
         )
         self.sizes: Sizes = sizes_of(wishes, {kind: self._count(self._asks.fixed(kind)) for kind in self._asks.kinds})
         """What fits where, in tokens."""
-        self._engine, self._tags, self._priority = engine, tags or Tags(), priority
+        check_arguments(None, None, priority)
+        self._engine, self._tags = engine, tags or Tags()
+        self._priority = priority if isinstance(priority, int) else PRIORITIES[priority]
         self._begun = False
         self._result: MapReduced | None = None
 

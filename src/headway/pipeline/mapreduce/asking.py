@@ -10,6 +10,7 @@ from headway.engine.asking import Asker
 from headway.engine.question import Texts
 from headway.engine.sentences import failure
 from headway.errors import BudgetExceeded, Closed, DeadlineExceeded, HeadwayError, Overloaded, ProviderError
+from headway.pipeline.mapreduce.dollars import plus
 from headway.pipeline.mapreduce.plan import Plan
 from headway.types import Reply, Result, Tags, Trace
 from headway.types.scope import SCOPE
@@ -76,8 +77,7 @@ class Tally:
         if one.usage is not None:
             self.input_tokens += one.usage.input_tokens
             self.output_tokens += one.usage.output_tokens
-        known = self.dollars is not None and one.dollars is not None
-        self.dollars = (self.dollars or 0.0) + (one.dollars or 0.0) if known else None
+        self.dollars = plus(self.dollars, one.dollars)
 
 
 class Caller:
@@ -111,7 +111,7 @@ class Caller:
     async def settled(self, kind: str, row: Mapping[str, Any], tokens_max: int, result: Result) -> Answered:
         """What to make of a first answer, wherever it came from. Raises as `ask`."""
         self.tally.add(result)
-        if result.error_code == "cut" and self._fits(kind, row, 2 * tokens_max):
+        if result.error_code == "cut" and self.plan.fits(kind, row, 2 * tokens_max):
             result = await self._asked(kind, row, 2 * tokens_max)
             self.tally.add(result)
         if result.error_code == "cut" and result.text.strip():
@@ -152,10 +152,6 @@ class Caller:
     async def _asked(self, kind: str, row: Mapping[str, Any], tokens_max: int) -> Result:
         task = self.plan.asks.task(kind, tokens_max)
         return await Asker(self._engine, task, tags=self._tagged(kind), priority=self._priority_of(kind)).ask(row)
-
-    def _fits(self, kind: str, row: Mapping[str, Any], tokens_max: int) -> bool:
-        given = sum(self.plan.count(value) for value in row.values() if isinstance(value, str))
-        return self.plan.count(self.plan.asks.fixed(kind)) + given + tokens_max <= self.plan.window_tokens
 
     def _tokens(self, result: Result) -> int:
         """Tokens of the answer's text: as billed, where that is known, else as counted; the greater one."""

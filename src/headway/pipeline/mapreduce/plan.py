@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -49,6 +49,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         words = words or (self.sizes.words if self.whole else self.sizes.part_words)
         text = (text or self.text[start:end]).strip("\r\n")
         return self.asks.row(text=text, words=words, part=part + 1, parts=len(self.spans))
+
+    def fits(self, kind: str, row: Mapping[str, Any], tokens_max: int) -> bool:
+        """Whether the window has room for a prompt and an answer of so many tokens."""
+        return self.prompt_tokens(kind, row) + tokens_max <= self.window_tokens
+
+    def prompt_tokens(self, kind: str, row: Mapping[str, Any]) -> int:
+        """Tokens of a prompt, as counted beforehand."""
+        given = sum(self.count(value) for value in row.values() if isinstance(value, str))
+        return self.count(self.asks.fixed(kind)) + given
 
     def first(self) -> tuple[Task, list[dict[str, Any]]]:
         """The first requests: the task that asks them, and a row for each chunk that says anything."""

@@ -10,7 +10,7 @@ import msgspec
 from headway.errors import ConfigError
 from headway.prompts.output import Api
 from headway.prompts.task import Task
-from headway.prompts.template import Template
+from headway.prompts.template import Template, as_text
 
 __all__ = ["MAP", "REDUCE", "REFINE", "WHOLE", "Asks", "MapPrompt", "prompts_of"]
 
@@ -114,6 +114,7 @@ class Asks:
         self._effort = reasoning_effort
         self._temperature = temperature
         self._tasks: dict[tuple[str, int], Task] = {}
+        _check_values(self._values)
         self._templates = {kind: _checked(kind, prompt, self._values) for kind, prompt in prompts.items()}
 
     @property
@@ -147,6 +148,16 @@ class Asks:
         empty = dict.fromkeys(_PLACES[kind][0], "")
         numbers = dict.fromkeys(_PLACES[kind][1], "10000")
         return f"{self._prompts[kind].system}\n{self._templates[kind].fill(self.row(**empty, **numbers))}"
+
+
+def _check_values(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        try:
+            as_text(value).encode()
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"mapreduce: values[{name!r}] cannot be written into a prompt ({error}); give a text instead"
+            ) from None
 
 
 def _checked(kind: str, prompt: MapPrompt, values: Mapping[str, Any]) -> Template:

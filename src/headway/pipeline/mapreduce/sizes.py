@@ -8,7 +8,7 @@ import msgspec
 
 from headway.errors import ConfigError
 
-__all__ = ["CHUNK_TOKENS", "LABEL_TOKENS", "TOKENS_A_WORD", "Sizes", "Wishes", "sizes_of"]
+__all__ = ["CHUNK_TOKENS", "LABEL_TOKENS", "TOKENS_A_WORD", "Sizes", "Wishes", "check_number", "sizes_of"]
 
 CHUNK_TOKENS: Final = 16_000
 """Of chunks and of what is merged at once, unless it is said otherwise: models read more, but more slowly, and miss
@@ -33,8 +33,15 @@ _ROOM_MIN: Final = 64
 _OUT_SHARE: Final = 4
 """An answer's bound takes a quarter of the window at the most."""
 _TOKENS_MIN: Final = 16
+_NUMBER_MAX: Final = 100_000_000
 _ASKED_SHARE: Final = 0.8
 """Of the longest summary that may enter a merge, what is asked for at the most."""
+
+
+def check_number(name: str, value: object, low: int, high: int) -> None:
+    """Raise `ConfigError` unless it is a whole number between these."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"mapreduce: {name} must be a whole number from {low:,} to {high:,}, not {value!r}")
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +60,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
                  "output_tokens_max": _TOKENS_MIN}  # fmt: skip
         for name, low in least.items():
             value = getattr(self, name)
-            if value is not None and not low <= value <= 100_000_000:
-                raise ConfigError(f"mapreduce: {name} must be a number from {low}, not {value}")
+            if value is not None:
+                check_number(name, value, low, _NUMBER_MAX)
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ import msgspec
 from headway.errors import ConfigError, ProviderError
 from headway.pipeline.mapreduce.asking import Caller
 from headway.pipeline.mapreduce.result import Progress, Watch
+from headway.pipeline.mapreduce.sizes import check_number
 from headway.pipeline.mapreduce.work import OnError, Told, Work
 from headway.policy.tree import Group, Node, fan_in_for, groups_that_fit, merge_tree, pilots
 from headway.prompts.task import Task
@@ -62,8 +63,7 @@ class How(msgspec.Struct, frozen=True, kw_only=True):
         """Raises `ConfigError`."""
         if self.on_error not in ("mark", "fail", "drop"):
             raise ConfigError(f'mapreduce: on_chunk_error must be "mark", "fail" or "drop", not {self.on_error!r}')
-        if not 1 <= self.concurrency <= 100_000:
-            raise ConfigError(f"mapreduce: concurrency must be a number from 1 to 100,000, not {self.concurrency}")
+        check_number("concurrency", self.concurrency, 1, 100_000)
 
 
 class Tree:
@@ -112,9 +112,16 @@ class Tree:
             await asyncio.gather(*self._running, return_exceptions=True)
         told = _whole(self._top)
         if not any(one.text for one in told):
-            reason = next((one.error for one in self.chunks if one is not None and one.error), "every answer was empty")
-            raise ProviderError(f"none of the {self._parts} parts of the text could be read: {reason}")
+            raise ProviderError(self._nothing())
         return told
+
+    def _nothing(self) -> str:
+        """Why there is nothing to merge."""
+        if any(one is not None and one.text for one in self.chunks):
+            reason = next((merge.error for merge in self.work.merges if merge.error), "every answer was empty")
+            return f"the parts of the text were read, and none could be merged: {reason}"
+        reason = next((one.error for one in self.chunks if one is not None and one.error), "every answer was empty")
+        return f"none of the {self._parts} parts of the text could be read: {reason}"
 
     # -- the tree ------------------------------------------------------------------------------------------------
 
@@ -227,6 +234,12 @@ class Tree:
         owed = dict.fromkeys(range(self._parts), "") | dict.fromkeys(asked, "the mapper gave nothing for it")
         async with aclosing(mapper(*self._plan.first())) as results:
             async for result in results:
+                if not isinstance(result, Result) or not 0 <= result.index < len(asked):
+                    gave = f"the index {result.index}" if isinstance(result, Result) else f"a {type(result).__name__}"
+                    raise ConfigError(
+                        f"mapreduce: the mapper gave {gave} for {len(asked)} rows; give a headway.Result for each, its "
+                        "index being the row's place from 0"
+                    )
                 part = asked[result.index]
                 if owed.pop(part, None) is None:
                     continue

@@ -7,7 +7,6 @@ call of the step will ask them, so that one joins what is under way, and raises 
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from contextlib import aclosing
 from contextvars import Context, copy_context
@@ -18,11 +17,14 @@ from headway.engine.core import Engine
 from headway.engine.current import current_engine, on_this_loop, using
 from headway.engine.memo_key import memo_key
 from headway.errors import ConfigError
-from headway.pipeline.current import FRAME
+from headway.pipeline.answers import pieces_of, settled
+from headway.pipeline.current import AHEAD, FRAME
 from headway.pipeline.spec import Spec
 from headway.pipeline.speculation.book import Use, speculation
-from headway.pipeline.speculation.fetched import Prefetch
+from headway.pipeline.speculation.fetched import Key, Prefetch
 from headway.pipeline.speculation.follows import PREFETCH_STEP
+from headway.pipeline.speculation.stake import Stake
+from headway.policy.speculation import is_amount
 from headway.types import Tags
 from headway.types.scope import SCOPE, Scope
 
@@ -93,7 +95,7 @@ def fetch(
         tags: Where the calls belong.
         at_end: Called at the end of the run that it is cancelled with.
     """
-    key = _key(step.name, step.fn, args, named)
+    key, book = _key(step.spec, args, named), speculation(engine)
 
     def context(prefetched: Prefetch) -> Context:
         if at_end is not None:
@@ -101,35 +103,38 @@ def fetch(
         scope = Scope(
             Tags(run=tags.run, step=PREFETCH_STEP + step.name, parent=tags.parent, session=tags.session),
             priority=PREFETCH_PRIORITY,
+            allowance=Stake(book, prefetched),
             ended=on_this_loop(prefetched.told),
+            is_thread=step.spec.function.kind == "plain",
         )
         with using(engine):
             own = copy_context()
         own.run(SCOPE.set, scope)
         own.run(FRAME.set, None)
+        own.run(AHEAD.set, step.name)
         return own
 
-    return speculation(engine).launch(step.name, key, guess, lambda: _work(step.spec, args, named), context)
+    return book.launch(key, guess, lambda: _work(step.spec, args, named), context)
 
 
 def asked(step: Step[Any], args: tuple[Any, ...], named: dict[str, Any]) -> Use | None:
-    """A real call of a step begins, outside of a run: `Use.ended` is to be called when it has ended well.
+    """A real call of a step begins, outside of a run, in a task of its own: call `Use.ended` when it has ended well.
 
     Runs do this for their steps. For programs that call a step's function by themselves.
 
     Returns:
         None where the step is not pure, or nothing was ever fetched ahead with the current engine.
     """
-    return begun(step.name, step.fn, args, named) if step.pure else None
+    return begun(step.spec, args, named) if step.pure else None
 
 
-def begun(name: str, function: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Use | None:
+def begun(spec: Spec, args: tuple[Any, ...], named: dict[str, Any]) -> Use | None:
     """See `asked`; of a step that is pure."""
     try:
         engine = current_engine()
         if engine.prefetch.book is None:
             return None
-        return speculation(engine).asked(name, _key(name, function, args, named))
+        return speculation(engine).asked(_key(spec, args, named))
     except ConfigError:
         return None  # no engine, or arguments that cannot have been fetched ahead
 
@@ -155,17 +160,17 @@ async def _value(spec: Spec, args: tuple[Any, ...], named: dict[str, Any]) -> An
     function = spec.function
     if function.kind == "stream":
         async with aclosing(function.call(*args, **named)) as chunks:
-            return [chunk async for chunk in chunks]
+            return [piece async for chunk in chunks async for piece in pieces_of(chunk, function.told)]
     if function.kind == "async":
-        return await function.call(*args, **named)
+        return await settled(await function.call(*args, **named))
     if getattr(asyncio.get_running_loop(), "is_virtual", False):
         return function.call(*args, **named)  # virtual time cannot wait for threads
     return await asyncio.to_thread(function.call, *args, **named)
 
 
-def _key(name: str, function: Any, args: tuple[Any, ...], named: dict[str, Any]) -> bytes:
+def _key(spec: Spec, args: tuple[Any, ...], named: dict[str, Any]) -> Key:
     try:
-        return memo_key(name, name, "prefetch", inspect.signature(function).bind(*args, **named))
+        return spec, memo_key(spec.name, spec.name, "prefetch", spec.function.signature.bind(*args, **named))
     except TypeError as problem:
         raise ConfigError(f"prefetch: {problem}") from problem
 
@@ -187,8 +192,8 @@ def _check(step: Any, likelihood: float, saving_s: float | None, cost_usd: float
             f"prefetch: there is no event loop in this thread; fetch {step.name!r} ahead in the pipeline's function or "
             "in an `async def` step"
         ) from problem
-    if not 0.0 <= likelihood <= 1.0:
+    if not is_amount(likelihood) or likelihood > 1.0:
         raise ConfigError(f"prefetch: likelihood must be a number from 0 to 1, not {likelihood!r}")
     for name, value in (("saving_s", saving_s), ("cost_usd", cost_usd)):
-        if value is not None and not 0.0 <= value < float("inf"):
+        if value is not None and not is_amount(value):
             raise ConfigError(f"prefetch: {name} must be a number from 0, not {value!r}")

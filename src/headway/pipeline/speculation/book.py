@@ -10,7 +10,9 @@ from typing import Any
 
 from headway.engine.core import Engine
 from headway.engine.current import current_engine
-from headway.pipeline.speculation.fetched import Figures, Known, Prefetch
+from headway.pipeline.spec import Spec
+from headway.pipeline.speculation.fetched import Figures, Key, Known, Prefetch
+from headway.pipeline.speculation.use import Use
 from headway.policy.speculation import Guess, Purse, SpeculationSettings, Trust
 
 __all__ = ["Speculation", "Use", "speculation"]
@@ -31,35 +33,6 @@ class _Step:
         self.trust = Trust()
 
 
-class Use:
-    """A real call of a pure step, from its start to its end."""
-
-    __slots__ = ("_book", "_name", "_prefetch")
-
-    def __init__(self, book: Speculation, name: str, prefetch: Prefetch | None) -> None:
-        self._book = book
-        self._name = name
-        self._prefetch = prefetch
-
-    @property
-    def speculative(self) -> bool:
-        """Whether it was fetched ahead, and this is the first call that asks for it."""
-        return self._prefetch is not None
-
-    def ended(self, seconds: float, usd: float | None = None) -> float:
-        """The real call has ended well; the seconds that it did not have to wait.
-
-        Args:
-            seconds: How long it took, >= 0.
-            usd: What it cost, >= 0, which the next guess is judged by; None: not known, or some of it was cached.
-        """
-        if self._prefetch is not None:
-            return self._book.saved(self._prefetch, seconds)
-        if usd is not None:
-            self._book.learn(self._name, seconds, usd)
-        return 0.0
-
-
 class Speculation:
     """See the module. Made by `speculation`; used on the engine's loop alone.
 
@@ -72,15 +45,14 @@ class Speculation:
         self.settings = settings
         self._engine = engine
         self._purse = Purse(settings)
-        self._steps: OrderedDict[str, _Step] = OrderedDict()
-        self._open: OrderedDict[bytes, Prefetch] = OrderedDict()
+        self._steps: OrderedDict[Spec, _Step] = OrderedDict()
+        self._open: OrderedDict[Key, Prefetch] = OrderedDict()
 
     # -- before ----------------------------------------------------------------------------------------------------
 
     def launch(
         self,
-        name: str,
-        key: bytes,
+        key: Key,
         guess: tuple[float, float | None, float | None],
         work: Callable[[], Coroutine[Any, Any, None]],
         context: Callable[[Prefetch], Context],
@@ -88,8 +60,7 @@ class Speculation:
         """Start fetching a step ahead if it is worth it; the one under way or there already where there is one.
 
         Args:
-            name: The step's.
-            key: See `Prefetch`.
+            key: The step and its arguments.
             guess: The likelihood, 0 to 1, and the seconds and dollars that it takes; None: as known.
             work: Makes what is run.
             context: Makes what it runs in.
@@ -99,15 +70,15 @@ class Speculation:
         known = self._open.get(key)
         if known is not None:
             return known
-        of = self._of(name)
+        of = self._of(key[0])
         stated, saving_s, cost_usd = guess
         likelihood = of.trust.of(stated)
         saving_s = of.known.seconds if saving_s is None else saving_s
         cost_usd = of.known.usd if cost_usd is None else cost_usd
-        why = self._why_not(Guess(likelihood, saving_s, cost_usd))
+        why = self._why_not(Guess(likelihood, saving_s, cost_usd), of.known.most_usd)
         if why:
-            return Prefetch(name, likelihood, why=why)
-        prefetch = Prefetch(name, likelihood, stated=stated, key=key, expected_usd=cost_usd, began_s=now_s)
+            return Prefetch(key, likelihood, why=why)
+        prefetch = Prefetch(key, likelihood, stated=stated, expected_usd=cost_usd, began_s=now_s)
         self._open[key] = prefetch
         self._purse.launch(cost_usd)
         of.figures.launched += 1
@@ -116,13 +87,29 @@ class Speculation:
         prefetch.task.add_done_callback(lambda task: self._ended(prefetch, task))
         return prefetch
 
-    def _why_not(self, guess: Guess) -> str:
+    def afford(self, prefetch: Prefetch, most_usd: float) -> str:
+        """A request of one under way may cost so much; a sentence where that is more than may be wasted."""
+        if prefetch.ended_s is not None:
+            return f"the prefetch of {prefetch.step!r} is over; what it left behind sends nothing more"
+        needed_usd = prefetch.tried_usd + prefetch.trying_usd + most_usd
+        self._of(prefetch.key[0]).known.most_usd = needed_usd
+        if not self._purse.grow(needed_usd - prefetch.reserved_usd, self.real_usd):
+            return (
+                f"a request of it may cost up to ${most_usd:.6f}, and ${self._at_risk_usd:.6f} are at risk or wasted, "
+                "which is more than may be wasted; bound the output, or raise allowance_usd (SpeculationSettings)"
+            )
+        prefetch.reserved_usd = max(prefetch.reserved_usd, needed_usd)
+        return ""
+
+    def _why_not(self, guess: Guess, most_usd: float) -> str:
         """A sentence; "" to launch."""
         if self._engine.settings.cache == "off":
             return "the engine's cache is off, so nothing could be kept; open it with cache=True"
         if not self._engine.prefetch.room:
             return "others wait for the provider's limits, half of the engine's budget is spent, or 16 are under way"
         refusal = self._purse.judge(guess, self.real_usd)
+        if not refusal and not self._purse.fits(most_usd, self.real_usd):
+            return f"what may be wasted is short (it might cost ${most_usd:.6f}, as the last one)"
         if refusal == "busy":
             return f"{self._purse.under_way} are under way already (under_way_max)"
         what = f"likelihood {guess.likelihood:.2f}, {guess.saving_s:.1f} s to save, ${guess.cost_usd:.6f} to lose"
@@ -142,96 +129,126 @@ class Speculation:
 
     # -- after -----------------------------------------------------------------------------------------------------
 
-    def asked(self, name: str, key: bytes) -> Use:
-        """A real call of a step begins."""
+    def asked(self, key: Key) -> Use:
+        """A real call of a step begins; see `Use`."""
         self._expire(asyncio.get_running_loop().time())
         prefetch = self._open.get(key)
-        if prefetch is None or prefetch.asked:
-            return Use(self, name, None)
-        of = self._of(prefetch.step)
-        of.trust.learn(prefetch.stated, came=True)
-        prefetch.asked = True
-        if prefetch.state == "under way":
-            of.figures.joined += 1
-        else:
-            of.figures.hits += 1
-            of.figures.ready -= 1
-            of.figures.ready_usd -= prefetch.dollars
-            self._use(prefetch)
-        return Use(self, name, prefetch)
+        return Use(self, key, None if prefetch is None or prefetch.found else prefetch)
 
-    def saved(self, prefetch: Prefetch, seconds: float) -> float:
-        """See `Use.ended`."""
-        saved_s = max(0.0, prefetch.seconds(asyncio.get_running_loop().time()) - seconds)
-        self._of(prefetch.step).figures.saved_s += saved_s
+    def came(self, prefetch: Prefetch, saved_s: float, again_usd: float, *, was_there: bool) -> float:
+        """A real call found it: the seconds that it saved, and the dollars that were paid for parts of it again."""
+        prefetch.asked -= 1
+        if prefetch.found:
+            return 0.0  # equal calls at the same time
+        prefetch.found = True
+        of = self._of(prefetch.key[0])
+        of.trust.learn(prefetch.stated, came=True)
+        if was_there:
+            of.figures.hits += 1
+        else:
+            of.figures.joined += 1
+        of.figures.saved_s += saved_s
+        self._settle(prefetch, again_usd)
         return saved_s
 
-    def learn(self, name: str, seconds: float, usd: float) -> None:
+    def missed(self, prefetch: Prefetch) -> None:
+        """A real call came, and found nothing of it: no other will."""
+        prefetch.asked -= 1
+        if prefetch.found or prefetch.asked:
+            return
+        if prefetch.task is not None:
+            prefetch.task.cancel()
+        elif prefetch.state == "ready":
+            self._waste(prefetch)
+        else:
+            self._settle(prefetch)
+
+    def left(self, prefetch: Prefetch) -> None:
+        """A real call ended before it could tell; another one may come."""
+        prefetch.asked -= 1
+        if prefetch.unwanted:
+            prefetch.cancel()
+        self._settle(prefetch)
+
+    def learn(self, key: Key, seconds: float, usd: float) -> None:
         """What a real call of a step took, so that the first guess is judged by it."""
-        self._of(name).known.learn(seconds, usd)
+        self._of(key[0]).known.learn(seconds, usd)
 
     def stats(self) -> dict[str, Any]:
-        """The figures of all steps together and, under "steps", of each by name; see `Figures`. `real_usd` beside."""
+        """The figures of all steps together and, under "steps", by name; see `Figures`. `real_usd` beside."""
         self._expire(asyncio.get_running_loop().time())
         whole = Figures()
-        for step in self._steps.values():
-            whole.add(step.figures)
-        steps = {name: step.figures.as_dict() for name, step in self._steps.items() if step.figures.launched}
+        named: dict[str, Figures] = {}
+        for spec, step in self._steps.items():
+            if step.figures.launched:
+                named.setdefault(spec.name, Figures()).add(step.figures)
+                whole.add(step.figures)
+        steps = {name: figures.as_dict() for name, figures in named.items()}
         return {**whole.as_dict(), "real_usd": self.real_usd, "steps": steps}
 
     def _ended(self, prefetch: Prefetch, task: asyncio.Task[None]) -> None:
         now_s = asyncio.get_running_loop().time()
-        failed = not task.cancelled() and task.exception() is not None  # it is nobody's: the real call will meet it
-        prefetch.end("cancelled" if task.cancelled() else "failed" if failed else "ready", now_s)
-        of = self._of(prefetch.step)
+        error = None if task.cancelled() else task.exception()  # it is nobody's: the real call will meet it
+        if error is not None:
+            prefetch.why = f"{type(error).__name__}: {error}"
+        prefetch.end("cancelled" if task.cancelled() else "ready" if error is None else "failed", now_s)
+        of = self._of(prefetch.key[0])
         of.figures.under_way -= 1
-        self._purse.end(prefetch.expected_usd, prefetch.dollars)
+        self._purse.end(prefetch.reserved_usd, prefetch.dollars)
         if prefetch.state == "ready":
             if prefetch.attempts or not prefetch.calls:  # else all of it was in the cache: that says nothing
                 of.known.learn(prefetch.seconds(now_s), prefetch.dollars)
-            if prefetch.asked:
-                self._use(prefetch)
-                return
             of.figures.ready += 1
             of.figures.ready_usd += prefetch.dollars
             self._open.move_to_end(prefetch.key)
-            return
-        self._open.pop(prefetch.key, None)
-        if prefetch.asked:
-            self._use(prefetch)
-        else:
-            setattr(of.figures, prefetch.state, getattr(of.figures, prefetch.state) + 1)
-            of.figures.wasted_usd += prefetch.dollars
-            if prefetch.state == "cancelled":
-                of.trust.learn(prefetch.stated, came=False)
+        self._settle(prefetch)
 
-    def _use(self, prefetch: Prefetch) -> None:
-        """It has ended, and was asked for."""
+    def _settle(self, prefetch: Prefetch, again_usd: float = 0.0) -> None:
+        """Book one whose fate is known: it has ended, and was found, or has failed and nobody may find it any more."""
+        if prefetch.ended_s is None or (prefetch.asked and not prefetch.found):
+            return
+        figures = self._of(prefetch.key[0]).figures
+        if prefetch.found:
+            self._close(prefetch)
+            lost_usd = min(again_usd, prefetch.dollars)
+            prefetch.state = "used"
+            self._purse.use(prefetch.dollars - lost_usd)
+            figures.used_usd += prefetch.dollars - lost_usd
+            figures.wasted_usd += lost_usd
+        elif prefetch.state != "ready":
+            self._close(prefetch)
+            setattr(figures, prefetch.state, getattr(figures, prefetch.state) + 1)
+            figures.wasted_usd += prefetch.dollars
+            if prefetch.state == "cancelled":
+                self._of(prefetch.key[0]).trust.learn(prefetch.stated, came=False)
+
+    def _waste(self, prefetch: Prefetch) -> None:
+        """One that is there is of no use."""
+        self._close(prefetch)
+        prefetch.state = "wasted"
+        of = self._of(prefetch.key[0])
+        of.figures.wasted += 1
+        of.figures.wasted_usd += prefetch.dollars
+        of.trust.learn(prefetch.stated, came=False)
+
+    def _close(self, prefetch: Prefetch) -> None:
         self._open.pop(prefetch.key, None)
-        prefetch.state = "used"
-        self._purse.use(prefetch.dollars)
-        self._of(prefetch.step).figures.used_usd += prefetch.dollars
+        if prefetch.state == "ready":
+            self._of(prefetch.key[0]).figures.unready(prefetch.dollars)
 
     def _expire(self, now_s: float) -> None:
         """Book as wasted what nobody has asked for in time. Ready ones stand in the order of their ends."""
         for prefetch in list(self._open.values()):
-            if prefetch.ended_s is None:
+            if prefetch.ended_s is None or prefetch.asked:
                 continue
             if prefetch.ended_s + self.settings.patience_s > now_s and len(self._open) <= KEPT_MAX:
                 return
-            del self._open[prefetch.key]
-            prefetch.state = "wasted"
-            of = self._of(prefetch.step)
-            of.figures.ready -= 1
-            of.figures.ready_usd -= prefetch.dollars
-            of.figures.wasted += 1
-            of.figures.wasted_usd += prefetch.dollars
-            of.trust.learn(prefetch.stated, came=False)
+            self._waste(prefetch)
 
-    def _of(self, name: str) -> _Step:
-        step = self._steps.get(name)
+    def _of(self, spec: Spec) -> _Step:
+        step = self._steps.get(spec)
         if step is None:
-            step = self._steps[name] = _Step(self.settings)
+            step = self._steps[spec] = _Step(self.settings)
             if len(self._steps) > STEPS_MAX:
                 self._steps.popitem(last=False)
         return step

@@ -68,7 +68,10 @@ class _Seen:
 
 
 class Follows:
-    """A predictor of the next step of a session; bounded, and a few microseconds for what it is told or asked.
+    """A predictor of the next step of a session; bounded in what it keeps.
+
+    It takes time with the followers that a context has, 64 at most: with 300 labels some 20 us for what it is told, and
+    some 100 us for what it is asked.
 
     ::
 

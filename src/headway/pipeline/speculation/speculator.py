@@ -54,7 +54,7 @@ class Speculator:
         Args:
             step: A step marked ``pure=True``.
             arguments: Given the context, a tuple of the arguments, or the only one; None: that cannot be told now.
-            label: What kind of use of the step this is.
+            label: What kind of use of the step this is. Said again of a step of that name, it replaces the first.
 
         Raises:
             ConfigError: It is no step, or not pure.
