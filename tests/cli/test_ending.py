@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 import typer
 
-from headway.cli.ending import exits, write_texts
+from headway.cli import ending
+from headway.cli.ending import exits, reader_may_leave, write_texts
 from headway.errors import ConfigError, HeadwayError, InputError
 
 
@@ -40,3 +43,15 @@ def test_files_that_cannot_be_written_are_named(tmp_path):
     assert (tmp_path / "a").read_text() == "x\n"
     with pytest.raises(InputError, match="gone/b cannot be written"):
         write_texts("x\n", (tmp_path / "gone" / "b",))
+
+
+def test_an_error_of_a_file_is_not_standard_outputs(tmp_path, monkeypatch):
+    """What cannot be written is told of standard output only where it is that."""
+    with pytest.raises(FileNotFoundError), reader_may_leave():
+        (tmp_path / "none").read_text()
+    left = []
+    monkeypatch.setattr(ending, "leave_stdout", lambda: left.append(True))
+    told = "standard output cannot be written: No space left; mend that"
+    with pytest.raises(HeadwayError, match=told), reader_may_leave():
+        raise OSError(errno.ENOSPC, "No space left")
+    assert left == [True]

@@ -245,3 +245,32 @@ def test_map_over_what_has_no_items_yet_says_how():
     result, rows, _ = ran(as_told)
     assert result == ["a", "b"]
     assert [row.called_s for row in rows["later"]] == [1.0, 2.0]
+
+
+def test_an_answer_to_come_is_fetched_ahead():
+    """A pure step that returns or yields one: prefetched, it has asked by the time it is called."""
+
+    @step(pure=True)
+    async def returned() -> str:
+        return headway.ask("Hi", model="gpt-5.4-mini")
+
+    @step(pure=True)
+    async def yielded() -> AsyncIterator[str]:
+        yield headway.ask("Ho", model="gpt-5.4-mini")
+
+    @pipeline(log=False)
+    async def twice():
+        return returned(), yielded()
+
+    async def main():
+        settings = {"handler": FakeProvider(), "api_key": "k", "log": "off", "cache": "memory"}
+        async with headway.Engine(**settings) as engine:
+            with headway.using(engine):
+                assert headway.prefetch(returned, likelihood=0.9)
+                assert headway.prefetch(yielded, likelihood=0.9)
+                await asyncio.sleep(5.0)
+            async with twice.run(engine=engine) as run:
+                await run.result()
+        return [row.hits for row in run.rows() if row.step]
+
+    assert virtual_run(main) == [1, 1]

@@ -56,29 +56,21 @@ def test_a_chain_of_steps_that_are_left_out():
 
 
 @pytest.mark.parametrize("places", [1, 2])
-def test_a_queue_of_steps_that_are_left_out(places):
-    """Each gave its place to the next, which was left out and gave it to the one after that."""
+@pytest.mark.parametrize("whose", ["step", "map", "both"])
+def test_a_queue_of_steps_that_are_left_out(places, whose):
+    """When the first was done, each gave its place to the next, which was left out and gave it to the one after."""
 
-    @step(optional=True, concurrency=places)
-    async def queued(value, _):
-        return value
-
-    result, rows, took_s = ran(made(lambda: queued.map(range(LONG), later(0)), **CHOOSY))
-    assert (result, took_s) == ([None] * LONG, 1.0)
-    assert len(rows["queued"]) == LONG
-
-
-def test_a_map_under_a_limit_of_its_own_that_is_left_out():
-    """A map's `concurrency` is a queue as well, and both limits let everybody pass."""
-
-    @step(optional=True, default=-1, concurrency=7)
-    async def queued(value, _):
+    @step(optional=True, default="left out", concurrency=None if whose == "map" else places)
+    async def queued(value):
+        await asyncio.sleep(0.9)
         return value
 
     async def main():
-        return queued.map(range(LONG), later(0), concurrency=3)
+        return queued.map(range(LONG), concurrency=None if whose == "step" else places)
 
-    assert ran(made(main, **CHOOSY))[0] == [-1] * LONG
+    result, rows, took_s = ran(made(main, deadline_s=1.0, degrade=Degrade()))
+    assert (result, took_s) == ([*range(places), *["left out"] * (LONG - places)], 0.9)
+    assert len(rows["queued"]) == LONG
 
 
 @pytest.mark.parametrize("one", [link, tolerant, plain])
@@ -162,8 +154,7 @@ def test_waiting_for_whichever_is_first_goes_on_while_anyone_can():
 
     @step
     async def first(stop):
-        while len(known) < 2:
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
         found = []
         async for one in known[1].as_completed():
             found.append(one)

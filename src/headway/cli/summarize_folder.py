@@ -194,8 +194,8 @@ class Folder:
     def _spent(self, engine: Engine) -> float:
         """Dollars that the job has taken in all; of calls whose price is unknown, nothing."""
         took = self._shared.took.dollars if self._shared is not None else 0.0
-        told = self._before + (self._batched.dollars or 0.0) + (took or 0.0)
-        return told if engine.budget is None else max(told, engine.budget.cap.dollars_spent)
+        paid = self._before + (self._batched.dollars or 0.0) + (took or 0.0)
+        return paid if engine.budget is None else max(paid, engine.budget.cap.dollars_spent)
 
     def _first(self, document: Document) -> list[bytes]:
         assert self._shared is not None

@@ -185,7 +185,7 @@ def _step(
 
     Raises:
         ConfigError: An argument is out of its range, the function is a plain generator, or with `cache_version` it
-            hangs on more than its arguments (a closure, an object's method).
+            hangs on more than its arguments (a closure, a partial function, an object).
     """
     options = StepOptions(
         optional=optional,

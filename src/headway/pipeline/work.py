@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from headway.errors import HeadwayError
 from headway.pipeline.answers import pieces_of, settled
 from headway.pipeline.current import FRAME
-from headway.pipeline.failures import holds, stray, timed_out
+from headway.pipeline.failures import stray, timed_out
 from headway.pipeline.handle import Handle, Handles
 from headway.pipeline.record import edge_to
 from headway.pipeline.speculation.ahead import begun
@@ -94,9 +94,8 @@ def failed(node: Node, error: BaseException) -> Exception | None:
             node.run.also(node, error)
             node.end_cancelled()
             raise asyncio.CancelledError from None
-        failure = node.failure
-        if isinstance(error, ExceptionGroup) and isinstance(failure, Exception) and holds(error, failure):
-            return failure  # in a TaskGroup of the step's own
+        if node.cause == "child" and isinstance(error, ExceptionGroup) and isinstance(node.failure, Exception):
+            return node.failure  # of a TaskGroup that was cancelled for it, whatever that made of it
         if isinstance(error, StopAsyncIteration):  # whoever read on would take it for the end
             wrapped = RuntimeError(f"{node.told()} raised StopAsyncIteration")
             wrapped.__cause__ = error

@@ -77,13 +77,15 @@ def ends_wall_s(chain: Sequence[Key]) -> float:
     return min(min(key.expires_wall_s, key.revoked_wall_s) for key in chain)
 
 
-def allows(chain: Sequence[Key], path: str, model: str, *, now_wall_s: float, readable: bool = True) -> Denied | None:
+def allows(
+    chain: Sequence[Key], path: str, model: str | None, *, now_wall_s: float, readable: bool = True
+) -> Denied | None:
     """Whether a request may be made; None when it may.
 
     Args:
         chain: The key, its parent, the parent's parent ...; all of them have to allow it.
         path: As the client wrote it, without the query.
-        model: The model that is asked; "" where the request names none.
+        model: The model that is asked; "" where the request names none, None where that is not known (yet).
         now_wall_s: The time now.
         readable: Whether its model and its cost can be told before it is sent: a GET, or a path that a reader knows.
     """
@@ -95,7 +97,7 @@ def allows(chain: Sequence[Key], path: str, model: str, *, now_wall_s: float, re
         return Denied(status=401, code="key_expired", reason="this key has expired; ask for another")
     if _PLAIN.fullmatch(path) is None or not all(_matches(path, key.paths) for key in chain):
         return Denied(status=403, code="path_not_allowed", reason=f"this key may not use {path[:200]!r}")
-    if not all(_matches(model, key.models) for key in chain):
+    if model is not None and not all(_matches(model, key.models) for key in chain):
         named = f"the model {model[:100]!r}" if model else "requests that name no model"
         return Denied(status=403, code="model_not_allowed", reason=f"this key may not use {named}")
     if not readable and path not in _COSTLESS and any(key.has_cap or "*" not in key.models for key in chain):

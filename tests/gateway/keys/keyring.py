@@ -63,12 +63,19 @@ def bearing(text: str) -> Headers:
 
 @asynccontextmanager
 async def served(
-    path: Path, provider: Any, *, warn: Callable[[str], None] = print, **settings: Any
+    path: Path,
+    provider: Any,
+    *,
+    warn: Callable[[str], None] = print,
+    late_s: list[float] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[tuple[Keys, Any]]:
-    """Keys, and what sends a request with one of them through an engine."""
-    keys = await Keys.open(path, warn=warn)
+    """Keys, and what sends a request with one of them through an engine; calendar time runs ahead by `late_s[0]`."""
+    wall_s = asyncio.get_running_loop().wall_s if late_s else None
+    keys = await Keys.open(path, warn=warn, wall_s=(lambda: wall_s() + late_s[0]) if late_s else None)
     try:
-        async with Engine(handler=provider, log="off", log_level="off", seed=1, api_key="sk-own", **settings) as engine:
+        settings = {"log": "off", "log_level": "off", "limits": "off", "seed": 1, "api_key": "sk-own"} | settings
+        async with Engine(handler=provider, **settings) as engine:
 
             async def send(
                 text: str, data: bytes | None = None, *, path: str = PATH, deadline_s: float = inf, priority: int = 0

@@ -221,9 +221,7 @@ from tests.gateway.keys.keyring import Provider, body, served
 
 async def main(path, text):
     sent = 0
-    async with served(Path(path), Provider(output_tokens=1000)) as (keys, send):
-        print("ready", flush=True)
-        sys.stdin.readline()
+    async with served(Path(path), Provider(output_tokens=1000, after_s=0.01)) as (keys, send):
         async def one():
             nonlocal sent
             try:
@@ -231,8 +229,11 @@ async def main(path, text):
                 sent += 1
             except KeyBudgetExceeded:
                 pass
-        for _ in range(10):
-            await asyncio.gather(*(one() for _ in range(30)))
+        await one()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for _ in range(30):
+            await asyncio.gather(*(one() for _ in range(10)))
     print(json.dumps(sent))
 
 asyncio.run(main(*sys.argv[1:]))

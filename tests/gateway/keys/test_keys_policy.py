@@ -121,3 +121,22 @@ def test_a_new_day_begins_with_nothing_spent():
     assert cap.possible(0.5, 0), "what was told of yesterday says nothing of today"
     cap.on("2026-12-01")
     assert cap.possible(1.0, 0)
+
+
+def test_what_is_given_back_is_not_reserved_while_the_exchange_is_under_way():
+    """An exchange takes a moment, in which calls go on: with what is kept, not with what goes back."""
+    cap = LeasedCap(10.0)
+    cap.on("2026-11-21")
+    assert cap.possible(1.0, 0)
+    assert not cap.reserve(1.0, 0)
+    assert cap.wants() == (0.0, 1.0, 0.0)
+    cap.exchanged("2026-11-21", 1.2, (0.0, 0.0), 0.0, 0)
+    assert cap.reserve(1.0, 0)
+    assert cap.wants()[:2] == (1.2, 1.0), "in use: what is held stays"
+    assert cap.reserve(0.1, 0)
+    cap.wants()
+    assert cap.wants()[0] == pytest.approx(1.1), "idle: the rest goes back"
+    assert not cap.reserve(0.1, 0)
+    cap.settle(1.0, 0, dollars_actual=0.4, tokens_actual=5)
+    assert not cap.reserve(0.7, 0), "what was spent is not written down yet"
+    assert cap.reserve(0.6, 0)

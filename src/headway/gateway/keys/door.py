@@ -75,7 +75,7 @@ class Keys:
         self._wall_s = self._books.wall_s
         self._known = Known(edits=-1, keys={}, secrets={})
         self._admitted: dict[str, Admitted] = {}
-        self._verdicts: dict[tuple[str, str, str, bool], Denied | None] = {}
+        self._verdicts: dict[tuple[str, str, str | None, bool], Denied | None] = {}
         self._generation = 0
 
     @classmethod
@@ -175,21 +175,18 @@ class Keys:
     def _check_end(self, admitted: Admitted) -> None:
         now_s = self._wall_s()
         if admitted.ends_wall_s <= now_s:
-            denied = allows(admitted.chain, "", "", now_wall_s=now_s)
+            denied = allows(admitted.chain, "", None, now_wall_s=now_s)
             if denied is None or denied.status != 401:  # the secret's grace is over
                 raise Refused(401, "this key was replaced by another; use that", "key_rotated")
             raise Refused(denied.status, denied.reason, denied.code)
 
     def _judge(self, admitted: Admitted, path: str, model: str | None, *, readable: bool) -> None:
         """Raises `Refused` where the key may not do that; `model` is None where that is not to be judged."""
-        asked = admitted.key.id, path, "\0" if model is None else model, readable
+        asked = admitted.key.id, path, model, readable
         try:
             denied = self._verdicts[asked]
         except KeyError:
-            chain = admitted.chain
-            if model is None:
-                chain = tuple(replace(key, models=("*",)) for key in chain)
-            denied = allows(chain, path, model or "", now_wall_s=self._wall_s(), readable=readable)
+            denied = allows(admitted.chain, path, model, now_wall_s=self._wall_s(), readable=readable)
             if len(self._verdicts) >= _VERDICTS_MAX:
                 self._verdicts.clear()
             if denied is None or denied.status != 401:

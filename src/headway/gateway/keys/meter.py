@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from headway.attempt.line import Line
 from headway.errors import BudgetExceeded
@@ -81,7 +82,7 @@ class Meter:
             await rate.take(call, tokens)
         cap.on(self._day()[0])
         try:
-            settle = await self._line.take(call, dollars or 0.0, tokens, waits=self._ask_soon)
+            settle = await self._line.take(call, dollars or 0.0, tokens, waits=partial(self._waits, call))
             if settle is None:
                 raise self._spent(dollars or 0.0)
         except BaseException:
@@ -133,10 +134,18 @@ class Meter:
         if ask.limits == self.rate.limits:
             self.rate.filled(ask, given)
         self._line.admit()
+        if given is not None and cap.short_of > 0.0 and given.held > ask.keep:
+            self._ask_soon()  # some were let in, others wait behind them
 
     def close(self) -> None:
         """Stop its timers."""
         self.rate.close()
+
+    def _waits(self, call: Call) -> None:
+        """A call has to wait for dollars: perhaps the others leave some; perhaps its readers have some of their own."""
+        self._ask_soon()
+        if call.trace.unpaid is not None:
+            call.trace.unpaid()
 
     def _spent(self, dollars: float) -> KeyBudgetExceeded:
         cap, name = self.cap, self.key.name

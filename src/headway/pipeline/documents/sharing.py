@@ -20,15 +20,13 @@ from headway.types import Reply, Tags, Trace
 __all__ = ["Share", "Shared", "Took"]
 
 _REUSED = frozenset({"memory", "sqlite", "redis", "joined", "stale"})
-_REFUSED = frozenset({"budget", "closed", "queue_full"})
-"""By us: the last attempt was not sent."""
 
 
 class Took(msgspec.Struct):
     """What calls took together."""
 
     calls: int = 0
-    """Calls that were answered or sent; not those that we refused ourselves, e.g. for want of money."""
+    """Calls that were answered or sent; not those that never left, e.g. for want of money."""
     hits: int = 0
     """Calls that were answered by a cache, or by another call under way."""
     dollars: float | None = 0.0
@@ -41,7 +39,7 @@ class Took(msgspec.Struct):
     def add(self, trace: Trace) -> None:
         """Count a call that has ended."""
         reused = trace.cache in _REUSED
-        self.calls += reused or trace.attempts > (trace.outcome in _REFUSED)
+        self.calls += reused or trace.sent_at_s is not None or trace.attempts > 1  # the last attempt's, or one before
         self.dollars = plus(self.dollars, trace.dollars if trace.outcome == "ok" else trace.dollars or 0.0)
         if reused:
             self.hits += 1

@@ -20,10 +20,11 @@ from headway.errors import ConfigError
 from headway.pipeline.answers import pieces_of, settled
 from headway.pipeline.current import AHEAD, FRAME
 from headway.pipeline.spec import Spec
-from headway.pipeline.speculation.book import Use, speculation
+from headway.pipeline.speculation.book import speculation
 from headway.pipeline.speculation.fetched import Key, Prefetch
 from headway.pipeline.speculation.follows import PREFETCH_STEP
 from headway.pipeline.speculation.stake import Stake
+from headway.pipeline.speculation.use import Use
 from headway.policy.speculation import is_amount
 from headway.types import Tags
 from headway.types.scope import SCOPE, Scope

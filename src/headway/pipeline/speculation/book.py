@@ -15,7 +15,7 @@ from headway.pipeline.speculation.fetched import Figures, Key, Known, Prefetch
 from headway.pipeline.speculation.use import Use
 from headway.policy.speculation import Guess, Purse, SpeculationSettings, Trust
 
-__all__ = ["Speculation", "Use", "speculation"]
+__all__ = ["Speculation", "speculation"]
 
 KEPT_MAX = 1_024
 """Prefetches that may still be asked for; the oldest is booked as wasted when there are more."""
