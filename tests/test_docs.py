@@ -32,7 +32,7 @@ COMMANDS = (
     "run", "ask", "bench", "compare", "compress", "lint", "demo", "doctor", "init", "log",
     "optimize", "pipelines", "regions", "serve", "sim", "summarize",
 )  # fmt: skip
-GROUPS = ("cache",)
+GROUPS = ("cache", "keys")
 GIVEN = {"simulator.md": ("openai",)}
 """Packages that a page's code takes as imported."""
 

@@ -179,7 +179,7 @@ def test_a_call_takes_the_keys_purse_priority_and_answers_along(tmp_path):
             admitted = keys.admit(request(text), READ)
             assert (call.priority, call.allowance) == (1, admitted.allowance)
             assert call.trace.tenant == admitted.key.id
-            assert call.sample.strip() == f"key {admitted.key.id}"
+            assert call.sample == f"16 key {admitted.key.id} "
 
     virtual_run(main)
 

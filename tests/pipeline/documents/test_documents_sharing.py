@@ -150,21 +150,15 @@ def test_calls_that_we_refused_are_none():
     assert failed is not None
 
 
-def test_calls_that_were_waiting_for_money_are_none():
-    """When the budget stops a run, others are still in the line for it, and are cancelled there."""
+def test_who_joins_a_call_that_is_refused_is_no_hit():
+    """Equal chunks of several documents are one call, which we may refuse."""
 
     async def main(engine, provider):
         share = Share(Shared(engine, 9))
-        bounded = msgspec.json.encode({"model": "gpt-5.4-mini", "input": "x", "max_output_tokens": 600})
-        under_way = [asyncio.create_task(share.send(PATH, bounded.replace(b"x", name))) for name in (b"1", b"2", b"3")]
-        await asyncio.sleep(0.5)
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
-        await asyncio.sleep(2.0)
-        return share.took.calls, len(provider.seen)
+        await asyncio.gather(*(share.send(PATH, body("1")) for _ in range(3)), return_exceptions=True)
+        return share.took.calls, share.took.hits, len(provider.seen)
 
-    assert with_engine(main, budget_tokens=1_000) == (1, 1)
+    assert with_engine(main, budget_tokens=2, cache="memory") == (0, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from headway.errors import ConfigError
 from headway.gateway.keys.ledger import Ask, Given, exchange
 from headway.gateway.keys.meter import Meter
 from headway.gateway.keys.records import Known, key_file, read_known
+from headway.policy.keys import Key
 from headway.store.writer import log_warning
 
 __all__ = ["Books"]
@@ -64,7 +65,8 @@ class Books:
         self._edits = -1
         self._today: tuple[str, float, float] = ("", 0.0, 0.0)
         self.meters: dict[str, Meter] = {}
-        """By key."""
+        """Of keys that were used, by id."""
+        self._busy: dict[Meter, None] = {}
         self._wake = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
         self._closing = False
@@ -98,6 +100,13 @@ class Books:
             self._thread.shutdown()
             self._thread = None
 
+    def meter(self, key: Key) -> Meter:
+        """A key's limits; made when it is first used."""
+        found = self.meters.get(key.id)
+        if found is None:
+            found = self.meters[key.id] = Meter(key, self.ask_soon, self.day, self._busy)
+        return found
+
     def ask_soon(self) -> None:
         """Do not wait for the next tick."""
         self._wake.set()
@@ -126,7 +135,12 @@ class Books:
 
     async def _round(self, *, closing: bool = False) -> None:
         """Settle what there is to settle, and see whether keys have changed."""
-        asked = [(meter, ask) for meter in self.meters.values() if (ask := meter.ask(closing=closing)) is not None]
+        asked = []
+        for meter in tuple(self._busy):
+            if (ask := meter.ask(closing=closing)) is not None:
+                asked.append((meter, ask))
+            elif meter.idle:
+                del self._busy[meter]
         day = self.day()[0]
         work = partial(self._work, [ask for _, ask in asked], day, self.wall_s())
         known: Known | None = None
@@ -142,7 +156,16 @@ class Books:
             for (meter, ask), one in zip(asked, given, strict=True):
                 meter.asked(ask, one, day)
         if known is not None:
+            self._keep(known)
             self._changed(known)
+
+    def _keep(self, known: Known) -> None:
+        """Bring limits up to date; those of keys that are gone are forgotten when nothing of them is left."""
+        for id_, meter in tuple(self.meters.items()):
+            if id_ in known.keys:
+                meter.change(known.keys[id_])
+            elif meter.idle:
+                self.meters.pop(id_).close()
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._thread is None:

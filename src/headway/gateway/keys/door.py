@@ -19,7 +19,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from headway.gateway.keys.books import Books
-from headway.gateway.keys.meter import KeyAllowance, Meter
+from headway.gateway.keys.meter import KeyAllowance
 from headway.gateway.keys.records import Known, SecretRow
 from headway.gateway.keys.text import digest_of, in_headers, split
 from headway.gateway.request import Refused, Request
@@ -46,7 +46,7 @@ class Admitted:
         self.generation = generation
         self.ends_wall_s = ends_wall_s(chain)
         self.share = f"group {self.key.share}" if self.key.share else f"key {self.key.id}"
-        """Whose kept answers, and answers under way, it may get."""
+        """Whose kept answers, and answers under way, it may get: they are found by the call's sample, among others."""
 
     def __repr__(self) -> str:
         return f"Admitted({self.key.name!r})"
@@ -63,7 +63,7 @@ class Admitted:
             call,
             allowance=self.allowance,
             priority=bounded_priority(self.chain, call.priority),
-            sample=f"{self.share} {call.sample}",
+            sample=f"{len(self.share)} {self.share} {call.sample}",
         )
 
 
@@ -75,6 +75,7 @@ class Keys:
         self._wall_s = self._books.wall_s
         self._known = Known(edits=-1, keys={}, secrets={})
         self._admitted: dict[str, Admitted] = {}
+        self._allowances: dict[str, KeyAllowance] = {}
         self._verdicts: dict[tuple[str, str, str | None, bool], Denied | None] = {}
         self._generation = 0
 
@@ -103,7 +104,8 @@ class Keys:
     def __len__(self) -> int:
         """How many keys can be used now."""
         now_s = self._wall_s()
-        return sum(one.ends_wall_s > now_s for one in self._admitted.values())
+        chains = map(self._known.chain, self._known.keys)
+        return sum(ends_wall_s(chain) > now_s for chain in chains if chain)
 
     def guard(self, request: Request) -> None:
         """Look at a request's head. Raises `Refused` where its key is none, or may not use the path."""
@@ -161,7 +163,7 @@ class Keys:
         id_, secret = parts
         row = self._known.secrets.get(id_, _NOBODY)
         same = hmac.compare_digest(row.digest, digest_of(secret))
-        admitted = self._admitted.get(row.key)
+        admitted = self._entry(row.key)
         if not same or admitted is None:
             raise Refused(401, "this gateway does not know the key", "invalid_key")
         if row.until_wall_s < inf:
@@ -194,26 +196,22 @@ class Keys:
         if denied is not None:
             raise Refused(denied.status, denied.reason, denied.code)
 
+    def _entry(self, id_: str) -> Admitted | None:
+        """A key as it stands; made when it is first asked for. None where there is none, or none above it."""
+        found = self._admitted.get(id_)
+        if found is None and (chain := self._known.chain(id_)):
+            meters = tuple(self._books.meter(key) for key in chain)
+            allowance = self._allowances.get(id_)
+            if allowance is None or allowance.meters != meters:
+                allowance = self._allowances[id_] = KeyAllowance(meters)
+            found = self._admitted[id_] = Admitted(chain, allowance, self._generation)
+        return found
+
     def _changed(self, known: Known) -> None:
         """Keys were made, revoked or rotated: what was worked out about them is worked out anew."""
-        meters = self._books.meters
-        for id_, key in known.keys.items():
-            if id_ in meters:
-                meters[id_].change(key)
-            else:
-                meters[id_] = Meter(key, self._books.ask_soon, self._books.day)
-        for id_ in [id_ for id_, meter in meters.items() if id_ not in known.keys and meter.idle]:
-            meters.pop(id_).close()
         self._generation += 1
         self._known = known
         self._verdicts.clear()
-        before, self._admitted = self._admitted, {}
-        for id_ in known.keys:
-            chain = known.chain(id_)
-            if not chain:
-                continue
-            one = tuple(meters[key.id] for key in chain)
-            old = before.get(id_)
-            same = old is not None and old.allowance.meters == one
-            allowance = old.allowance if old is not None and same else KeyAllowance(one)
-            self._admitted[id_] = Admitted(chain, allowance, self._generation)
+        self._admitted.clear()
+        for id_ in [id_ for id_ in self._allowances if id_ not in known.keys]:
+            del self._allowances[id_]

@@ -1,6 +1,6 @@
 """What holds one key's requests to its limits, and what pays for them: first its requests and tokens, then its dollars.
 
-Nothing waits while it holds dollars of its own key. A key below another one takes its own first and the other's second,
+Nothing waits for its key's limits while it holds its dollars. A key below another one takes its own first and the other's second,
 as runs and engines do, so that nobody who holds one waits for somebody who waits for him.
 """
 
@@ -37,6 +37,7 @@ class Meter:
         key: Its record.
         ask: Called when there should be an exchange soon.
         day: The day now, "2026-11-21", and the seconds until the next day and the next month.
+        busy: Where it enters itself when it is used; who settles takes it out when it is `idle`.
         queue_max: How many requests may wait for each of its limits.
     """
 
@@ -45,6 +46,7 @@ class Meter:
         key: Key,
         ask: Callable[[], None],
         day: Callable[[], tuple[str, float, float]],
+        busy: dict[Meter, None],
         *,
         queue_max: int = QUEUE_MAX,
     ) -> None:
@@ -53,21 +55,24 @@ class Meter:
         self.rate = KeyRate((key.requests_per_min, key.tokens_per_min), key.name, ask, queue_max=queue_max)
         self._ask_soon = ask
         self._day = day
+        self._busy = busy
         self._line = Line(self.cap, name=f"the dollars of the key {key.name!r}", queue_max=queue_max)
         self._loop = asyncio.get_running_loop()
         self._asked_at_s = self._loop.time()
+        self._under_way = 0
 
     def change(self, key: Key) -> None:
         """Its record was changed."""
         self.key = key
         self.cap.per_day, self.cap.per_month = key.dollars_per_day, key.dollars_per_month
-        self.rate.limits = key.requests_per_min, key.tokens_per_min
+        self.rate.change((key.requests_per_min, key.tokens_per_min))
 
     @property
     def idle(self) -> bool:
-        """Whether it may be forgotten."""
+        """Whether there is nothing of it to be settled, now or later."""
         cap = self.cap
-        return not (self.rate.queue or cap.held or cap.dollars_reserved or cap.requests or cap.tokens_spent)
+        open_ = cap.active or cap.held or cap.dollars_reserved or cap.requests or cap.tokens_spent or cap.dollars_spent
+        return not open_ and self._under_way == 0 and self.rate.idle
 
     async def take(self, call: Call, dollars: float | None, tokens: int) -> Callable[[Trace], None]:
         """See `Allowance.take`."""
@@ -77,20 +82,24 @@ class Meter:
                 f"the price of model {call.view.model!r} is unknown, so the dollars of the key {self.key.name!r} "
                 "cannot be kept; use a model with a published price"
             )
+        self._busy[self] = None
         counted = rate.limited
         if counted:
             await rate.take(call, tokens)
         cap.on(self._day()[0])
+        self._under_way += 1
         try:
             settle = await self._line.take(call, dollars or 0.0, tokens, waits=partial(self._waits, call))
             if settle is None:
                 raise self._spent(dollars or 0.0)
         except BaseException:
+            self._under_way -= 1
             if counted:
                 rate.settle(tokens, call.trace)
             raise
 
         def ended(trace: Trace) -> None:
+            self._under_way -= 1
             cap.requests += trace.sent_at_s is not None
             settle(trace)
             if counted:

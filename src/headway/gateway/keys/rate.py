@@ -69,6 +69,17 @@ class KeyRate:
         """Whether there is a limit at all."""
         return self.limits != (inf, inf)
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to be given back, and nobody waits."""
+        return not self.queue and not self._active and self._pool == [0.0, 0.0]
+
+    def change(self, limits: tuple[float, float]) -> None:
+        """Other limits, from now on."""
+        if limits != self.limits:
+            self.limits = limits
+            self._pump()
+
     async def take(self, call: Call, tokens: float) -> None:
         """Be counted, perhaps after a wait.
 
