@@ -1,8 +1,9 @@
 """What `headway pipelines --check` is worth: how often it cries wolf, and what it does not miss.
 
-A check looks at ten steps with 1,000 runs of history and 100 recent ones. Times are log-normal: sigma 0.3 is a step of
-one call to a quiet provider (p95 = 1.6x p50), 0.5 one whose answers vary in length (2.3x). "Weather" is what happens to
-all calls of a step for a while: a cycle of 300 runs of +-35 %, or a drift that forgets itself within some 20 runs.
+A check looks at ten steps, with 100 to 1,000 runs of history and 30 to 100 recent ones. Times are log-normal: sigma 0.3
+is a step of one call to a quiet provider (p95 = 1.6x p50), 0.5 one whose answers vary in length (2.3x). "Weather" is
+what happens to all calls of a step for a while: a cycle of 300 runs of +-35 %, or a drift that forgets itself within
+some 20 runs.
 
     python bench/bench_regressions.py [checks of each kind, 400 by default]
 """

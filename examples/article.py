@@ -86,4 +86,4 @@ if __name__ == "__main__":
     try:
         asyncio.run(main(" ".join(sys.argv[1:]) or "the tides"))
     except headway.HeadwayError as error:
-        sys.exit(f"{error}")
+        sys.exit(str(error))

@@ -224,4 +224,4 @@ if __name__ == "__main__":
     try:
         asyncio.run(main([int(number) for number in sys.argv[1:]] or list(range(len(STAGES) + 1))))
     except headway.HeadwayError as error:
-        sys.exit(f"{error}")
+        sys.exit(str(error))

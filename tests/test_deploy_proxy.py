@@ -63,6 +63,7 @@ class Server:
 
     def __init__(self) -> None:
         self.seen = asyncio.Event()
+        self.ended = asyncio.Event()
         self.heads: list[bytes] = []
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,6 +78,8 @@ class Server:
         writer.write(b"6\r\ntwo\n\n\n\r\n0\r\n\r\n")
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
+        self.ended.set()
 
 
 def test_the_first_event_passes_before_the_second_is_made(tmp_path):
@@ -93,6 +96,7 @@ def test_the_first_event_passes_before_the_second_is_made(tmp_path):
                     first = await reader.readuntil(b"one")
                     server.seen.set()
                     second = await reader.readuntil(b"two")
+                    await server.ended.wait()
                 writer.close()
                 await writer.wait_closed()
         return server.heads[0], first, second

@@ -11,7 +11,7 @@ import pytest
 import headway
 from headway import BudgetExceeded, DeadlineExceeded, SyncEngine, Tags, Task
 from headway.attempt.allowance import RunAllowance
-from headway.attempt.budget import PREFETCH_PRIORITY
+from headway.attempt.line import PREFETCH_PRIORITY
 from headway.engine.current import current_engine, on_this_loop, using
 from headway.errors import Closed, ConfigError, ConnectFailed, Overloaded
 from headway.policy.budget import SpendCap

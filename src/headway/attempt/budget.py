@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from math import isinf
 
-from headway.attempt.line import PREFETCH_PRIORITY, Line, worst_case
+from headway.attempt.line import Line, worst_case
 from headway.attempt.unbounded import Unbounded
 from headway.errors import BudgetExceeded
 from headway.policy.budget import SpendCap
@@ -18,7 +18,7 @@ from headway.types import Call, Handler, Reply
 from headway.types.call import Allowance
 from headway.wire.prices import Prices
 
-__all__ = ["PREFETCH_PRIORITY", "Allowed", "Budget"]
+__all__ = ["Allowed", "Budget"]
 
 
 class Budget:

@@ -22,7 +22,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from headway.attempt.billing import bill
-from headway.attempt.budget import PREFETCH_PRIORITY
+from headway.attempt.line import PREFETCH_PRIORITY
 from headway.attempt.group_member import Member, Place, Sent, plus
 from headway.attempt.pace import Pace, tokens_estimate
 from headway.errors import HeadwayError

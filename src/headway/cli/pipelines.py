@@ -262,7 +262,7 @@ def _print(figures: list[PipelineFigures], console: Console, width: int, *, more
             console.print()
         console.print(history_text.heading(one), markup=False)
         if one.steps:
-            console.print(history_text.steps_table(one, max(80, width)))
+            console.print(history_text.steps_table(one, width))
         if more and one.steps:
             history_text.more(one, console)
     console.print()

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TypeVar
+from functools import partial
+from typing import ParamSpec
 
 from headway.engine.core import Engine
 from headway.engine.registry import registry
@@ -15,7 +16,7 @@ from headway.errors import ConfigError
 
 __all__ = ["current_engine", "engine_in_use", "on_this_loop", "using"]
 
-T = TypeVar("T")
+P = ParamSpec("P")
 
 _ENGINE: ContextVar[Engine | None] = ContextVar("headway_engine", default=None)
 
@@ -58,7 +59,7 @@ def using(engine: Engine) -> Iterator[Engine]:
         _ENGINE.reset(token)
 
 
-def on_this_loop(told: Callable[[T], None]) -> Callable[[T], None]:
+def on_this_loop(told: Callable[P, object]) -> Callable[P, None]:
     """`told`, to be called from any thread: it runs on the loop that runs now; at once where that is the caller's own.
 
     What ends on another loop, such as the call of a sync client, is told in time: before whoever waits here for the
@@ -66,11 +67,11 @@ def on_this_loop(told: Callable[[T], None]) -> Callable[[T], None]:
     """
     loop, thread = asyncio.get_running_loop(), threading.get_ident()
 
-    def anywhere(what: T) -> None:
+    def anywhere(*args: P.args, **named: P.kwargs) -> None:
         if threading.get_ident() == thread:
-            told(what)
+            told(*args, **named)
         elif not loop.is_closed():
             with suppress(RuntimeError):  # closed just now
-                loop.call_soon_threadsafe(told, what)
+                loop.call_soon_threadsafe(partial(told, *args, **named))
 
     return anywhere

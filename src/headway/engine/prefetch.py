@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
 from typing import Any, Protocol
 
-from headway.attempt.budget import PREFETCH_PRIORITY
+from headway.attempt.line import PREFETCH_PRIORITY
 from headway.errors import HeadwayError
 from headway.types import Reply
 from headway.types.scope import left_behind

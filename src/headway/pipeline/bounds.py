@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from math import inf
 
 from headway.attempt.allowance import RunAllowance
@@ -30,7 +31,7 @@ class Bounds:
         ConfigError: `budget_usd` is no number of dollars.
     """
 
-    __slots__ = ("_around", "_own", "allowance", "deadline_at_s", "outer", "session")
+    __slots__ = ("_around", "_own", "_told", "allowance", "deadline_at_s", "outer", "session")
 
     def __init__(self, options: RunOptions, start_at_s: float) -> None:
         around = SCOPE.get()
@@ -41,6 +42,7 @@ class Bounds:
         self.session = options.session
         self.outer = ""
         """The step that it was started in, as `StepRow.outer`."""
+        self._told = on_this_loop(self._ended)
         self._own: RunAllowance | None = None
         self.allowance = None if around is None else around.allowance
         if options.budget_usd is not None:
@@ -53,22 +55,21 @@ class Bounds:
     def scope(self, tags: Tags, models: Mapping[str, str], records: tuple[Record, ...], *, is_thread: bool) -> Scope:
         """The surroundings of a step's calls; what each of them took is added to the records."""
         around = self._around
-
-        def ended(trace: Trace) -> None:
-            for record in records:
-                record.add(trace)
-            if around is not None and around.ended is not None:
-                around.ended(trace)
-
         return Scope(
             tags,
             deadline_at_s=self.deadline_at_s,
             models=models if around is None else {**around.models, **models},
             priority=0 if around is None else around.priority,
             allowance=self.allowance,
-            ended=on_this_loop(ended),
+            ended=partial(self._told, records),
             is_thread=is_thread,
         )
+
+    def _ended(self, records: tuple[Record, ...], trace: Trace) -> None:
+        for record in records:
+            record.add(trace)
+        if self._around is not None and self._around.ended is not None:
+            self._around.ended(trace)
 
     @property
     def purse(self) -> RunAllowance | None:

@@ -57,7 +57,7 @@ class Crew:
         self.rng = Random(spec.name if is_repeatable else id_)
         self.start_at_s = self.loop.time()
         self.start_wall_s: float = getattr(self.loop, "wall_s", time.time)()
-        self.degrade = options.degrade
+        self._degrade = options.degrade
         self._experience = options.experience
         self._starts: Counter[str] = Counter()
         self.bounds = Bounds(options, self.start_at_s)
@@ -161,23 +161,18 @@ class Crew:
         """Its deadline has come, and the rest is being put together."""
         return self._deadline.late
 
-    @property
-    def is_choosy(self) -> bool:
-        """Whether `decide` has to be asked."""
-        return self.degrade is not None or self._deadline.late is not None
-
     def decide(self, node: Node) -> Decision | None:
         """What becomes of a step that is about to start: as it is, with smaller models, or left out; None: its end."""
         spec = node.spec
         if self._deadline.late is not None:
             return self._deadline.decide(node)
-        if self.degrade is None:
+        if self._degrade is None:
             return "full"
         needed = self._experience.needed(spec.name, self._starts[spec.name])
         self._starts[spec.name] += 1
         time_s, usd = (None, None) if needed is None else needed
         deadline_at_s, allowance = self.bounds.deadline_at_s, self.bounds.purse
-        return self.degrade.decide(
+        return self._degrade.decide(
             time=Left(deadline_at_s - self.loop.time(), deadline_at_s - self.start_at_s, time_s),
             dollars=None if allowance is None else Left(allowance.left, allowance.usd_max, usd),
             optional=spec.options.optional,

@@ -32,7 +32,7 @@ class Needed(NamedTuple):
 
 
 class Experience:
-    """The last 64 whole runs of one pipeline: those that were given up nothing, and in which nothing failed.
+    """The last 64 whole runs of one pipeline: those that gave up nothing, and in which nothing failed.
 
     A pipeline with `degrade` learns from every run of its own in this process, but for those on virtual time, which are
     to be the same each time. What other processes have learnt is in the call log::

@@ -18,9 +18,9 @@ readable."""
 
 def locate(node: Node, error: BaseException) -> None:
     """Say in the error itself where it happened, by its innermost place."""
-    told = f"in {node.told()}"
-    if not any(note.endswith(f"(run {node.run.id})") for note in getattr(error, "__notes__", ())):
-        note(error, told, newest=True)
+    here = f"(run {node.run.id})"
+    if not any(said.endswith(here) for said in getattr(error, "__notes__", ())):
+        note(error, f"in {node.told()}", newest=True)
 
 
 def note(error: BaseException, text: str, *, newest: bool = False) -> None:

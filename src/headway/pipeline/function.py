@@ -48,14 +48,9 @@ class Function:
         except (TypeError, ValueError):
             raise ConfigError(f"{self.told}: its parameters cannot be read; wrap it in a function of its own") from None
         parameters = list(self.signature.parameters.values())
-        self._positional = [
-            one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
-        ]
-        self._needed = sum(
-            one.default is one.empty
-            for one in parameters
-            if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
-        )
+        positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+        self._positional = [one.name for one in positional]
+        self._needed = sum(one.default is one.empty for one in positional)
         self._plain = all(one.kind != one.KEYWORD_ONLY or one.default is not one.empty for one in parameters)
         self._rest = next((one.name for one in parameters if one.kind is one.VAR_POSITIONAL), "")
         self._named_rest = next((one.name for one in parameters if one.kind is one.VAR_KEYWORD), "")
@@ -105,7 +100,7 @@ class Function:
             ) from None
 
     @cached_property
-    def streams_at(self) -> frozenset[int]:
+    def _streams_at(self) -> frozenset[int]:
         """Their positions, of those that have one."""
         return frozenset(at for at, name in enumerate(self._positional) if name in self._streams)
 
@@ -117,7 +112,7 @@ class Function:
     def is_stream(self, key: int | str) -> bool:
         """Whether the argument at that position, or of that name, is read live."""
         if isinstance(key, int):
-            return key in self.streams_at or (key >= len(self._positional) and self._rest in self._streams)
+            return key in self._streams_at or (key >= len(self._positional) and self._rest in self._streams)
         return key in self._streams or (key not in self.signature.parameters and self._named_rest in self._streams)
 
     @property

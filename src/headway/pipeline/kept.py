@@ -91,7 +91,7 @@ class Kept:
             if found:
                 return value, True
             other = self._under_way.get(place)
-            if other is None or other.node.done:  # one that was left behind: see `Node._give_up`
+            if other is None or other.node.done:  # one that was left behind: see `patience`
                 break
             await other.ended(node)
             if other.is_done:

@@ -1,4 +1,4 @@
-"""How many calls of one step run at a time; those beyond it wait in the order in which they became ready."""
+"""How many calls (of a step, of a map, in threads) run at a time; others wait in the order in which they got ready."""
 
 from __future__ import annotations
 

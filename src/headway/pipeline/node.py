@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from headway.pipeline.crew import Crew
     from headway.pipeline.spec import Spec
 
-__all__ = ["Node"]
+__all__ = ["Cause", "Node"]
 
 Cause: TypeAlias = StepOutcome | Literal["", "child", "cut"]
 """Why a step's task is cancelled: "child", a call that it made has failed; "cut", it is optional and the run's deadline
@@ -138,7 +138,7 @@ class Node(Source):
                     self.end("failed", error)
                 return
             self._stage += 1
-        decision = run.decide(self) if run.is_choosy and self.index >= 0 else "full"
+        decision = run.decide(self) if self.index >= 0 else "full"
         if decision == "skip":
             self.end("skipped", value=self.spec.options.stand_in)
             return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast
 from msgspec.structs import replace
 
 from headway.errors import ConfigError
+from headway.pipeline.experience import Experience
 from headway.pipeline.function import Function
 from headway.pipeline.options import RunOptions, StepOptions
 from headway.pipeline.run import Run
@@ -43,8 +44,6 @@ class Pipeline(Generic[P, T_co]):
         options.check(self.name)
         self._options = options
         self._bound: tuple[Any, ...] = ()
-        self.experience = options.experience
-        """What earlier runs took, for `degrade`; see `Experience`."""
         self._spec = Spec(Function(fn, "pipeline", self.name), self.name, StepOptions())
         taken = _TAKEN & set(self._spec.function.signature.parameters)
         if taken:
@@ -52,6 +51,11 @@ class Pipeline(Generic[P, T_co]):
                 f"pipeline {self.name!r}: {sorted(taken)[0]!r} is an option of its run, so no parameter of the "
                 "function can be called so; rename it"
             )
+
+    @property
+    def experience(self) -> Experience:
+        """What earlier runs took, for `degrade`."""
+        return self._options.experience
 
     async def __call__(self, *args: P.args, **named: P.kwargs) -> T_co:
         """Run it to its end; what it returned, with values instead of handles."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headway.pipeline.source import Source
-from headway.types.steps import Edge, StepOutcome, StepRow
+from headway.types.steps import Edge, EdgeKind, StepOutcome, StepRow
 from headway.types.trace import Trace
 
 __all__ = ["Record", "Sums", "edge_to"]
@@ -83,7 +83,8 @@ class Record:
         self.index = index
         self.parent = parent
         self.called_at_s = called_at_s
-        self.edges: tuple[tuple[int, str, float], ...] = ()
+        self.edges: tuple[tuple[int, EdgeKind, float], ...] = ()
+        """As `Edge`, at times of the loop."""
         self.ready_at_s: float | None = None
         self.started_at_s: float | None = None
         self.first_at_s: float | None = None
@@ -117,7 +118,7 @@ class Record:
             index=self.index,
             parent=self.parent,
             start_wall_s=start_wall_s,
-            edges=tuple(Edge(index, kind, at_s - start_at_s) for index, kind, at_s in self.edges),  # type: ignore[arg-type]
+            edges=tuple(Edge(index, kind, at_s - start_at_s) for index, kind, at_s in self.edges),
             called_s=self.called_at_s - start_at_s,
             ready_s=_since(self.ready_at_s, start_at_s),
             started_s=_since(self.started_at_s, start_at_s),
@@ -142,7 +143,7 @@ class Record:
         )
 
 
-def edge_to(source: Source, *, stream: bool) -> tuple[int, str, float]:
+def edge_to(source: Source, *, stream: bool) -> tuple[int, EdgeKind, float]:
     """What was waited for of a source that is there."""
     if stream and source.chunks is not None:
         return source.index, "stream", source.first_at_s or 0.0

@@ -10,21 +10,20 @@ import asyncio
 from collections.abc import Callable, Generator, Iterable
 from sys import getsizeof
 from types import coroutine
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headway.errors import ConfigError, HeadwayError
 from headway.pipeline.current import Frame
 from headway.pipeline.cycle import check_cycle
+from headway.types.steps import EdgeKind
 
 if TYPE_CHECKING:
     from headway.pipeline.crew import Crew
 
-__all__ = ["KEPT_BYTES_MAX", "Dependant", "EdgeKind", "Source", "waited"]
+__all__ = ["KEPT_BYTES_MAX", "Dependant", "Source", "waited"]
 
 KEPT_BYTES_MAX = 64 * 1024 * 1024
 """Bytes of chunks that one handle keeps for those who read it from the beginning."""
-
-EdgeKind: TypeAlias = Literal["value", "stream", "field", "control"]
 
 
 class Dependant(Protocol):

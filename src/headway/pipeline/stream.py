@@ -12,7 +12,7 @@ from headway.pipeline.source import Source, waited
 if TYPE_CHECKING:
     from headway.pipeline.handle import Handle
 
-__all__ = ["Cursor", "Stream", "joined"]
+__all__ = ["Cursor", "Stream", "awaited", "joined"]
 
 C_co = TypeVar("C_co", covariant=True)
 T = TypeVar("T")

@@ -15,10 +15,13 @@ from headway.pipeline.handle import Handles
 from headway.pipeline.source import Source
 from headway.pipeline.stream import Stream
 
-__all__ = ["DEPTH_MAX", "SCALARS", "Need", "filled", "found", "needs_of"]
+__all__ = ["SCALARS", "Need", "filled", "found", "needs_of", "value_of"]
 
 DEPTH_MAX = 4
 """Lists within lists that are looked through for handles."""
+SCALARS = (str, int, float, bytes, bool, type(None))
+"""What has no handle in it."""
+_CONTAINERS = (list, tuple, dict)
 
 Need = tuple[Source, bool]
 """A source, and whether its first chunk is enough."""
@@ -153,7 +156,3 @@ def _refuse(value: Any) -> None:
                 f"{one!r} inside of a {kind.__name__}; hand it over in a list, a tuple or a dict, or as an "
                 "argument of its own"
             )
-
-
-SCALARS = (str, int, float, bytes, bool, type(None))
-_CONTAINERS = (list, tuple, dict)

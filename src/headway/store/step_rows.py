@@ -7,10 +7,9 @@ from typing import Any, get_args
 
 import msgspec
 
-from headway.types.steps import StepOutcome, StepRow
+from headway.types.steps import EdgeKind, StepOutcome, StepRow
 
 __all__ = ["STEPS", "step_of", "step_values", "steps_found"]
-
 
 _LATER: dict[str, Any] = {"parent": -1, "outer": "''", "budget_wait_s": 0.0}
 """Fields that rows of older Headways do not have, and what they stand for there."""
@@ -35,7 +34,6 @@ STEPS: dict[str, str] = {
 }
 """Name to statement."""
 
-_EDGE_KINDS = frozenset(("value", "stream", "field", "control"))
 _decode = msgspec.json.Decoder(StepRow).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -60,7 +58,7 @@ def step_of(data: str) -> StepRow | None:
         if raw.get("outcome") not in get_args(StepOutcome):
             raw["outcome"] = "cancelled"
         for edge in raw.get("edges", ()):
-            if edge.get("kind") not in _EDGE_KINDS:
+            if edge.get("kind") not in get_args(EdgeKind):
                 edge["kind"] = "control"
         return msgspec.convert(raw, StepRow)
     except (msgspec.MsgspecError, AttributeError, TypeError):

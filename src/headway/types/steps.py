@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-__all__ = ["Edge", "StepOutcome", "StepRow"]
+__all__ = ["Edge", "EdgeKind", "StepOutcome", "StepRow"]
 
 StepOutcome: TypeAlias = Literal[
     "ok",
@@ -21,14 +21,16 @@ StepOutcome: TypeAlias = Literal[
 ]
 
 
+EdgeKind: TypeAlias = Literal["value", "stream", "field", "control"]
+"""A source's end; its first chunk; one field of its answer; that the program awaited it before it called the step."""
+
+
 class Edge(msgspec.Struct, frozen=True, gc=False):
     """What a step waited for."""
 
     index: int
     """The other step's index in the run."""
-    kind: Literal["value", "stream", "field", "control"]
-    """"value": its end; "stream": its first chunk; "field": one field of its answer; "control": the program awaited
-    it before it called this step."""
+    kind: EdgeKind
     at_s: float
     """When that was there, in seconds after the run's start."""
 

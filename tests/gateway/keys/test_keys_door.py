@@ -155,6 +155,31 @@ def test_a_file_that_is_taken_away_takes_the_keys_along(tmp_path):
     opened(tmp_path / "k", test)
 
 
+def test_a_broken_record_is_said_and_the_keys_stay_as_they_were(tmp_path):
+    """Until it is mended; then what was missed counts."""
+    text, said_ = made(tmp_path / "k"), []
+
+    async def main() -> None:
+        keys = await Keys.open(tmp_path / "k", warn=said_.append)
+        try:
+            with KeyStore(tmp_path / "k", wall_s=lambda: START_WALL_S) as store:
+                (good,) = store._connection.execute("SELECT data FROM keys").fetchone()
+                store._connection.execute("UPDATE keys SET data = '{'")
+                store._connection.execute("UPDATE edits SET count = count + 1")
+                await asyncio.sleep(2.0)
+                assert said(keys.guard, request(text)) == (0, "")
+                store._connection.execute("UPDATE keys SET data = ?", (good,))
+                store.revoke("app")
+            await asyncio.sleep(1.0)
+            assert said(keys.guard, request(text)) == (401, "key_revoked")
+        finally:
+            await keys.aclose()
+
+    virtual_run(main)
+    assert len(said_) == 1
+    assert "cannot be read" in said_[0]
+
+
 def test_operators_are_told_from_others(tmp_path):
     """By the header, or by what was typed in."""
     text, boss = made(tmp_path / "k"), made(tmp_path / "k", "boss", admin=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from math import inf
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -59,14 +59,14 @@ class Spending(RuleBasedStateMachine):
             cap.on(self.today())
             ask = Ask(key="k", dollars=cap.dollars_spent, tokens=cap.tokens_spent, per_day=PER_DAY, per_month=PER_MONTH)
             ask.keep, ask.needed, ask.welcome = cap.wants()
-            given = exchange(self.connection, process.name, self.today(), [ask], self.now_s)[0]
-            process.asked = ask, given, self.today()
+            got = exchange(self.connection, process.name, self.today(), [ask], self.now_s)[0]
+            process.asked = ask, got, self.today()
 
     def finish(self, process: Process) -> None:
         if process.asked is not None:
-            (ask, given, day), process.asked = process.asked, None
+            (ask, got, day), process.asked = process.asked, None
             process.cap.on(self.today())
-            process.cap.exchanged(day, given.held, (given.spent_day, given.spent_month), ask.dollars, ask.tokens)
+            process.cap.exchanged(day, got.held, (got.spent_day, got.spent_month), ask.dollars, ask.tokens)
 
     @rule(pick=st.integers(0, 5), dollars=st.floats(0.001, 4.0))
     def reserve(self, pick: int, dollars: float) -> None:
@@ -201,15 +201,43 @@ def test_a_minutes_worth_is_there_at_once_and_then_the_refill(connection):
     assert take("a", 100.0, 100.0).taken[0] == pytest.approx(60.0), "no more than a minute's worth"
 
 
+TURNS = st.tuples(
+    st.sampled_from("abc"), st.floats(0.0, 20.0), st.floats(0.1, 1.0), st.integers(0, 40), st.integers(1, 900), st.booleans()
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(TURNS, min_size=1, max_size=40))
+def test_no_more_than_a_minutes_worth_and_the_refill_is_ever_used(turns):
+    """Whichever process asks, uses part of it and gives the rest back, or dies with it; one large request aside."""
+    limits = (60.0, 600.0)
+    with tempfile.TemporaryDirectory() as folder, closing(key_file(Path(folder) / "k").open()) as opened:
+        at_s, used, largest = 0.0, [0.0, 0.0], 0.0
+        for process, later_s, share, line, tokens, dies in turns:
+            at_s += later_s
+            ask = Ask(key="k", limits=limits, next=(1.0, float(tokens)), line=(float(line), float(line * tokens)))
+            given_ = exchange(opened, process, "2026-11-21", [ask], at_s)[0]
+            for nth, taken in enumerate(given_.taken):
+                assert taken == 0.0 or taken >= ask.next[nth]
+                used[nth] += taken * share
+            largest = max(largest, float(tokens))
+            if not dies:
+                back = given_.taken[0] * (1 - share), given_.taken[1] * (1 - share)
+                exchange(opened, process, "2026-11-21", [Ask(key="k", limits=limits, back=back)], at_s)
+            for nth, limit in enumerate(limits):
+                assert used[nth] <= limit + at_s * limit / 60.0 + (largest if nth else 0.0) + 1e-6
+            assert (given_.wait_s > 0.0) == (given_.taken == (0.0, 0.0))
+
+
 def test_what_is_not_used_comes_back(connection):
     """Both of requests and tokens."""
     limits = (60.0, 600.0)
     exchange(connection, "a", "2026-11-21", [Ask(key="k", limits=limits, next=(1.0, 100.0), line=(60.0, 600.0))], 0.0)
     exchange(connection, "a", "2026-11-21", [Ask(key="k", limits=limits, back=(59.0, 500.0))], 0.0)
-    given = exchange(
+    got = exchange(
         connection, "b", "2026-11-21", [Ask(key="k", limits=limits, next=(1.0, 1.0), line=(99.0, 999.0))], 0.0
     )[0]
-    assert given.taken == (59.0, 500.0)
+    assert got.taken == (59.0, 500.0)
 
 
 def test_more_tokens_than_a_minute_has_wait_for_a_full_bucket(connection):

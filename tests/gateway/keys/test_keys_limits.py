@@ -11,8 +11,10 @@ from headway.errors import DeadlineExceeded
 from headway.gateway.keys import Keys, KeyStore
 from headway.gateway.keys.meter import KeyBudgetExceeded
 from headway.gateway.keys.rate import KeyOverloaded
+from headway.gateway.request import Request
 from headway.testing import virtual_run
-from tests.gateway.keys.keyring import Provider, body, made, served
+from headway.types import Call, RequestView, Trace
+from tests.gateway.keys.keyring import Provider, bearing, body, made, served
 
 CENT = {"max_tokens": 1000}  # $0.0006 of answer at most
 
@@ -112,8 +114,8 @@ def test_a_full_queue_refuses(tmp_path):
 
     async def main() -> None:
         async with served(tmp_path / "k", provider) as (keys, send):
-            (meter,) = keys._books.meters.values()
             await asyncio.gather(*(send(text) for _ in range(6)))
+            (meter,) = keys._books.meters.values()
             meter.rate.queue.items_max = 2
             waiting = [asyncio.ensure_future(send(text)) for _ in range(2)]
             await asyncio.sleep(0.5)
@@ -285,18 +287,46 @@ def test_a_file_that_cannot_be_written_lets_bounded_keys_wait_and_nothing_is_los
         locker.close()
 
 
-def test_revoked_keys_are_forgotten_when_nothing_of_them_is_under_way(tmp_path):
-    """Closing settles what was spent; opening again knows all of it."""
-    text = made(tmp_path / "k", dollars_per_day=1.0)
+def test_all_is_settled_when_it_is_quiet_and_at_the_end(tmp_path):
+    """Then nothing is held and nobody is looked after; closing twice is closing once."""
+    text = made(tmp_path / "k", dollars_per_day=1.0, requests_per_min=600.0, tokens_per_min=1e6)
 
     async def main() -> None:
-        async with served(tmp_path / "k", Provider()) as (_, send):
-            await asyncio.gather(*(send(text) for _ in range(20)))
+        async with served(tmp_path / "k", Provider(after_s=5.0)) as (keys, send):
+            sent = asyncio.gather(*(send(text) for _ in range(19)))
+            await asyncio.sleep(3.0)
+            assert keys._books._busy
+            await sent
+            await asyncio.sleep(3.0)
+            assert not keys._books._busy
+            (meter,) = keys._books.meters.values()
+            assert meter.cap.held == 0.0
+            await send(text)
         keys = await Keys.open(tmp_path / "k")
         await keys.aclose()
         await keys.aclose()
         with KeyStore(tmp_path / "k") as store:
             assert store.spend()[0].requests == 20
             assert store._connection.execute("SELECT count(*) FROM held").fetchone()[0] == 0
+
+    virtual_run(main)
+
+
+def test_what_passes_through_is_counted_and_waits_too(tmp_path):
+    """A list or a file is a request of the key's, though no try of the engine's pays for it."""
+    text = made(tmp_path / "k", requests_per_min=2.0, dollars_per_day=1.0)
+
+    async def main() -> None:
+        async with served(tmp_path / "k", Provider()) as (keys, _):
+            admitted = keys.admit(Request("GET", "/v1/models", bearing(text)), RequestView())
+            for number in range(3):
+                trace = Trace("call", str(number), now_s(), 0.0)
+                call = Call(method="GET", origin="o", path="/v1/models", view=RequestView(), trace=trace)
+                assert (await admitted.counted(call)).trace.tenant == admitted.key.id
+            assert now_s() == pytest.approx(30.0, abs=0.6)
+            await asyncio.sleep(3.0)
+            assert not keys._books._busy
+        with KeyStore(tmp_path / "k") as store:
+            assert [(row.requests, row.dollars) for row in store.spend()] == [(3, 0.0)]
 
     virtual_run(main)

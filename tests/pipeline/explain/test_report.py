@@ -267,7 +267,7 @@ def test_a_short_report_leaves_the_figures_out():
     assert report.text(80).startswith(short.rpartition("\n\n")[0])
 
 
-def test_time_before_a_start_is_no_limit_s():
+def test_a_wait_to_start_is_not_blamed_on_a_limit():
     """A step without a limit of its own waits for the event loop: it waited to start, that is all that is known."""
     rows = [run_row(2.0), row(0, "ask", 0.0, 2.0, started_s=0.5)]
     text = RunReport(rows).text(80)

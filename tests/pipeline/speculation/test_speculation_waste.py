@@ -49,7 +49,7 @@ def played(main, **settings):
 
 @pytest.mark.parametrize("reading_s", [10.0, 0.5])
 def test_a_step_that_asks_another_question_each_time_finds_nothing(reading_s):
-    """H4: a prompt with the time in it is asked for again by the real call; that was booked as a hit, wasted nothing."""
+    """A prompt with the time in it is asked for again by the real call; that was booked as a hit, wasted nothing."""
     number = count()
 
     @headway.step(pure=True)
@@ -126,7 +126,7 @@ def test_what_is_computed_again_was_of_no_use():
 
 
 def test_steps_of_one_name_are_two():
-    """M11: two functions under one name shared a prefetch, its hits and its costs."""
+    """Two functions under one name shared a prefetch, its hits and its costs."""
 
     def made(prefix: str):
         @headway.step(name="answer", pure=True)
@@ -158,7 +158,7 @@ def test_steps_of_one_name_are_two():
 
 @pytest.mark.parametrize("cost_usd", [None, 0.0])
 def test_the_first_ones_of_a_dear_step_stay_within_the_allowance(cost_usd):
-    """M12: four at once began at the assumed tenth of a cent each, and wasted 60 times the allowance."""
+    """Four at once began at the assumed tenth of a cent each, and wasted 60 times the allowance."""
 
     @headway.step(pure=True)
     async def dear(question: str) -> str:
@@ -214,7 +214,7 @@ def test_a_real_call_pays_for_itself_where_the_prefetch_may_not():
 
 
 def test_a_real_call_that_is_cancelled_was_none():
-    """L16: its prefetch went on, could not be cancelled any more, and its dollars counted as used."""
+    """Its prefetch went on, could not be cancelled any more, and its dollars counted as used."""
 
     async def main(engine, provider):
         ahead, other = (headway.prefetch(answer, name, likelihood=0.9) for name in ("a", "b"))
@@ -275,7 +275,7 @@ def test_a_call_of_a_program_of_its_own_that_fails_was_none():
 
 
 def test_no_run_begins_inside_of_a_prefetch():
-    """L17: a pure step that calls a pipeline ran that ahead, with steps in it that do things."""
+    """A pure step that calls a pipeline ran that ahead, with steps in it that do things."""
     done: list[str] = []
 
     @headway.step
@@ -308,7 +308,7 @@ def test_no_run_begins_inside_of_a_prefetch():
 
 @pytest.mark.parametrize("wrong", ["0.5", None, float("nan"), True, 2, -1])
 def test_a_likelihood_that_is_none_is_a_sentence(wrong):
-    """L19: text was a TypeError of Python's own."""
+    """Text was a TypeError of Python's own."""
 
     async def main(engine, provider):
         with pytest.raises(ConfigError, match="likelihood must be a number from 0 to 1"):
@@ -322,7 +322,7 @@ def test_a_likelihood_that_is_none_is_a_sentence(wrong):
 
 
 def test_sums_end_at_nothing():
-    """L22: dollars of what is there and not asked for ended at -5.6e-17."""
+    """Dollars of what is there and not asked for ended at -5.6e-17."""
 
     async def main(engine, provider):
         for n in range(7):

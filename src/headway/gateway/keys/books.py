@@ -146,18 +146,24 @@ class Books:
         known: Known | None = None
         given: Sequence[Given | None] = [None] * len(asked)
         try:
-            known, given = await self._run(work)
-            self._warned = False
+            known, found = await self._run(work)
+            if isinstance(found, sqlite3.Error):
+                self._warn_once(found)
+            else:
+                given, self._warned = found, False
         except (sqlite3.Error, ConfigError) as error:
-            if not self._warned:
-                self._warned = True
-                self._warn(f"the file of keys cannot be used: {error}; keys with limits wait until it can be")
+            self._warn_once(error)
         finally:
             for (meter, ask), one in zip(asked, given, strict=True):
                 meter.asked(ask, one, day)
         if known is not None:
             self._keep(known)
             self._changed(known)
+
+    def _warn_once(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            self._warn(f"the file of keys cannot be used: {error}; keys with limits wait until it can be")
 
     def _keep(self, known: Known) -> None:
         """Bring limits up to date; those of keys that are gone are forgotten when nothing of them is left."""
@@ -172,8 +178,10 @@ class Books:
             return work()
         return await self._loop.run_in_executor(self._thread, work)
 
-    def _work(self, asks: Sequence[Ask], day: str, now_wall_s: float) -> tuple[Known | None, list[Given]]:
-        """On the thread."""
+    def _work(
+        self, asks: Sequence[Ask], day: str, now_wall_s: float
+    ) -> tuple[Known | None, list[Given] | sqlite3.Error]:
+        """On the thread. Keys that were revoked are seen even where nothing can be written."""
         inode = self._file.inode()
         if self._connection is None or inode != self._inode:
             self._disconnect()
@@ -182,10 +190,12 @@ class Books:
         connection = self._connection
         edits = connection.execute("SELECT count FROM edits").fetchone()[0]
         known = read_known(connection) if edits != self._edits else None
-        given = exchange(connection, self._process, day, asks, now_wall_s) if asks else []
         if known is not None:
             self._edits = known.edits
-        return known, given
+        try:
+            return known, exchange(connection, self._process, day, asks, now_wall_s) if asks else []
+        except sqlite3.Error as error:
+            return known, error
 
     def _disconnect(self) -> None:
         if self._connection is not None:

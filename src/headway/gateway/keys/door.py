@@ -3,7 +3,7 @@
     keys = await Keys.open(path)
     keys.guard(request)                        # before the body: a key, and one that may use the path
     admitted = keys.admit(request, view)       # when the body was read: the model
-    reply = await engine.handle(admitted.applied(call))
+    reply = await engine.handle(admitted.applied(call))       # or await admitted.counted(call), see there
 
 Both raise `Refused` and take microseconds: keys are in memory. The waiting for the key's limits and dollars is done by
 the call itself, where it needs them: what the cache answers costs nothing.
@@ -25,7 +25,7 @@ from headway.gateway.keys.text import digest_of, in_headers, split
 from headway.gateway.request import Refused, Request
 from headway.policy.keys import Denied, Key, allows, bounded_priority, ends_wall_s
 from headway.store.writer import log_warning
-from headway.types import Call, Headers, RequestView
+from headway.types import Call, Headers, RequestView, Trace
 
 __all__ = ["Admitted", "Keys"]
 
@@ -65,6 +65,18 @@ class Admitted:
             priority=bounded_priority(self.chain, call.priority),
             sample=f"{len(self.share)} {self.share} {call.sample}",
         )
+
+    async def counted(self, call: Call) -> Call:
+        """Count what no try of the engine pays for: a list, a file, what passes through. It may have to wait.
+
+        Raises:
+            KeyOverloaded: The key's limits leave no room in time.
+        """
+        settle = await self.allowance.take(call, 0.0, 0)
+        sent = Trace("attempt", call.trace.id, call.trace.started_at_s, call.trace.start_wall_s)
+        sent.sent_at_s = call.trace.started_at_s
+        settle(sent)
+        return self.applied(call)
 
 
 class Keys:

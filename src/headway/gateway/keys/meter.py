@@ -1,7 +1,7 @@
 """What holds one key's requests to its limits, and what pays for them: first its requests and tokens, then its dollars.
 
-Nothing waits for its key's limits while it holds its dollars. A key below another one takes its own first and the other's second,
-as runs and engines do, so that nobody who holds one waits for somebody who waits for him.
+Nothing waits for its key's limits while it holds its dollars. A key below another one takes its own first and the
+other's second, as runs and engines do, so that nobody who holds one waits for somebody who waits for him.
 """
 
 from __future__ import annotations

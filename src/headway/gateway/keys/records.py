@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from headway.config import state_dir
-from headway.errors import InputError
+from headway.errors import ConfigError, InputError
 from headway.gateway.keys.ledger import TABLES
 from headway.policy.keys import Key
 from headway.store.database import DatabaseFile, Layout
@@ -109,7 +109,7 @@ def key_file(path: Path, warn: Callable[[str], None] = log_warning) -> DatabaseF
 
 
 def read_known(connection: sqlite3.Connection) -> Known:
-    """All keys, as of one moment. Raises `sqlite3.Error`."""
+    """All keys, as of one moment. Raises `sqlite3.Error`, and `ConfigError` where a record is broken."""
     alone = not connection.in_transaction
     if alone:
         connection.execute("BEGIN")
@@ -120,7 +120,10 @@ def read_known(connection: sqlite3.Connection) -> Known:
     finally:
         if alone:
             connection.execute("COMMIT")
-    keys = [msgspec.json.decode(data, type=Key) for (data,) in rows]
+    try:
+        keys = [msgspec.json.decode(data, type=Key) for (data,) in rows]
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"a record in the file of keys cannot be read ({error}); mend it, or use a copy") from error
     return Known(
         edits=edits, keys={key.id: key for key in keys}, secrets={secret.id: secret for secret in map(_secret, secrets)}
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from headway.pipeline.explain.graph import Graph, Node, pacing_s
 from headway.pipeline.explain.lines import total_dollars
 from headway.pipeline.explain.quantiles import quantile_or_none
 from headway.pipeline.explain.replay import Replay
+from headway.types.steps import StepRow
 
 __all__ = ["Gain", "PipelineFigures", "StepFigures", "Times", "Window", "figures_of", "is_timed"]
 
@@ -65,9 +66,9 @@ class StepFigures(msgspec.Struct, frozen=True, kw_only=True):
     first_chunk: Times
     """From start to first chunk, of those that stream."""
     limit_mean_s: float
-    """Waited for its own limit (`concurrency`)."""
+    """Waited to start: for its own limit (`concurrency`), or for the event loop while that was busy."""
     pacing_mean_s: float
-    """Waited for the provider's limits."""
+    """Its calls waited for the provider's limits, or for money."""
     critical_share: float
     """Of the runs in which it was called: those in which it was on the critical path."""
     path_share: float
@@ -126,12 +127,12 @@ def figures_of(graphs: Sequence[Graph], *, faster: float = 0.3) -> PipelineFigur
     paths = [critical_path(graph) for graph in well]
     names = dict.fromkeys(node.row.step for graph in graphs for node in graph.nodes.values())
     total_s = sum(path.end_s for path in paths)
-    on_path: Counter[str] = Counter()
+    on_path: defaultdict[str, float] = defaultdict(float)
     critical: Counter[str] = Counter()
     for path in paths:
         critical.update({link.step for link in path.links})
         for link in path.links:
-            on_path[link.step] += link.took_s  # type: ignore[assignment]
+            on_path[link.step] += link.took_s
     gains = _gains(well, list(names), faster)
     slacks = _slacks(well)
     steps = tuple(
@@ -156,8 +157,8 @@ def figures_of(graphs: Sequence[Graph], *, faster: float = 0.3) -> PipelineFigur
         from_wall_s=runs[0].start_wall_s,
         to_wall_s=runs[-1].start_wall_s,
         outcomes=dict(Counter(run.outcome for run in runs)),
-        times=times_of([graph.end_s for graph in well]),
-        first_chunk=times_of(firsts),
+        times=_times_of([graph.end_s for graph in well]),
+        first_chunk=_times_of(firsts),
         dollars=_per_run(graphs, [node.row for graph in graphs for node in graph.nodes.values()]),
         program_share=sum(path.program_s for path in paths) / total_s if total_s > 0 else 0.0,
         steps=steps,
@@ -165,7 +166,7 @@ def figures_of(graphs: Sequence[Graph], *, faster: float = 0.3) -> PipelineFigur
     )
 
 
-def times_of(values: Sequence[float]) -> Times:
+def _times_of(values: Sequence[float]) -> Times:
     """Mean and quantiles of times in seconds, in any order."""
     if not values:
         return Times()
@@ -198,8 +199,8 @@ def _step(
         step=name,
         count=len(nodes),
         runs=sum(bool(found) for found in by_run),
-        times=times_of([node.end_s - node.started_s for node in timed]),
-        first_chunk=times_of([node.first_s - node.started_s for node in timed if node.streams]),
+        times=_times_of([node.end_s - node.started_s for node in timed]),
+        first_chunk=_times_of([node.first_s - node.started_s for node in timed if node.streams]),
         limit_mean_s=_mean([node.started_s - node.ready_s for node in began]),
         pacing_mean_s=_mean([pacing_s(node) for node in began]),
         critical_share=critical / called_well if called_well else 0.0,
@@ -234,7 +235,7 @@ def _gains(graphs: Sequence[Graph], names: Sequence[str], faster: float) -> dict
     found = {}
     for name in names:
         after = [replay.end_s({name: 1.0 - faster}) for replay in replayed]
-        was, would_be = times_of(before), times_of(after)
+        was, would_be = _times_of(before), _times_of(after)
         found[name] = Gain(
             faster=faster,
             runs=len(replayed),
@@ -253,18 +254,18 @@ def _slacks(graphs: Sequence[Graph]) -> dict[str, list[float]]:
     return found
 
 
-def _over_time(graphs: Sequence[Graph], values_of: Any) -> tuple[Window, ...]:
+def _over_time(graphs: Sequence[Graph], values_of: Callable[[Graph], list[float]]) -> tuple[Window, ...]:
     count = min(_WINDOWS_MAX, len(graphs) // _WINDOW_RUNS_MIN)
     windows = []
     for i in range(count):
         part = graphs[i * len(graphs) // count : (i + 1) * len(graphs) // count]
         values = [value for graph in part for value in values_of(graph)]
-        windows.append(Window(start_wall_s=part[0].run.start_wall_s, times=times_of(values)))
+        windows.append(Window(start_wall_s=part[0].run.start_wall_s, times=_times_of(values)))
     return tuple(windows)
 
 
-def _per_run(graphs: Sequence[Graph], rows: Sequence[Any]) -> float | None:
-    total = total_dollars(list(rows))
+def _per_run(graphs: Sequence[Graph], rows: list[StepRow]) -> float | None:
+    total = total_dollars(rows)
     return None if total is None else total / len(graphs)
 
 

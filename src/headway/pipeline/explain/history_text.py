@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["WIDTH_MIN", "gained", "heading", "more", "spark", "steps_table", "troubles"]
+__all__ = ["gained", "heading", "more", "span_told", "spark", "steps_table", "troubles"]
 
-WIDTH_MIN = 80
 _LEVELS = "▁▂▃▄▅▆▇█"
 _GOOD = ("ok", "cached")
 
@@ -43,13 +42,12 @@ def steps_table(figures: PipelineFigures, width: int) -> Table:
 
     from headway.report.grid import grid
 
-    shown = figures.steps
-    share = next((step.faster.faster for step in shown if step.faster), 0.3)
+    share = next((step.faster.faster for step in figures.steps if step.faster), 0.3)
     table = grid("dim", gap=1)
     table.add_column("step", no_wrap=True, overflow="ellipsis", max_width=max(14, width - 66))
     for name in ("n", "p50", "p95", "p99", "critical", "slack", "$ a run", f"{fmt.percent(share)} faster"):
         table.add_column(name, justify="right", no_wrap=True)
-    for step in shown:
+    for step in figures.steps:
         table.add_row(
             Text(fmt.printable(step.step), style="bold" if step.critical_share >= 0.5 else ""),
             f"{step.count:,}",
@@ -119,9 +117,8 @@ def spark(windows: Sequence[Window]) -> str:
     return f"{bars} {fmt.seconds(known[-1])}"
 
 
-def troubles(outcomes: object) -> str:
+def troubles(outcomes: Mapping[str, int]) -> str:
     """Outcomes that are not as wished, with their number."""
-    assert isinstance(outcomes, dict)
     return ", ".join(f"{count:,} {name}" for name, count in outcomes.items() if name not in _GOOD)
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from headway.pipeline.explain.graph import Graph, Node, pacing_s
 from headway.pipeline.explain.quantiles import quantile
 from headway.types.steps import StepRow
 
-__all__ = ["FOLD_OVER", "Line", "Stretch", "lines_of", "total_dollars"]
+__all__ = ["Line", "Stretch", "lines_of", "total_dollars"]
 
-FOLD_OVER = 4
+_FOLD_OVER = 4
 """More steps of one name than this stand in one line."""
 
-StretchKind = int
+StretchKind: TypeAlias = Literal[0, 1, 2]
 """0: waits to start, or its calls for limits and money; 1: until its first chunk; 2: the rest."""
 
 
@@ -147,7 +147,7 @@ def lines_of(graph: Graph, critical: Collection[int], slacks: dict[int, float]) 
     groups = [
         group
         for nodes in names.values()
-        for group in ([nodes] if len(nodes) > FOLD_OVER else [[node] for node in nodes])
+        for group in ([nodes] if len(nodes) > _FOLD_OVER else [[node] for node in nodes])
     ]
     groups.sort(key=lambda nodes: nodes[0].row.index)
     return [

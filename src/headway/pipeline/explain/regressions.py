@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -113,7 +113,7 @@ def regressions_of(pipelines: Mapping[str, Sequence[Graph]], watch: Watch) -> tu
             now_count=one.shift.now_count,
             now_p95_s=one.shift.now_p95_s,
             p=p,
-            why=tuple(why(one.before, one.now)) if one.before else (),
+            why=tuple(_why(one.before, one.now)) if one.before else (),
         )
         for one, p in zip(tested, ps, strict=True)
         if p <= watch.false_alarms and one.shift.beyond(watch.slower)
@@ -121,7 +121,7 @@ def regressions_of(pipelines: Mapping[str, Sequence[Graph]], watch: Watch) -> tu
     return found, len(tested)
 
 
-def why(before: Sequence[Node], now: Sequence[Node]) -> list[str]:
+def _why(before: Sequence[Node], now: Sequence[Node]) -> list[str]:
     """What else has changed of a step that has become slower; at least one of each."""
     told = []
     written = _ratio(before, now, lambda node: node.row.output_tokens)
@@ -167,11 +167,11 @@ def _times(nodes: Sequence[Node]) -> list[float]:
     return [node.end_s - node.started_s for node in nodes]
 
 
-def _mean(nodes: Sequence[Node], value_of: Any) -> float:
-    return float(sum(value_of(node) for node in nodes) / len(nodes))
+def _mean(nodes: Sequence[Node], value_of: Callable[[Node], float]) -> float:
+    return sum(value_of(node) for node in nodes) / len(nodes)
 
 
-def _ratio(before: Sequence[Node], now: Sequence[Node], value_of: Any) -> float:
+def _ratio(before: Sequence[Node], now: Sequence[Node], value_of: Callable[[Node], float]) -> float:
     """The new mean over the old one; 0 where that was nothing."""
     was = _mean(before, value_of)
     return _mean(now, value_of) / was if was > 0 else 0.0

@@ -9,7 +9,7 @@ from headway.pipeline.explain.critical import CriticalPath
 from headway.pipeline.explain.lines import Line, total_dollars
 from headway.report import format as fmt
 
-__all__ = ["WIDTH_MIN", "bars", "clipped", "figures", "path_told", "times_told"]
+__all__ = ["WIDTH_MIN", "bars", "figures", "path_told", "times_told"]
 
 WIDTH_MIN = 60
 _LINES_MAX = 200
@@ -38,7 +38,7 @@ def bars(lines: Sequence[Line], end_s: float, width: int, *, ascii_only: bool = 
     left = min(max([4, *(len(line.label) for line in shown)]), max(16, width // 4))
     room = max(10, width - 2 - left - 2 - 1 - right)
     drawn = [
-        f"{'*' if line.critical else ' '} {clipped(line.label, left):<{left}}  {_bar(line, end_s, room, marks)} "
+        f"{'*' if line.critical else ' '} {_clipped(line.label, left):<{left}}  {_bar(line, end_s, room, marks)} "
         f"{told:>{right}}"
         for line, told in zip(shown, took, strict=True)
     ]
@@ -101,7 +101,7 @@ def figures(lines: Sequence[Line], end_s: float, width: int) -> list[str]:
     for number, row in enumerate(cells):
         mark = "*" if 0 < number <= len(shown) and shown[number - 1].critical else " "
         middle = " ".join(f"{row[i]:>{size}}" for i, size in columns)
-        drawn.append(f"{mark} {clipped(row[0], left):<{left}} {middle} {clipped(row[-1], outcome)}".rstrip())
+        drawn.append(f"{mark} {_clipped(row[0], left):<{left}} {middle} {_clipped(row[-1], outcome)}".rstrip())
     return drawn
 
 
@@ -161,7 +161,7 @@ def _dollars(value: float | None) -> str:
     return "?" if value is None else "-" if value == 0 else fmt.dollars(value)
 
 
-def clipped(text: str, width: int) -> str:
+def _clipped(text: str, width: int) -> str:
     """Fit for a terminal, and cut to so many columns."""
     text = fmt.printable(text)
     return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Literal
 
-from headway.attempt.budget import PREFETCH_PRIORITY
+from headway.attempt.line import PREFETCH_PRIORITY
 from headway.engine.core import Engine
 from headway.engine.current import current_engine, on_this_loop, using
 from headway.engine.memo_key import memo_key

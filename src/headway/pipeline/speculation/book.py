@@ -20,6 +20,7 @@ __all__ = ["Speculation", "speculation"]
 KEPT_MAX = 1_024
 """Prefetches that may still be asked for; the oldest is booked as wasted when there are more."""
 STEPS_MAX = 1_000
+"""Steps that figures are kept of; beyond them the one that was not seen for the longest is forgotten."""
 
 
 class _Step:
@@ -251,6 +252,8 @@ class Speculation:
             step = self._steps[spec] = _Step(self.settings)
             if len(self._steps) > STEPS_MAX:
                 self._steps.popitem(last=False)
+        else:
+            self._steps.move_to_end(spec)
         return step
 
 
