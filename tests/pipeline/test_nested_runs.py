@@ -94,11 +94,10 @@ def test_each_call_is_paid_from_both_budgets():
 def test_the_earlier_deadline_holds():
     """For its calls, and for what it gives up; a later one of its own changes nothing."""
 
-    @pipeline
     async def slow():
         return later(1, 100.0)
 
-    error, _, runs = nested({"deadline_s": 5.0}, {"deadline_s": 50.0}, fn=slow.fn)
+    error, _, runs = nested({"deadline_s": 5.0}, {"deadline_s": 50.0}, fn=slow)
     assert isinstance(error, DeadlineExceeded)
     assert runs["inner"]._crew.bounds.deadline_at_s == pytest.approx(5.0)
     assert runs["inner"].rows()[0].end_s == pytest.approx(5.0)

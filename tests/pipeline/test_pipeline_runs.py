@@ -489,7 +489,7 @@ def test_a_step_that_swallows_its_cancellation_does_not_hold_the_run():
         done.append(1)
         return now_s()
 
-    assert virtual_run(run) < 10.0
+    assert virtual_run(run) == 7.0  # it fails after 1 s, and is left behind 6 s later
 
 
 def test_a_step_that_swallows_its_timeout_does_not_hold_the_run_either():

@@ -22,8 +22,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from headway.attempt.billing import bill
-from headway.attempt.line import PREFETCH_PRIORITY
 from headway.attempt.group_member import Member, Place, Sent, plus
+from headway.attempt.line import PREFETCH_PRIORITY
 from headway.attempt.pace import Pace, tokens_estimate
 from headway.errors import HeadwayError
 from headway.policy.grouping import HOLD_RETRY_S, HOLD_S, MEMBERS_MAX, alone, small
@@ -112,7 +112,8 @@ class Group:
         item, reader = item_of(call.path, call.body), reader_for(call.path)
         if item is None or reader is None or not small(len(item.text), view.output_tokens_max):
             return None, ""
-        key = (call.origin, call.path, call.tenant, call.headers, call.timeouts, item.before, item.after)
+        alike = call.tenant, call.sample, call.headers, call.timeouts  # a gateway's keys differ in the sample
+        key = (call.origin, call.path, *alike, item.before, item.after)
         place = self._places.get(key)
         if place is None:
             place = self._places[key] = Place(item, reader)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from headway.pipeline.explain.graph import Graph
     from headway.pipeline.explain.history import PipelineFigures
-    from headway.pipeline.explain.regressions import Regression, Watch
+    from headway.pipeline.explain.regressions import Watch
     from headway.types.steps import StepRow
 
 __all__ = ["pipelines"]
@@ -213,15 +213,17 @@ def _width() -> int:
 def _many(rows: _Rows, watch: Watch, faster: float, *, check: bool, json: bool, html: Path | None) -> int:
     """All runs that were asked for; the exit code."""
     from headway.pipeline.explain.history import figures_of
+    from headway.pipeline.explain.history_text import verdict
     from headway.pipeline.explain.regressions import regressions_of
 
     found = _graphs(rows)
     regressions, judged = regressions_of(found, watch)
+    said = verdict(regressions, judged)
     figures = [] if check and html is None and not json else [figures_of(g, faster=faster) for g in found.values()]
     if html is not None:
         from headway.pipeline.explain.history_page import history_page
 
-        _write_page(html, lambda: history_page(figures, regressions, shlex.join(["headway", *sys.argv[1:]])))
+        _write_page(html, lambda: history_page(figures, said, shlex.join(["headway", *sys.argv[1:]])))
     if json:
         import msgspec
 
@@ -230,7 +232,8 @@ def _many(rows: _Rows, watch: Watch, faster: float, *, check: bool, json: bool, 
     else:
         if not check:
             print_table(lambda console, width: _print(figures, console, width, more=bool(rows.pipeline)), width_min=80)
-        for line in _verdict(regressions, judged, check=check):
+            typer.echo()
+        for line in said:
             typer.echo(line)
         _say_files(html)
     return 1 if check and regressions else 0
@@ -269,16 +272,6 @@ def _print(figures: list[PipelineFigures], console: Console, width: int, *, more
     console.print(
         "Each step shorter on paper: what that takes off the end-to-end p95 (p50 below 20 runs).", style="dim"
     )
-
-
-def _verdict(regressions: list[Regression], judged: int, *, check: bool) -> list[str]:
-    if regressions:
-        return [*([] if check else [""]), *(one.sentence for one in regressions)]
-    if not judged:
-        told = "No step could be judged: it takes 20 recent runs (--recent) and 50 before them."
-    else:
-        told = f"No step has become slower ({judged:,} looked at)."
-    return [told] if check else ["", told]
 
 
 def _write_page(path: Path | None, page: Callable[[], str]) -> None:

@@ -14,8 +14,9 @@ __all__ = ["serve"]
 _HELP = """
 Serve the engine to programs in any language: an address that speaks OpenAI's and Anthropic's APIs.
 
-Point a client's base URL at it; its key may be anything, for the provider's comes from this process's environment. \
-Without keys of its own the gateway answers to this machine only.
+Point a client's base URL at it. The provider's key comes from this process's environment, never from a client. \
+Without keys of its own (`headway keys create`) the gateway answers to this machine only. Once there is one, every \
+request needs one.
 
 It ends on Ctrl-C or SIGTERM, when what is being answered is answered. A second signal ends it at once.
 
@@ -24,6 +25,8 @@ Examples:
   headway serve                                        # OPENAI_API_KEY, http://127.0.0.1:8080/v1
 
   headway serve --base-url http://127.0.0.1:8181/v1    # in front of `headway sim`
+
+  headway serve --host 0.0.0.0                         # for others, who need a key: headway keys create
 
   headway serve --config headway.toml --check          # what it would do, and why
 
@@ -37,6 +40,9 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 for any free one.")] = 8080,
     base_url: Annotated[str | None, typer.Option(help="The provider, e.g. http://127.0.0.1:8181/v1.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings; headway.toml if it is there.")] = None,
+    keys: Annotated[
+        Path | None, typer.Option(help="The file of keys; by default keys.sqlite in the state directory.")
+    ] = None,
     cache: Annotated[bool, typer.Option("--cache", help="Reuse kept answers.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 1,
     drain_s: Annotated[
@@ -55,6 +61,7 @@ def serve(
             workers=workers,
             drain_s=drain_s,
             config=str(config) if config is not None else "",
+            keys=str(keys) if keys is not None else "",
             engine={key: value for key, value in given.items() if value is not None},
         )
         if check:

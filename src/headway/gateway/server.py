@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headway.config import Settings, load_settings
 from headway.engine import Engine
 from headway.errors import ConfigError
 from headway.gateway.data import Door
-from headway.gateway.data.guard import is_data, is_loopback, loopback_only
+from headway.gateway.data.gate import Gate
+from headway.gateway.data.guard import is_data, is_loopback
 from headway.gateway.data.homes import Homes, engine_upstreams
+from headway.gateway.keys import Keys, KeyStore, default_path
 from headway.gateway.protocol import Connection, Site
 from headway.gateway.settings import ServeSettings
 from headway.types import Handler, Timeouts
@@ -38,13 +43,13 @@ def listen(settings: ServeSettings, *, shared: bool = False, backlog: int | None
         backlog: Connections that may wait to be accepted; None: it only takes the address.
 
     Raises:
-        ConfigError: The address cannot be had, or others can reach it.
+        ConfigError: The address cannot be had, or others can reach it and there are no keys.
     """
     host, port = settings.host, settings.port
-    if not is_loopback(f"[{host}]" if ":" in host else host):
+    if _reachable(host) and not _has_keys(_keys_path(settings)):
         raise ConfigError(
             f"--host {host} can be reached by others, and this gateway has no keys: whoever reaches it would spend "
-            "your provider's key; listen on 127.0.0.1"
+            "your provider's key; make one with `headway keys create`, or listen on 127.0.0.1"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -61,6 +66,23 @@ def listen(settings: ServeSettings, *, shared: bool = False, backlog: int | None
         raise ConfigError(f"cannot listen on {host}, port {port}: {reason}; choose another with --port") from None
     listener.setblocking(False)  # noqa: FBT003  # positional only
     return listener
+
+
+def _reachable(host: str) -> bool:
+    """Whether others than this machine can reach it."""
+    return not is_loopback(f"[{host}]" if ":" in host else host)
+
+
+def _keys_path(settings: ServeSettings) -> Path:
+    return Path(settings.keys) if settings.keys else default_path(os.environ)
+
+
+def _has_keys(path: Path) -> bool:
+    """Whether anybody could use it by a key."""
+    if not path.exists():
+        return False
+    with KeyStore(path) as store:
+        return store.known().usable(time.time()) > 0
 
 
 def url_of(listener: socket.socket) -> str:
@@ -94,23 +116,35 @@ async def run(
     if found.connections_max == Settings().connections_max:
         # As it is for one application; here every client's stream may need one of its own.
         given["connections_max"] = settings.limits.connections_max
-    async with Engine(handler=handler, config=settings.config or None, **given) as engine:
-        passing = handler or _passing(found)
-        door = Door(engine, Homes(found), loopback_only, passing)
-        server = _server(settings, door, engine)
-        ending = asyncio.ensure_future(_stopped(server, stop)) if stop is not None else None
-        if ready is not None:
-            ready()  # the socket listens already: whoever connects now is served in a moment
-        try:
-            await server.serve([listener])
-        finally:
-            if ending is not None:
-                ending.cancel()
-            for connection in list(server.server_state.connections):
-                if isinstance(connection, Connection):
-                    connection.abort()
-            if isinstance(passing, Upstream):
-                await passing.aclose()
+    keys = await Keys.open(_keys_path(settings))
+    try:
+        async with Engine(handler=handler, config=settings.config or None, **given) as engine:
+            passing = handler or _passing(found)
+            gate = Gate(keys, always=bool(settings.keys) or _reachable(settings.host))
+            server = _server(settings, Door(engine, Homes(found), gate, passing), engine)
+            try:
+                await _until_stopped(server, listener, ready, stop)
+            finally:
+                if isinstance(passing, Upstream):
+                    await passing.aclose()
+    finally:
+        await keys.aclose()  # after the engine, whose last calls have settled by then
+
+
+async def _until_stopped(
+    server: uvicorn.Server, listener: socket.socket, ready: Callable[[], None] | None, stop: asyncio.Event | None
+) -> None:
+    ending = asyncio.ensure_future(_stopped(server, stop)) if stop is not None else None
+    if ready is not None:
+        ready()  # the socket listens already: whoever connects now is served in a moment
+    try:
+        await server.serve([listener])
+    finally:
+        if ending is not None:
+            ending.cancel()
+        for connection in list(server.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.abort()
 
 
 def _passing(settings: Settings) -> Upstream:

@@ -23,6 +23,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long answers that are being written may take after the signal to end."""
     config: str = ""
     """A headway.toml; "" for the one in the working directory, if there is one."""
+    keys: str = ""
+    """The file of keys, which are needed then; "" for keys.sqlite in the state directory, once a key was made."""
     engine: dict[str, Any] = {}
     """Settings of the engine that win over the file's."""
     limits: Limits = LIMITS

@@ -8,7 +8,7 @@ from typing import Any
 from headway.errors import HeadwayError
 from headway.pipeline.stream import Stream
 
-__all__ = ["pieces_of", "settled"]
+__all__ = ["let_go", "pieces_of", "settled"]
 
 
 async def settled(value: Any) -> Any:
@@ -35,7 +35,11 @@ async def pieces_of(chunk: Any, told: str) -> AsyncGenerator[Any, None]:
             if hasattr(pieces, "aclose"):
                 await pieces.aclose()
     else:
-        close = getattr(chunk, "close", None)
-        if close is not None:
-            close()
+        let_go(chunk)
         raise HeadwayError(f"{told} yielded something to be awaited; await it, and yield what it gives")
+
+
+def let_go(value: Any) -> None:
+    """Close what nobody will await: a coroutine would warn of that."""
+    if hasattr(value, "close"):
+        value.close()

@@ -8,10 +8,9 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from headway.errors import HeadwayError
-from headway.pipeline.answers import pieces_of, settled
+from headway.pipeline.answers import let_go, pieces_of, settled
 from headway.pipeline.current import FRAME
 from headway.pipeline.failures import stray, timed_out
-from headway.pipeline.handle import Handle, Handles
 from headway.pipeline.record import edge_to
 from headway.pipeline.speculation.ahead import begun
 from headway.pipeline.stream import Stream, joined
@@ -21,6 +20,7 @@ from headway.types.scope import SCOPE
 from headway.types.steps import StepOutcome
 
 if TYPE_CHECKING:
+    from headway.pipeline.kept import Kept
     from headway.pipeline.node import Node
 
 __all__ = ["work"]
@@ -42,7 +42,11 @@ async def work(node: Node) -> None:
                 node.fill()
                 use = begun(node.spec, node.args, node.named) if options.pure else None
                 record.speculative = use is not None and use.speculative
-            value, outcome = await kept_or_called(node)
+            outcome: StepOutcome = "ok"
+            if node.spec.kept is None:
+                value = await called(node)
+            else:
+                value, outcome = await kept_or_called(node, node.spec.kept)
             if node.cause:  # it swallowed its cancellation
                 raise asyncio.CancelledError
         except BaseException as error:
@@ -107,11 +111,8 @@ def failed(node: Node, error: BaseException) -> Exception | None:
     return None
 
 
-async def kept_or_called(node: Node) -> tuple[Any, StepOutcome]:
+async def kept_or_called(node: Node, kept: Kept) -> tuple[Any, StepOutcome]:
     """Its value, and whether that was kept from an earlier call, or is that of an equal one under way."""
-    kept = node.spec.kept
-    if kept is None:
-        return await called(node), "ok"
 
     async def make() -> Any:
         value = await called(node)
@@ -205,9 +206,7 @@ async def threaded(node: Node, call: Callable[[], Any]) -> Any:
         value = guarded()
     else:
         value = await in_thread(node, guarded)
-    if isinstance(value, Awaitable) and not isinstance(value, Stream | Handles | Handle):
-        close = getattr(value, "close", None)
-        if close is not None:
-            close()
+    if isinstance(value, Awaitable) and not isinstance(value, Stream):
+        let_go(value)
         raise HeadwayError(f"{node.told()} returned something to be awaited; make its function `async def`")
     return value

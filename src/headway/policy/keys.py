@@ -9,7 +9,7 @@ from math import inf
 
 import msgspec
 
-__all__ = ["PATHS", "Denied", "Key", "allows", "bounded_priority", "ends_wall_s"]
+__all__ = ["PATHS", "Denied", "Key", "allows", "bounded_priority", "ends_wall_s", "may_ask"]
 
 PATHS = (
     "/v1/chat/completions",
@@ -97,7 +97,7 @@ def allows(
         return Denied(status=401, code="key_expired", reason="this key has expired; ask for another")
     if _PLAIN.fullmatch(path) is None or not all(_matches(path, key.paths) for key in chain):
         return Denied(status=403, code="path_not_allowed", reason=f"this key may not use {path[:200]!r}")
-    if model is not None and not all(_matches(model, key.models) for key in chain):
+    if model is not None and not may_ask(chain, model):
         named = f"the model {model[:100]!r}" if model else "requests that name no model"
         return Denied(status=403, code="model_not_allowed", reason=f"this key may not use {named}")
     if not readable and path not in _COSTLESS and any(key.has_cap or "*" not in key.models for key in chain):
@@ -108,6 +108,11 @@ def allows(
             "bound to models or dollars",
         )
     return None
+
+
+def may_ask(chain: Sequence[Key], model: str) -> bool:
+    """Whether the key, and all above it, have the model; "" stands for a request that names none."""
+    return all(_matches(model, key.models) for key in chain)
 
 
 def bounded_priority(chain: Sequence[Key], asked: int) -> int:

@@ -12,7 +12,7 @@ import pytest
 from headway.pipeline.explain.graph import graphs_of
 from headway.pipeline.explain.history import figures_of
 from headway.pipeline.explain.history_page import history_page
-from headway.pipeline.explain.history_text import gained, heading, spark, steps_table
+from headway.pipeline.explain.history_text import gained, heading, spark, steps_table, verdict
 from headway.pipeline.explain.regressions import END_TO_END, Watch, regressions_of
 from headway.types.steps import Edge, StepRow
 from tests.pipeline.explain.graphs import START_S, article, row, run_row
@@ -189,12 +189,21 @@ def test_the_page_stands_alone():
     """No script, no address; names are escaped; figures of every step are on it; small."""
     rows = [msgspec.structs.replace(r, step="<b>write") if r.step == "write" else r for r in history(300, 200)]
     figures = figures_of(graphs_of(rows))
-    shown = history_page([figures], named(rows)[0], "headway pipelines")
+    shown = history_page([figures], verdict(*named(rows)), "headway pipelines")
     assert "<script" not in shown
     assert "http" not in shown.replace("http-equiv", "")
     assert "<b>write" not in shown
     assert "has become slower" in shown
     assert len(shown) < 500_000
+
+
+def test_what_cannot_be_judged_is_not_called_as_fast_as_ever():
+    """Three words for three things: slower, no slower, and too short a history; the page leads with the same."""
+    assert verdict(*named(history(300, 200)))[0].startswith("article: write has become slower")
+    assert verdict(*named(history(300))) == ["No step has become slower (4 looked at)."]
+    [unknown] = verdict(*named(history(60)))
+    assert unknown.startswith("No step could be judged")
+    assert unknown in history_page([figures_of(graphs_of(history(60)))], [unknown])
 
 
 def test_a_gain_below_half_a_millisecond_is_none():

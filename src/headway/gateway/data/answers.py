@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Final
 
 from headway.errors import (
@@ -67,6 +68,9 @@ def failed(path: str, error: HeadwayError) -> Reply:
     """A failure of the engine."""
     status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 502)
     headers: Headers = () if isinstance(error, Closed) else (_FINAL,)  # another process may well take it
+    retry_after_s: float | None = getattr(error, "retry_after_s", None)
+    if retry_after_s is not None:
+        headers = (*headers, ("retry-after", str(ceil(retry_after_s))))  # a key's limits, or its dollars
     if error.trace is not None:
         headers = (*headers, ("headway-id", error.trace.id))
     return _said(path, status, str(error), error.code, headers)

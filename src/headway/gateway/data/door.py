@@ -1,6 +1,6 @@
 """The one door of the data plane: a request in, a reply for its client out, whichever way it came.
 
-1. the raw path is a plain one below /v1, and the guard lets the request in;
+1. the raw path is a plain one below /v1, and the gate lets the request in, by its head, and by its body once it is read;
 2. its headers are sorted: for the provider, for us, for nobody. The client's credential is for us alone;
 3. what a reader knows becomes a call of the engine, at the home of its endpoint and model, through every layer;
 4. lists, files and batches are utility calls of the engine: recorded and, where that is harmless, tried again;
@@ -17,7 +17,8 @@ from headway.engine.ways import utility_call
 from headway.errors import HeadwayError
 from headway.gateway.data.answers import answered, failed, refused, stated
 from headway.gateway.data.calls import Calls, Sorted
-from headway.gateway.data.guard import Guard, check_path
+from headway.gateway.data.gate import Gate
+from headway.gateway.data.guard import check_path
 from headway.gateway.data.homes import Home, Homes
 from headway.gateway.data.models import Models
 from headway.gateway.request import Refused, Request
@@ -54,14 +55,14 @@ class Door:
     Args:
         engine: Open on the running loop.
         homes: Where requests may go.
-        guard: Who may come in.
+        gate: Who may come in.
         passing: Sends what the engine has no part in.
     """
 
-    def __init__(self, engine: Engine, homes: Homes, guard: Guard, passing: Handler) -> None:
+    def __init__(self, engine: Engine, homes: Homes, gate: Gate, passing: Handler) -> None:
         self._engine = engine
         self._homes = homes
-        self._guard = guard
+        self._gate = gate
         self._passing = passing
         self._calls = Calls(engine)
         self._models = Models(homes, self._list_models)
@@ -74,14 +75,14 @@ class Door:
             Refused: It need not come.
         """
         check_path(request.target.partition("?")[0])
-        self._guard(request)
+        self._gate.guard(request)
 
     async def __call__(self, request: Request) -> Reply:
         """Answer a request; refusals and failures are answers, too."""
         path = request.target.partition("?")[0]
         try:
             way = self._ways.get(path) or self._way(path)
-            self._guard(request)
+            self._gate.guard(request)
             found = self._calls.sort(request)
             if way.reader is not None and request.method == "POST":
                 return await self._ask(request, way, way.reader, found)
@@ -94,25 +95,31 @@ class Door:
     async def _ask(self, request: Request, way: _Way, reader: Reader, found: Sorted) -> Reply:
         """A call of a model."""
         view = reader.read_request(request.body, found.carried)
+        admitted = self._gate.admit(request, view)
         if found.upstream:
             home = self._homes.for_rest(way.path, found.upstream, messages=False)
         else:
             home = self._homes.for_model(way.endpoint, view.model)
         call = self._calls.make(request, way.path, home, found, view, target=_target(request, way, home))
+        if admitted is not None:
+            call = admitted.applied(call)
         return answered(await self._engine.handle(call), call)
 
     async def _rest(self, request: Request, way: _Way, found: Sorted) -> Reply:
         """Anything else."""
+        admitted = self._gate.admit(request, RequestView())
         path, upstream = way.path, found.upstream
         messages = found.messages or path.startswith("/v1/messages")
         if path == _MODELS and request.method == "GET" and not upstream:
-            return await self._models.reply(messages=messages)
+            return await self._models.reply(messages=messages, allowed=admitted.may_ask if admitted else None)
         if path.startswith(f"{_MODELS}/") and request.method == "GET" and not upstream and len(self._homes.all) > 1:
             upstream = await self._models.home_of(path[len(_MODELS) + 1 :].replace("%3A", ":").replace("%3a", ":"))
         home = self._homes.for_rest(path, upstream, messages=messages)
         utility = path.startswith(_UTILITY) and not path.endswith(_DOWNLOADS)
         view = RequestView() if utility else _PASSED
         call = self._calls.make(request, path, home, found, view, target=_target(request, way, home))
+        if admitted is not None:
+            call = await admitted.counted(call)
         if utility:
             return answered(await self._utility(call), call)
         return stated(await self._passing(call))

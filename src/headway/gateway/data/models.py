@@ -36,18 +36,25 @@ class Models:
         self._until_s = 0.0
         self._lock = asyncio.Lock()
 
-    async def reply(self, *, messages: bool) -> Reply:
+    async def reply(self, *, messages: bool, allowed: Callable[[str], bool] | None = None) -> Reply:
         """The merged list, in the shape that the asking API has.
 
         Args:
             messages: Whether that is the Messages API, whose clients are told of the models that speak it.
+            allowed: Which of them whoever asks may ask; None: all.
 
         Raises:
             Refused: No upstream gave a list.
         """
         await self._refresh()
         if messages:
-            found = [model for home in self._homes.all if home.has("/v1/messages") for model in self._of(home)]
+            found = [
+                model
+                for home in self._homes.all
+                if home.has("/v1/messages")
+                for model in self._of(home)
+                if allowed is None or allowed(model["id"])
+            ]
             ids = [model["id"] for model in found]
             whole = {"data": found, "has_more": False}
             whole |= {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
@@ -55,7 +62,8 @@ class Models:
             by_id: dict[str, dict[str, Any]] = {}
             for home in self._homes.all:
                 for model in self._of(home):
-                    by_id.setdefault(model["id"], _as_openai(model, home.name))
+                    if allowed is None or allowed(model["id"]):
+                        by_id.setdefault(model["id"], _as_openai(model, home.name))
             whole = {"object": "list", "data": list(by_id.values())}
         return Reply(200, (("content-type", "application/json"),), msgspec.json.encode(whole))
 

@@ -23,7 +23,7 @@ from headway.gateway.keys.meter import KeyAllowance
 from headway.gateway.keys.records import Known, SecretRow
 from headway.gateway.keys.text import digest_of, in_headers, split
 from headway.gateway.request import Refused, Request
-from headway.policy.keys import Denied, Key, allows, bounded_priority, ends_wall_s
+from headway.policy.keys import Denied, Key, allows, bounded_priority, ends_wall_s, may_ask
 from headway.store.writer import log_warning
 from headway.types import Call, Headers, RequestView, Trace
 
@@ -55,6 +55,10 @@ class Admitted:
     def name(self) -> str:
         """For logs."""
         return self.key.name
+
+    def may_ask(self, model: str) -> bool:
+        """Whether it may ask that model."""
+        return may_ask(self.chain, model)
 
     def applied(self, call: Call) -> Call:
         """The call as this key's: paid by it, with no more than its priority, apart from other keys' answers."""
@@ -115,9 +119,12 @@ class Keys:
 
     def __len__(self) -> int:
         """How many keys can be used now."""
-        now_s = self._wall_s()
-        chains = map(self._known.chain, self._known.keys)
-        return sum(ends_wall_s(chain) > now_s for chain in chains if chain)
+        return self._known.usable(self._wall_s())
+
+    @property
+    def any_made(self) -> bool:
+        """Whether there is a key, be it one that has ended."""
+        return bool(self._known.keys)
 
     def guard(self, request: Request) -> None:
         """Look at a request's head. Raises `Refused` where its key is none, or may not use the path."""

@@ -16,7 +16,7 @@ import msgspec
 from headway.config import state_dir
 from headway.errors import ConfigError, InputError
 from headway.gateway.keys.ledger import TABLES
-from headway.policy.keys import Key
+from headway.policy.keys import Key, ends_wall_s
 from headway.store.database import DatabaseFile, Layout
 from headway.store.writer import log_warning
 
@@ -85,6 +85,11 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
             found.append(key)
             id_ = key.parent
         return tuple(found)
+
+    def usable(self, now_wall_s: float) -> int:
+        """How many keys can be used."""
+        chains = map(self.chain, self.keys)
+        return sum(ends_wall_s(chain) > now_wall_s for chain in chains if chain)
 
     def find(self, name: str) -> Key:
         """The key of that id, or of that name: the one that still stands, else the youngest.

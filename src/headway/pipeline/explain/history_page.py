@@ -8,7 +8,6 @@ from html import escape
 
 from headway.pipeline.explain.history import PipelineFigures, StepFigures, Window
 from headway.pipeline.explain.history_text import gained, heading, span_told, troubles
-from headway.pipeline.explain.regressions import Regression
 from headway.report import format as fmt
 from headway.report.charts_base import COLOURS, Frame, empty, scale_of, svg, y_axis
 from headway.report.page import bar_table, figure, page, section, table, text
@@ -20,18 +19,15 @@ _STEPS_MAX = 60
 _SERIES = (("p50", 0), ("p95", 1), ("p99", 3))
 
 
-def history_page(pipelines: Sequence[PipelineFigures], regressions: Sequence[Regression], command: str = "") -> str:
+def history_page(pipelines: Sequence[PipelineFigures], verdict: Sequence[str], command: str = "") -> str:
     """The page.
 
     Args:
         pipelines: In the order they are shown.
-        regressions: Steps that have become slower.
+        verdict: Sentences on what has become slower, see `history_text.verdict`.
         command: What gives the same again.
     """
-    lead = (
-        " ".join(one.sentence for one in regressions) or "No step is slower than it used to be, as far as can be told."
-    )
-    parts = [f'<header><h1>Pipelines</h1></header><p class="lead">{text(lead)}</p>']
+    parts = [f'<header><h1>Pipelines</h1></header><p class="lead">{text(" ".join(verdict))}</p>']
     for number, figures in enumerate(pipelines):
         parts.append(_pipeline(figures, number))
     if command:

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from headway.pipeline.explain.history import PipelineFigures, StepFigures, Times, Window
+from headway.pipeline.explain.regressions import Regression
 from headway.report import format as fmt
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["gained", "heading", "more", "span_told", "spark", "steps_table", "troubles"]
+__all__ = ["gained", "heading", "more", "span_told", "spark", "steps_table", "troubles", "verdict"]
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _GOOD = ("ok", "cached")
@@ -104,6 +105,20 @@ def more(figures: PipelineFigures, console: Console) -> None:
         style="dim",
         sep="\n",
     )
+
+
+def verdict(regressions: Sequence[Regression], judged: int) -> list[str]:
+    """What has become slower, a sentence each; else one that says that nothing has, or that it cannot be told.
+
+    Args:
+        regressions: What was found.
+        judged: How many steps, and whole pipelines, there was enough history to judge.
+    """
+    if regressions:
+        return [one.sentence for one in regressions]
+    if not judged:
+        return ["No step could be judged: it takes 20 recent runs (--recent) and 50 before them."]
+    return [f"No step has become slower ({judged:,} looked at)."]
 
 
 def spark(windows: Sequence[Window]) -> str:
