@@ -17,6 +17,7 @@ from headway.sim import SimSettings, Simulator
 from headway.testing import FakeProvider, Step, virtual_network, virtual_run
 from headway.types import Usage
 from headway.wire.prices import Prices
+from tests.gateway.keys.keyring import made, served
 
 ORDER = "Answer in capitals, and in nothing else. " * 10
 BODY = {"model": "gpt-5.4-mini", "instructions": ORDER, "max_output_tokens": 20}
@@ -206,6 +207,29 @@ def test_only_what_is_alike_goes_together():
             assert len({item[0] for item in items}) == 1
 
     virtual_run(main)
+
+
+def test_a_gateway_s_keys_are_kept_apart(tmp_path):
+    """They share the provider's credential, and no prompt; keys of one group of sharers do."""
+    shares = {"a": "", "b": "", "c": "s", "d": "s"}
+    texts = {name: made(tmp_path / "k", name, share=share) for name, share in shares.items()}
+    model = Model()
+
+    async def main():
+        async with served(tmp_path / "k", model, prompt_grouping="always") as (_, send):
+            await asyncio.gather(
+                *[
+                    send(text, json.dumps(BODY | {"input": f"{name} {word}"}).encode(), path=RESPONSES, priority=-1)
+                    for name, text in texts.items()
+                    for word in ("one", "two")
+                ]
+            )
+
+    virtual_run(main)
+    assert sorted(model.grouped) == [2, 2, 4]
+    for text in model.texts:
+        items = [json.loads(line)["item"] for line in text.splitlines()[1:]]
+        assert {item[0] for item in items} in ({"a"}, {"b"}, {"c", "d"})
 
 
 def test_under_load_is_when_the_limits_make_requests_wait():

@@ -63,9 +63,18 @@ async def spoken_to(
 
 
 @asynccontextmanager
-async def gateway(handler: Handler, *, limits: Limits = LIMITS, config: str = "", **engine: Any) -> AsyncIterator[str]:
+async def gateway(
+    handler: Handler,
+    *,
+    limits: Limits = LIMITS,
+    config: str = "",
+    host: str = "127.0.0.1",
+    keys: str = "",
+    **engine: Any,
+) -> AsyncIterator[str]:
     """A whole gateway in front of a handler; gives its URL, without /v1."""
-    settings = ServeSettings(port=0, engine={"api_key": "sk-own", **engine}, limits=limits, config=config, drain_s=1)
+    engine = {"api_key": "sk-own", **engine}
+    settings = ServeSettings(host=host, port=0, engine=engine, limits=limits, config=config, keys=keys, drain_s=1)
     listener, stop, ready = listen(settings), asyncio.Event(), asyncio.Event()
     serving = asyncio.ensure_future(run(settings, listener, ready=ready.set, handler=handler, stop=stop))
     waiting = asyncio.ensure_future(ready.wait())

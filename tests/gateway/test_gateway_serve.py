@@ -125,8 +125,9 @@ def test_check_explains_and_wrong_calls_are_refused(tmp_path, monkeypatch):
     assert "secret" not in found.output
     for line in (
         "queue_max    5  (environment variable HEADWAY_QUEUE_MAX)",
-        "cache        'disk'  (command line)",
-        f"timeout_s    30.0  ({tmp_path / 'h.toml'})",
+        "keys         none, for this machine only",
+        'cache        "disk"  (command line)',
+        f"timeout_s    30.0  ({tmp_path / 'h.toml'}, line 1)",
         "upstream     openai: https://api.openai.com/v1",
         "upstream     b: https://api.groq.com/openai/v1, /chat/completions /responses, any model, with a key",
     ):

@@ -12,6 +12,7 @@ import pytest
 
 from headway.errors import ConfigError, HeadwayError
 from headway.pipeline import Stream, current_run, pipeline, step
+from headway.testing import virtual_run
 from tests.pipeline.plumbing import both, failing, later, now_s, ran, told
 
 if TYPE_CHECKING:
@@ -73,8 +74,6 @@ def test_a_chain_of_streams_is_live_from_end_to_end():
     async def main():
         async with made.run() as run:
             return [(round(now_s(), 3), chunk) async for chunk in run.stream()]
-
-    from headway.testing import virtual_run
 
     assert virtual_run(main) == [(1.2, "a"), (1.7, "b"), (2.2, "c")]
 
@@ -276,7 +275,7 @@ def test_a_handle_awaited_on_another_loop_is_a_sentence():
 
     @pipeline(log=False)
     async def main():
-        handle = later.fn and kept("x")
+        handle = kept("x")
 
         def elsewhere():
             async def wait():

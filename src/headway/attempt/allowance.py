@@ -19,7 +19,7 @@ class Unpaid(Closed):
 
 
 class RunAllowance:
-    """A cap in dollars for the calls of one run; a `headway.types.scope.Allowance`. Cache hits cost nothing.
+    """A cap in dollars for the calls of one run; a `headway.types.Allowance`. Cache hits cost nothing.
 
     An answer that several callers wait for is paid by the one that asked first. The cap holds for requests that bound
     their output; what an answer without a bound takes beyond what was set aside for it (`attempt.unbounded`) overdraws

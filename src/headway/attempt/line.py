@@ -1,4 +1,4 @@
-"""The waiting line in front of a spending cap: an engine's own, or that of one run of a pipeline.
+"""The waiting line in front of a spending cap: an engine's own, that of one run of a pipeline, or of a key.
 
 A reservation that does not fit beside the others waits for them to settle, first come, first served: most of what is
 set aside comes back, above all from answers without a bound. It is refused only when it does not fit beside what is

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
+import time
 
 from headway.config import Settings, load_settings
+from headway.config.explain import effective
 from headway.gateway.data.homes import Home, Homes
+from headway.gateway.keys import KeyStore
+from headway.gateway.server import keys_path
 from headway.gateway.settings import ServeSettings
 
 __all__ = ["explained", "keyless"]
@@ -20,16 +22,16 @@ def explained(settings: ServeSettings) -> str:
     """
     found = load_settings(settings.engine, file=settings.config or None)
     lines = [f"listens on   {settings.host}, port {settings.port or 'any free one'}; {_workers(settings.workers)}"]
+    lines.append(f"keys         {_keys(settings)}")
     lines += [f"upstream     {_home(home)}" for home in Homes(found).all]
     stand_ins = [upstream for upstream in found.upstreams if upstream.stands_in_for not in ("", upstream.origin)]
     lines += [
         f"stand-in     {upstream.name}: {upstream.base_url}, for {upstream.stands_in_for}" for upstream in stand_ins
     ]
-    plain = Settings()
-    for name in Settings.__struct_fields__:
-        value = getattr(found, name)
-        if name not in ("upstreams", "api_key") and value != getattr(plain, name):
-            lines.append(f"{name:<12} {_shown(value)}  ({_source(name, settings)})")
+    for value in effective(settings.engine, file=settings.config or None):
+        if value.name not in ("upstreams", "api_key") and not value.is_default:
+            source = "command line" if value.source == "argument" else value.source
+            lines.append(f"{value.name:<12} {value.value}  ({source})")
     lines.append("All else is as in docs/settings.md.")
     return "\n".join(lines)
 
@@ -54,21 +56,18 @@ def _workers(count: int) -> str:
     return "one process" if count == 1 else f"{count} processes"
 
 
+def _keys(settings: ServeSettings) -> str:
+    path, none = keys_path(settings), "none, for this machine only; headway keys create makes one"
+    if not path.exists():
+        return none
+    with KeyStore(path) as store:
+        known = store.known()
+    if not known.keys and not settings.keys:
+        return none
+    return f"every request needs one; {known.usable(time.time())} can be used, in {path}"
+
+
 def _home(home: Home) -> str:
     endpoints = " ".join(home.endpoints) or "every endpoint"
     models = ", ".join(sorted(home.models)) or "any model"
     return f"{home.name}: {home.base_url}, {endpoints}, {models}, {'with a key' if home.key is not None else 'no key'}"
-
-
-def _source(name: str, settings: ServeSettings) -> str:
-    if f"HEADWAY_{name.upper()}" in os.environ and name not in settings.engine:
-        return f"environment variable HEADWAY_{name.upper()}"
-    if name in settings.engine:
-        return "command line"
-    if name == "base_url" and os.environ.get("OPENAI_BASE_URL"):
-        return "environment variable OPENAI_BASE_URL"
-    return settings.config or "headway.toml"
-
-
-def _shown(value: Any) -> str:
-    return repr(value) if not isinstance(value, tuple) else f"{len(value)} entries"

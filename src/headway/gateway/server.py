@@ -28,7 +28,7 @@ from headway.upstream import Upstream
 if TYPE_CHECKING:
     import uvicorn
 
-__all__ = ["listen", "run", "url_of"]
+__all__ = ["keys_path", "listen", "run", "url_of"]
 
 PASSED_BYTES_MAX = 2 * 1024**3
 """The largest answer that passes through; it is never held."""
@@ -46,7 +46,7 @@ def listen(settings: ServeSettings, *, shared: bool = False, backlog: int | None
         ConfigError: The address cannot be had, or others can reach it and there are no keys.
     """
     host, port = settings.host, settings.port
-    if _reachable(host) and not _has_keys(_keys_path(settings)):
+    if _reachable(host) and not _has_keys(keys_path(settings)):
         raise ConfigError(
             f"--host {host} can be reached by others, and this gateway has no keys: whoever reaches it would spend "
             "your provider's key; make one with `headway keys create`, or listen on 127.0.0.1"
@@ -73,7 +73,8 @@ def _reachable(host: str) -> bool:
     return not is_loopback(f"[{host}]" if ":" in host else host)
 
 
-def _keys_path(settings: ServeSettings) -> Path:
+def keys_path(settings: ServeSettings) -> Path:
+    """Where its keys are."""
     return Path(settings.keys) if settings.keys else default_path(os.environ)
 
 
@@ -116,7 +117,7 @@ async def run(
     if found.connections_max == Settings().connections_max:
         # As it is for one application; here every client's stream may need one of its own.
         given["connections_max"] = settings.limits.connections_max
-    keys = await Keys.open(_keys_path(settings))
+    keys = await Keys.open(keys_path(settings))
     try:
         async with Engine(handler=handler, config=settings.config or None, **given) as engine:
             passing = handler or _passing(found)

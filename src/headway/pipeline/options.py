@@ -14,10 +14,7 @@ from headway.pipeline.source import KEPT_BYTES_MAX
 from headway.policy.backoff import Backoff
 from headway.policy.degrade import Degrade
 
-__all__ = ["MISSING", "PATIENCE_S", "RunOptions", "StepOptions", "check_count"]
-
-PATIENCE_S: Final = 5.0
-"""How long a run waits for steps that it has cancelled, before it goes on without them."""
+__all__ = ["MISSING", "RunOptions", "StepOptions", "check_count"]
 
 
 class _Missing:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from headway.pipeline.failures import timed_out, unended
-from headway.pipeline.options import PATIENCE_S
 
 if TYPE_CHECKING:
     from headway.pipeline.node import Cause, Node
 
 __all__ = ["cancel_task"]
+
+PATIENCE_S: Final = 5.0
+"""How long a run waits for a step that it has cancelled, before it asks again; a fifth of that later it gives up."""
 
 
 def cancel_task(node: Node, cause: Cause) -> None:

@@ -6,9 +6,9 @@ convention whatever the provider's own: `input_tokens` holds everything in the p
 `cache_write_tokens` are parts of it; `output_tokens` holds everything generated, `reasoning_tokens` is part of it.
 """
 
-from headway.types.call import Call, Handler, Reply, Timeouts
+from headway.types.call import Allowance, Call, Handler, Reply, Timeouts
 from headway.types.rows import Result, TaskLike
-from headway.types.scope import SCOPE, Allowance, Scope
+from headway.types.scope import SCOPE, Scope
 from headway.types.steps import Edge, StepRow
 from headway.types.trace import Trace
 from headway.types.views import Answer, ErrorView, Headers, Outcome, RequestView, Tags, Usage

@@ -16,7 +16,7 @@ from headway.types.call import Allowance
 from headway.types.trace import Trace
 from headway.types.views import Tags
 
-__all__ = ["SCOPE", "Allowance", "Scope", "left_behind", "outside"]
+__all__ = ["SCOPE", "Scope", "left_behind", "outside"]
 
 
 class Scope:

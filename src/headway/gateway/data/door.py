@@ -1,6 +1,6 @@
 """The one door of the data plane: a request in, a reply for its client out, whichever way it came.
 
-1. the raw path is a plain one below /v1, and the gate lets the request in, by its head, and by its body once it is read;
+1. the raw path is a plain one below /v1, and the gate lets the request in: by its head, then by what its body asks;
 2. its headers are sorted: for the provider, for us, for nobody. The client's credential is for us alone;
 3. what a reader knows becomes a call of the engine, at the home of its endpoint and model, through every layer;
 4. lists, files and batches are utility calls of the engine: recorded and, where that is harmless, tried again;

@@ -6,18 +6,14 @@ Paths are judged as they were written, before anybody decodes or normalises them
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Final, TypeAlias
+from typing import Final
 from urllib.parse import urlsplit
 
 from headway.gateway.request import Refused, Request
 
-__all__ = ["Guard", "check_path", "is_data", "is_loopback", "loopback_only"]
-
-Guard: TypeAlias = Callable[[Request], None]
-"""Raises `Refused` where the request may not come in."""
+__all__ = ["check_path", "is_data", "is_loopback", "loopback_only"]
 
 PATH_CHARS_MAX: Final = 2048
 _SEGMENT: Final = r"(?!\.\.?(?:/|$))(?:[A-Za-z0-9._~@:!$&'()*+,;=-]|%3[Aa])+"

@@ -18,7 +18,7 @@ __all__ = ["Stake"]
 
 
 class Stake:
-    """A `headway.types.scope.Allowance` for one prefetch. Made on the book's loop.
+    """A `headway.types.Allowance` for one prefetch. Made on the book's loop.
 
     A call that joins another's costs nothing, and is not asked about here.
 
