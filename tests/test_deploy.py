@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 import trustme
 import typer
 
@@ -197,14 +198,12 @@ def test_every_file_has_its_place_on_the_page():
 @pytest.mark.parametrize("path", [path for path in FILES if path.suffix == ".yaml"], ids=lambda path: path.name)
 def test_yaml_is_yaml(path):
     """It is parsed, and says what kind of thing it is."""
-    yaml = pytest.importorskip("yaml")
     (tree,) = yaml.safe_load_all(text(path))
     assert {"kind", "apiVersion"} <= tree.keys() or {"services", "volumes"} <= tree.keys()
 
 
 def test_the_manifests_belong_together():
     """The service finds the pod, volumes and settings by name; the settings load."""
-    yaml = pytest.importorskip("yaml")
     trees = {path.stem: yaml.safe_load(text(path)) for path in (DEPLOY / "kubernetes").glob("*.yaml")}
     assert {f"{name}.yaml" for name in trees} == {*trees["kustomization"]["resources"], "kustomization.yaml"}
     pod = trees["deployment"]["spec"]["template"]
