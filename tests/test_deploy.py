@@ -12,9 +12,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 import trustme
 import typer
+import yaml
 
 from headway.cli import app
 from headway.config import Settings, load_settings
