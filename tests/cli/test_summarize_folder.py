@@ -126,6 +126,17 @@ def test_one_file_may_have_an_output(server, docs):
     assert [line["path"] for line in lines("one.jsonl")] == ["docs/2.txt"]
 
 
+def test_the_input_is_no_output(server, docs):
+    """With --fresh the output is removed first: the text would be gone before it is read."""
+    text, before = docs / "1.txt", (docs / "1.txt").read_text()
+    told = CliRunner().invoke(
+        app, ["summarize", str(text), "--base-url", server, "--out", str(text), "--fresh", "--words", "30"]
+    )
+    assert told.exit_code == 2
+    assert "is the input itself" in told.stderr
+    assert text.read_text() == before
+
+
 def test_the_plan_of_a_folder(server, docs):
     """What is done, what is owed, what cannot be read; nothing is sent, and nothing is written."""
     (docs / "empty.md").write_text("")

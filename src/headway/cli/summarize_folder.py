@@ -24,7 +24,7 @@ from headway.pipeline.documents.batch import Batched, batches_left, batches_path
 from headway.pipeline.documents.found import Found, find
 from headway.pipeline.documents.kept import Kept, open_kept
 from headway.pipeline.documents.plan import Plan, plan_of
-from headway.pipeline.documents.reading import Document, read_document
+from headway.pipeline.documents.reading import Document, read_document, shown
 from headway.pipeline.documents.rows import Row, line_of
 from headway.pipeline.documents.run import Failed, Tally, run_documents
 from headway.pipeline.documents.sharing import Share, Shared, Took
@@ -72,6 +72,8 @@ class Folder:
         if self._name == "-":
             raise InputError("--out needs files, and INPUT is standard input; leave --out out, and use > FILE")
         if not path.is_dir():
+            if self._out is not None and self._out.exists() and path.exists() and self._out.samefile(path):
+                raise InputError(f"--out names {shown(path)}, which is the input itself; name another file")
             document = read_document(path)
             if document.problem:
                 raise InputError(f"{document.path} {document.problem}; name a text or a folder")

@@ -18,6 +18,7 @@ from headway.pipeline.documents.plan import plan_of
 from headway.pipeline.documents.reading import Document, document_of, read_document, shown
 from headway.pipeline.documents.sharing import Share, Shared
 from headway.pipeline.mapreduce import Progress
+from headway.pipeline.mapreduce.aside import aside
 from headway.report import format as fmt
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class One:
         async with ask.engine() as engine:
             reduction = self._reduction(engine)
             self._pace = Pace(asyncio.get_running_loop().time)
-            chunks = len(reduction.plan.spans)
+            chunks = len((await aside(lambda: reduction.plan, len(self._document.text))).spans)
             self._progress = Progress(phase="map", chunks=chunks, mapped=0, failed=0, merges=0, merged=0)
             self._live = Live(self._line, quiet=ask.quiet)
             try:
@@ -101,10 +102,9 @@ class One:
             print_json(self._data(result, took_s))
         elif ask.wishes.sources:
             write(_sources(result))
-        if not ask.quiet:
-            if not ask.json:
-                say(self._took(result, took_s), dim=True)
-            self._warn(result)
+        if not ask.quiet and not ask.json:
+            say(self._took(result, took_s), dim=True)
+        self._warn(result)
         return 1 if result.gaps else 0
 
     def interrupted(self) -> None:

@@ -98,16 +98,18 @@ def encodings(guessed: Counter[str]) -> None:
 def warned(tally: Tally, out: Path | None) -> int:
     """Say last what the user has to know; the exit code."""
     where = f" in {out}" if out is not None else ""
+    again = "; started again, only those are tried" if out is not None else ""
     if tally.stopped:
         owed = tally.total - tally.done
-        say(f"headway summarize: stopped: {tally.stopped.rstrip('.')}; {owed:,} documents are still owed")
+        left = "1 document is" if owed == 1 else f"{owed:,} documents are"
+        say(f"headway summarize: stopped: {tally.stopped.rstrip('.')}; {left} still owed")
         return 1
     if tally.failed:
         documents = "1 document" if tally.failed == 1 else f"{tally.failed:,} documents"
-        say(f"headway summarize: {documents} failed, with the error{where}; started again, only those are tried")
+        say(f"headway summarize: {documents} failed, with the error{where}{again}")
     if tally.with_gaps:
         documents = "1 summary has" if tally.with_gaps == 1 else f"{tally.with_gaps:,} summaries have"
-        say(f"headway summarize: {documents} gaps, marked{where}; started again, only those are tried")
+        say(f"headway summarize: {documents} gaps, marked{where}{again}")
     return 1 if tally.failed or tally.with_gaps else 0
 
 

@@ -206,7 +206,7 @@ def _server(settings: ServeSettings, door: Door, engine: Engine) -> uvicorn.Serv
 
     return Server(
         uvicorn.Config(
-            application(door, engine.snapshot, limits=settings.limits),
+            application(door, engine.snapshot, limits=settings.limits, check=door.check),
             http=protocol,  # type: ignore[arg-type]  # called like the class
             ws="none",
             loop="asyncio",

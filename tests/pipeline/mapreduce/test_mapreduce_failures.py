@@ -133,6 +133,14 @@ def test_a_whole_text_that_is_too_long_by_the_providers_count_is_read_in_chunks(
     assert result.text.startswith("Read part0")
 
 
+def test_a_text_that_cannot_be_made_shorter_is_not_asked_for_ever() -> None:
+    """One chunk of one token is what it was before: it was asked 972 times, up to a RecursionError."""
+    reader = Narrow(0, "whole")
+    with pytest.raises(ProviderError):
+        run("Hello.", reader, chunk_tokens_max=None)
+    assert len(reader.of("whole")) == 1
+
+
 @pytest.mark.parametrize("policy", ["mark", "drop"])
 def test_merges_that_all_fail_are_the_reason(policy: str) -> None:
     """It said that none of the parts could be read, all of which were."""

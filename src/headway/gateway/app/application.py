@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 from headway.gateway.app.plane import Plane
 from headway.gateway.limits import LIMITS, Limits
 from headway.gateway.protocol import Handle
+from headway.gateway.request import Request
 
 __all__ = ["application"]
 
@@ -24,13 +25,20 @@ It answers /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/messages, /v
 """
 
 
-def application(handle: Handle, snapshot: Callable[[], dict[str, Any]], *, limits: Limits = LIMITS) -> Starlette:
+def application(
+    handle: Handle,
+    snapshot: Callable[[], dict[str, Any]],
+    *,
+    limits: Limits = LIMITS,
+    check: Callable[[Request], None] | None = None,
+) -> Starlette:
     """The application.
 
     Args:
         handle: The data plane.
         snapshot: The engine's live figures; raises where it is closed.
         limits: See `Limits`.
+        check: See `Plane`.
     """
 
     async def healthz(request: AppRequest) -> Response:
@@ -51,6 +59,6 @@ def application(handle: Handle, snapshot: Callable[[], dict[str, Any]], *, limit
             Route("/", note),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-            Mount("/v1", app=Plane(handle, limits)),
+            Mount("/v1", app=Plane(handle, limits, check=check)),
         ]
     )

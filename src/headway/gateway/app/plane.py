@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from headway.errors import HeadwayError
+from headway.gateway.data.answers import refused
 from headway.gateway.limits import LIMITS, Limits
 from headway.gateway.protocol import Handle
-from headway.gateway.request import Request
+from headway.gateway.request import Refused, Request
 from headway.types import Headers, Reply
 from headway.wire.refusals import refusal_body, refusal_event
 
@@ -25,11 +26,15 @@ class Plane:
 
     Args:
         handle: Answers requests.
+        check: Looks at a request before its body is taken, and raises `Refused` where it need not come.
         limits: See `Limits`; those of the connection are its server's business.
     """
 
-    def __init__(self, handle: Handle, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, handle: Handle, limits: Limits = LIMITS, *, check: Callable[[Request], None] | None = None
+    ) -> None:
         self._handle = handle
+        self._check = check
         self._limits = limits
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -39,8 +44,15 @@ class Plane:
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         query: bytes = scope.get("query_string", b"")
         target = (raw + b"?" + query if query else raw).decode("latin-1")
+        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         try:
+            if self._check is not None:
+                self._check(Request(scope["method"], target, headers, b""))
             body = await self._body(receive)
+        except Refused as refusal:
+            reply = refused(target.partition("?")[0], refusal)
+            await _send(send, reply.status, (*reply.headers, ("connection", "close")), reply.body or b"")
+            return
         except TimeoutError:
             await _refuse(send, target, 408, "the request's body did not come in time", "request_timeout")
             return
@@ -50,7 +62,6 @@ class Plane:
             most = self._limits.body_bytes_max >> 20
             await _refuse(send, target, 413, f"the request's body is larger than {most} MiB", "request_too_large")
             return
-        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         answering = asyncio.ensure_future(self._answer(Request(scope["method"], target, headers, body), send))
         leaving = asyncio.ensure_future(_gone(receive))
         try:

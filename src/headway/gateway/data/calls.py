@@ -131,7 +131,7 @@ class Calls:
 
     def _headers(self, home: Home, path: str, carried: Headers) -> Headers:
         """What is sent; equal headers are one tuple, which the upstream client knows by its identity."""
-        key = home.name, path, carried
+        key = home.base_url, path, carried
         sent = self._sent.get(key)
         if sent is None:
             if len(self._sent) >= _KEPT_MAX:

@@ -144,10 +144,10 @@ class Door:
 
 def _target(request: Request, way: _Way, home: Home) -> str:
     """Path and query at a home, whose base URL may end in another version or in none."""
-    target = way.targets.get(home.name)
+    target = way.targets.get(home.base_url)
     if target is None:
         prefix = target_of(home.base_url, "")[1]
         below = way.path if prefix.endswith("/v1") or not prefix else way.path.removeprefix("/v1")
-        target = way.targets[home.name] = target_of(home.base_url, below)[1]
+        target = way.targets[home.base_url] = target_of(home.base_url, below)[1]
     query = request.target[len(way.path) :]
     return target + query if query else target

@@ -17,6 +17,7 @@ from msgspec.structs import force_setattr, replace
 
 from headway.attempt.upstreams import Upstream, origin_of
 from headway.config import Settings
+from headway.errors import ConfigError
 from headway.gateway.request import Refused
 from headway.policy.fingerprint import tenant_of
 from headway.types.secret import Secret
@@ -71,6 +72,9 @@ class Homes:
         found = [*_default(settings), *_configured(settings.upstreams)]
         self.all: tuple[Home, ...] = tuple({home.origin: home for home in reversed(found)}.values())[::-1]
         self._chosen: dict[tuple[str, str], Home] = {}
+        names = [home.name for home in self.all]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ConfigError(f"an [[upstream]] is named {twice!r}, like the home of base_url; give it another name")
 
     def for_model(self, endpoint: str, model: str) -> Home:
         """The home for a call of an endpoint: one that lists the model, else the first that takes any.

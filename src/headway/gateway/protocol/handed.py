@@ -29,13 +29,14 @@ class Handed(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, loop)
         self._limits = limits
         self._head_bytes = 0
-        self._in_head = False
+        self._in_head = self._went_on = False
         self._timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came: those of a head are counted."""
+        """Bytes came: those of a head are counted, and those of trailers, which uvicorn keeps like headers."""
+        self._went_on = False
         super().data_received(data)
-        if not self._in_head:
+        if self._went_on and not self._in_head:
             return
         self._head_bytes += len(data)
         if self._head_bytes > self._limits.head_bytes_max:
@@ -44,9 +45,14 @@ class Handed(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._went_on, self._head_bytes = True, True, 0
         self._unset()
         self._timer = self.loop.call_later(self._limits.head_s, self.transport.close)
+
+    def on_body(self, body: bytes) -> None:
+        """Part of a body."""
+        super().on_body(body)
+        self._went_on, self._head_bytes = True, 0
 
     def on_headers_complete(self) -> None:
         """It is whole. What is raised here, uvicorn answers with a 400."""

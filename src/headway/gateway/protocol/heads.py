@@ -55,6 +55,8 @@ class Heads:
         if len(raw) > HEAD_BYTES_MAX:
             return
         named = _LENGTH.search(raw)
+        if named is None and any(name == "content-length" for name, _ in head.headers):
+            return  # a length written in another way: taken for none, its body would be read as the next request
         kept = self._plain if named is None else self._sized
         if len(kept) >= HEADS_MAX:
             kept.clear()

@@ -218,7 +218,9 @@ class Incoming:
 
     def _length(self, text: str) -> None:
         # The parser has refused anything but digits, and a second length.
-        self._left = int(text[:16])
+        if len(text) > 15:
+            raise Refused(400, "the content-length is too long")
+        self._left = int(text)
 
     def _check_length(self) -> None:
         if self._left > self._body_bytes_max:

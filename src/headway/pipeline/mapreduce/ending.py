@@ -38,6 +38,7 @@ class Ending:
         self._tree = Tree(caller, how)
         self._members: list[Told] = []
         self._draft = ""
+        self._draft_cut = False
         self._began_s = 0.0
         self.result: MapReduced | None = None
 
@@ -72,7 +73,8 @@ class Ending:
 
     async def _live(self) -> AsyncGenerator[str, None]:
         if self._refine:
-            self._draft = (await self._answered()).text
+            drafted = await self._answered()
+            self._draft, self._draft_cut = drafted.text, drafted.cut
             kind, row = "refine", await self._refining()
         else:
             kind, row = await self._last()
@@ -91,6 +93,7 @@ class Ending:
                 async for piece in live:
                     yield piece
         elif kind == "refine" and not said:  # the draft is good by itself
+            self._caller.was_cut = self._draft_cut
             yield self._draft
 
     # -- the last call -------------------------------------------------------------------------------------------
@@ -117,8 +120,8 @@ class Ending:
 
     async def _shortened(self, kind: str) -> bool:
         """Make less of a prompt that fits by our count and does not by the provider's; whether that can be done."""
-        if kind == "whole":
-            self._plan = self._caller.plan = in_chunks(self._plan)
+        if kind == "whole" and len((plan := in_chunks(self._plan)).spans) > 1:
+            self._plan = self._caller.plan = plan
             self._tree = Tree(self._caller, self._how)
             self._members = []
         elif kind == "reduce" and len(self._members) > 2:
