@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "call_log_path",
     "exits",
     "leave_stdout",
     "print_json",
@@ -167,3 +168,11 @@ def write_texts(text: str, paths: Sequence[Path | None]) -> None:
                 path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def call_log_path() -> Path:
+    """The log that runs from here would write, unless a headway.toml says otherwise: then name it with --file."""
+    from headway.config import state_dir
+
+    name = os.environ.get("HEADWAY_LOG", "on")
+    return Path(name) if name not in ("on", "off", "true", "false") else state_dir(os.environ) / "calls.sqlite"

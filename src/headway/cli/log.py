@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headway.cli.ending import print_json
+from headway.cli.ending import call_log_path, print_json
 from headway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def log(
     """Show the last calls, and where each one's time went."""
     from headway.store.call_reader import CallLogReader, breakdown_of
 
-    path = file or _default()
+    path = file or call_log_path()
     try:
         with CallLogReader(path) as reader:
             calls = reader.calls(run=run, limit=limit)
@@ -63,14 +62,6 @@ def log(
 
 
 log.__doc__ = _HELP
-
-
-def _default() -> Path:
-    """Where runs from here would have written it, unless a headway.toml says otherwise: then name it with --file."""
-    from headway.config import state_dir
-
-    name = os.environ.get("HEADWAY_LOG", "on")
-    return Path(name) if name not in ("on", "off", "true", "false") else state_dir(os.environ) / "calls.sqlite"
 
 
 def _print_json(rows: list[tuple[LogRow, LatencyBreakdown | None]]) -> None:

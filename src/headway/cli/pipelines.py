@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from headway.cli.amounts import seconds_of
-from headway.cli.ending import exits, print_json, print_table, reader_may_leave, write_texts
+from headway.cli.ending import call_log_path, exits, print_json, print_table, reader_may_leave, write_texts
 from headway.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def pipelines(
             raise ConfigError("--trace writes one run; name it with --run, or take the --last")
         if check and (run or last):
             raise ConfigError("--check is about many runs; leave out --run and --last")
-        rows = _Rows(file or _default(), name, _since(since), limit)
+        rows = _Rows(file or call_log_path(), name, _since(since), limit)
         if run or last:
             _one(rows, run, json=json, html=html, trace=trace)
             raise typer.Exit(0)
@@ -122,14 +121,6 @@ class _Rows(NamedTuple):
         return InputError(
             f"there is no {what}{which}{when} in {self.path}; runs write it when their engine's log is on"
         )
-
-
-def _default() -> Path:
-    """Where runs from here would have written it, unless a headway.toml says otherwise: then name it with --file."""
-    from headway.config import state_dir
-
-    name = os.environ.get("HEADWAY_LOG", "on")
-    return Path(name) if name not in ("on", "off", "true", "false") else state_dir(os.environ) / "calls.sqlite"
 
 
 def _since(text: str | None) -> float | None:

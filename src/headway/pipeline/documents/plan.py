@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from headway.engine import Engine
+from headway.jobs.purse import BATCH_RATIO
 from headway.pipeline.mapreduce import MapReduction
 from headway.pipeline.mapreduce.dollars import plus
 from headway.pipeline.mapreduce.plan import Plan as Asked
@@ -18,7 +19,6 @@ from headway.wire.tokens import estimate_tokens
 
 __all__ = ["Plan", "plan_of"]
 
-_BATCH_RATIO: Final = 0.5
 _SOURCES: Final = 2
 """Sentences of the text that are shown for one of the answer, at the most."""
 
@@ -96,7 +96,7 @@ async def plan_of(
     rates, merging = prices.rates(task.model, origin), prices.rates(reduce_model, origin)
     kind, words = ("whole", sizes.words) if asked.whole else ("map", sizes.part_words)
     most = task.max_output_tokens or sizes.part_tokens_max
-    ratio = _BATCH_RATIO if batch else 1.0
+    ratio = BATCH_RATIO if batch else 1.0
     plan = Plan(documents=1, chunks=len(rows))
     for row in rows:
         body = task.body(row)

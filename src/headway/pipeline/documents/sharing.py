@@ -14,12 +14,11 @@ import msgspec
 
 from headway.engine import Engine
 from headway.errors import HeadwayError
+from headway.pipeline.mapreduce.asking import HITS
 from headway.pipeline.mapreduce.dollars import plus
 from headway.types import Reply, Tags, Trace
 
 __all__ = ["Share", "Shared", "Took"]
-
-_REUSED = frozenset({"memory", "sqlite", "redis", "joined", "stale"})
 
 
 class Took(msgspec.Struct):
@@ -38,7 +37,7 @@ class Took(msgspec.Struct):
 
     def add(self, trace: Trace) -> None:
         """Count a call that has ended."""
-        reused = trace.cache in _REUSED and trace.outcome == "ok"  # to join a call that is refused is no answer
+        reused = trace.cache in HITS and trace.outcome == "ok"  # to join a call that is refused is no answer
         self.calls += reused or trace.sent_at_s is not None or trace.attempts > 1  # the last attempt's, or one before
         self.dollars = plus(self.dollars, trace.dollars if trace.outcome == "ok" else trace.dollars or 0.0)
         if reused:

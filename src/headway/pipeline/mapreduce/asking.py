@@ -15,7 +15,7 @@ from headway.pipeline.mapreduce.plan import Plan
 from headway.types import Reply, Result, Tags, Trace
 from headway.types.scope import SCOPE
 
-__all__ = ["Answered", "Caller", "Sends", "Tally", "TooLong"]
+__all__ = ["HITS", "Answered", "Caller", "Sends", "Tally", "TooLong"]
 
 _OURS: Final[Mapping[str, type[HeadwayError]]] = {
     "budget": BudgetExceeded,
@@ -27,7 +27,7 @@ _HOPELESS: Final = ("auth", "billing")
 """What holds for all calls: there is no use in asking about the next chunk."""
 _TOO_LONG: Final = re.compile(r"context.length|context.window|maximum context|prompt is too long|too many tokens", re.I)
 """How providers say it; there is no one code for it."""
-_HITS: Final = ("memory", "sqlite", "redis", "joined", "stale")
+HITS: Final = ("memory", "sqlite", "redis", "joined", "stale")
 
 
 class TooLong(ProviderError):
@@ -73,7 +73,7 @@ class Tally:
         """Count one more call."""
         self.calls += 1
         self.attempts += one.attempts
-        self.hits += one.cache in _HITS
+        self.hits += one.cache in HITS
         if one.usage is not None:
             self.input_tokens += one.usage.input_tokens
             self.output_tokens += one.usage.output_tokens
