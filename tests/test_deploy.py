@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trustme
@@ -122,7 +123,9 @@ def test_whoever_kills_waits_longer_than_it_takes_to_end():
 def test_what_is_probed_exists():
     """Health and readiness are paths of the application."""
     probed = set(re.findall(r"path: (/\w+), port: http", text(POD))) | set(re.findall(rf":{PORT}(/\w+)'", text(IMAGE)))
-    paths = {route.path for route in application(lambda request: None, dict).routes}
+    paths = {
+        route.path for route in application(SimpleNamespace(handle=None, check=None, settings=ServeSettings())).routes
+    }
     assert probed == {"/healthz", "/readyz"} <= paths
 
 

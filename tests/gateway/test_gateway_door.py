@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import anthropic
 import httpx2
@@ -522,7 +523,8 @@ def test_the_asgi_route_streams_and_reads_like_the_protocol():
         await Plane(waits)(scope, leaves, None)
         assert left == ["/v1/x"]
 
-        app = application(handle, lambda: {"in_flight": 0, "queued": 0})
+        settings = ServeSettings()
+        app = application(SimpleNamespace(handle=handle, check=lambda request: None, settings=settings))
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost") as client:
             assert (await client.post("/v1/x%3Ay?a=1", content=b"hi")).content == b"POST /v1/x%3Ay?a=1 hi"
             assert (await client.post("/v1/x", content=b"stream")).content == b"onetwo"

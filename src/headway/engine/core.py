@@ -19,7 +19,7 @@ from headway.engine.arguments import check_arguments
 from headway.engine.calls import Calls
 from headway.engine.mapping import MapSettings, map_rows
 from headway.engine.prefetch import Prefetcher
-from headway.engine.record import Recorder
+from headway.engine.record import Observer, Recorder
 from headway.engine.refresher import Refresher
 from headway.engine.stack import Stack, open_recorder
 from headway.engine.ways import adopt, cached, utility_call
@@ -219,8 +219,7 @@ class Engine:
             task: E.g. a `headway.Task`.
             order: "input" keeps the rows' order, "completed" yields each as soon as it is done.
             concurrency: Rows in flight at once, > 0. Pacing is the limits' business, so it may be generous.
-            tags: For the call log.
-            priority: As in `send`.
+            tags, priority: As in `send`.
             adapt: Whether the bound on output follows the answers (docs/asking-for-less.md); None: if the task has one.
         """
         how = MapSettings(order=order, concurrency=concurrency, tags=tags or Tags(), priority=priority, adapt=adapt)
@@ -236,6 +235,10 @@ class Engine:
         if not self._closed:
             self._records().write_steps(rows)
         return not self._closed
+
+    def observe(self, observer: Observer) -> None:
+        """Have somebody see every call and try that ends from now on, and every pipeline's run: metrics, traces."""
+        self._records().observe(observer)
 
     def new_trace(self) -> Trace:
         """The trace of a call that is made elsewhere for `handle`; it starts now. See `engine.inbound`."""

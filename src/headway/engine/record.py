@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from headway.store.call_log import CallLog
 from headway.types import Trace
 from headway.types.steps import StepRow
 
-__all__ = ["Recorder", "attempt_trace"]
+__all__ = ["Observer", "Recorder", "attempt_trace"]
 
 _RANK = {"debug": 10, "info": 20, "warning": 30, "off": 100}
 _QUIET = frozenset({"ok", "abandoned"})
@@ -25,6 +25,16 @@ def attempt_trace(caller: Trace, index: int, started_at_s: float, start_wall_s: 
     return trace
 
 
+class Observer(Protocol):
+    """Sees what goes into the record, as it goes there: metrics and traces are made of that, and of nothing else."""
+
+    def finished(self, trace: Trace) -> None:
+        """A caller or an attempt has ended. On the event loop: it takes a microsecond or two, and never fails."""
+
+    def stepped(self, rows: Sequence[StepRow]) -> None:
+        """A pipeline's run has ended."""
+
+
 class Recorder:
     """Writes a row per caller and per attempt, and a log line for what a human should see.
 
@@ -32,12 +42,17 @@ class Recorder:
     holds a prompt, an answer or a key.
     """
 
-    __slots__ = ("_log", "_logger", "_rank")
+    __slots__ = ("_log", "_logger", "_observers", "_rank")
 
     def __init__(self, log: CallLog | None, level: str) -> None:
         self._log = log
         self._rank = _RANK[level]
         self._logger: Any = None
+        self._observers: tuple[Observer, ...] = ()
+
+    def observe(self, observer: Observer) -> None:
+        """Have somebody see everything from now on."""
+        self._observers = (*self._observers, observer)
 
     def finished(self, trace: Trace) -> None:
         """A caller or an attempt has ended."""
@@ -50,11 +65,15 @@ class Recorder:
         rank = 10 if trace.outcome in _QUIET else (30 if trace.kind == "call" else 20)
         if rank >= self._rank:
             self._say(trace, rank)
+        for observer in self._observers:
+            observer.finished(trace)
 
     def write_steps(self, rows: Sequence[StepRow]) -> None:
         """What a pipeline's run did."""
         if self._log is not None:
             self._log.write_steps(rows)
+        for observer in self._observers:
+            observer.stepped(rows)
 
     def close(self) -> None:
         """Write what is pending."""

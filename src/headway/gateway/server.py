@@ -21,6 +21,7 @@ from headway.gateway.data.guard import is_data, is_loopback
 from headway.gateway.data.homes import Homes, engine_upstreams
 from headway.gateway.keys import Keys, KeyStore, default_path
 from headway.gateway.protocol import Connection, Site
+from headway.gateway.serving import Serving
 from headway.gateway.settings import ServeSettings
 from headway.types import Handler, Timeouts
 from headway.upstream import Upstream
@@ -122,7 +123,9 @@ async def run(
         async with Engine(handler=handler, config=settings.config or None, **given) as engine:
             passing = handler or _passing(found)
             gate = Gate(keys, always=bool(settings.keys) or _reachable(settings.host))
-            server = _server(settings, Door(engine, Homes(found), gate, passing), engine)
+            homes = Homes(found)
+            door = Door(engine, homes, gate, passing)
+            server = _server(Serving(settings, engine, door, homes=homes, gate=gate, keys=keys))
             try:
                 await _until_stopped(server, listener, ready, stop)
             finally:
@@ -163,7 +166,7 @@ async def _stopped(server: uvicorn.Server, stop: asyncio.Event) -> None:
     server.should_exit = True
 
 
-def _server(settings: ServeSettings, door: Door, engine: Engine) -> uvicorn.Server:
+def _server(serving: Serving) -> uvicorn.Server:
     """The server of uvicorn, quiet, with our protocol in front of its own."""
     try:
         import uvicorn
@@ -174,6 +177,7 @@ def _server(settings: ServeSettings, door: Door, engine: Engine) -> uvicorn.Serv
         raise ConfigError("the gateway's server is not installed; run: pip install 'headway[serve]'") from None
 
     site: Site | None = None
+    settings, door = serving.settings, serving.door
 
     def protocol(config: uvicorn.Config, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> Connection:
         nonlocal site
@@ -206,7 +210,7 @@ def _server(settings: ServeSettings, door: Door, engine: Engine) -> uvicorn.Serv
 
     return Server(
         uvicorn.Config(
-            application(door, engine.snapshot, limits=settings.limits, check=door.check),
+            application(serving),
             http=protocol,  # type: ignore[arg-type]  # called like the class
             ws="none",
             loop="asyncio",

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from starlette.applications import Starlette
 from starlette.requests import Request as AppRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
+from headway.gateway.app import admin, doors, metrics, pages
 from headway.gateway.app.plane import Plane
-from headway.gateway.limits import LIMITS, Limits
-from headway.gateway.protocol import Handle
-from headway.gateway.request import Request
+from headway.gateway.serving import Serving
 
 __all__ = ["application"]
 
@@ -25,21 +21,8 @@ It answers /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/messages, /v
 """
 
 
-def application(
-    handle: Handle,
-    snapshot: Callable[[], dict[str, Any]],
-    *,
-    limits: Limits = LIMITS,
-    check: Callable[[Request], None] | None = None,
-) -> Starlette:
-    """The application.
-
-    Args:
-        handle: The data plane.
-        snapshot: The engine's live figures; raises where it is closed.
-        limits: See `Limits`.
-        check: See `Plane`.
-    """
+def application(serving: Serving) -> Starlette:
+    """The application."""
 
     async def healthz(request: AppRequest) -> Response:
         """The process lives."""
@@ -47,7 +30,7 @@ def application(
 
     async def readyz(request: AppRequest) -> Response:
         """It takes requests."""
-        found = snapshot()
+        found = serving.snapshot()
         return JSONResponse({"ready": True, "in_flight": found["in_flight"], "queued": found["queued"]})
 
     async def note(request: AppRequest) -> Response:
@@ -56,9 +39,13 @@ def application(
 
     return Starlette(
         routes=[
+            *pages.routes(serving),
             Route("/", note),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-            Mount("/v1", app=Plane(handle, limits, check=check)),
+            *metrics.routes(serving),
+            *admin.routes(serving),
+            *doors.routes(serving),
+            Mount("/v1", app=Plane(serving.handle, serving.settings.limits, check=serving.check)),
         ]
     )

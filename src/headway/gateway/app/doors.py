@@ -1,0 +1,14 @@
+"""The simple doors: `/stream`, `/chat`, and `/v1/realtime`."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute
+
+from headway.gateway.serving import Serving
+
+__all__ = ["routes"]
+
+
+def routes(serving: Serving) -> list[BaseRoute]:
+    """Its routes."""
+    return []
