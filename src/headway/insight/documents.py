@@ -12,9 +12,28 @@ from typing import Any
 import msgspec
 
 __all__ = [
-    "Breaker", "CallDetail", "CallLine", "Choice", "Choices", "Filters", "Layer", "LimitUse", "Live", "Money",
-    "Overview", "PipelineLine", "Quantiles", "RunDetail", "RunLine", "Series", "Span", "Spent", "Tier", "Totals", "UpstreamLine",
-]  # fmt: skip
+    "Breaker",
+    "CallDetail",
+    "CallLine",
+    "Choice",
+    "Choices",
+    "Filters",
+    "Layer",
+    "LimitUse",
+    "Live",
+    "Money",
+    "Overview",
+    "PipelineLine",
+    "Quantiles",
+    "RunDetail",
+    "RunLine",
+    "Series",
+    "Span",
+    "Spent",
+    "Tier",
+    "Totals",
+    "UpstreamLine",
+]
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
