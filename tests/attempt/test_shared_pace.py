@@ -102,7 +102,13 @@ class Asked:
     def __init__(self) -> None:
         self.scopes: list[str] = []
 
-    async def acquire(self, scope: str, tokens: float) -> SharedLease:
+    def begin(self, scope: str, bucket: object) -> None:
+        pass
+
+    def at_hand(self, scope: str, tokens: float) -> None:
+        return None
+
+    async def acquire(self, scope: str, tokens: float, *, waiting: int = 1) -> SharedLease:
         self.scopes.append(scope)
         await asyncio.sleep(1.0)
         return SharedLease(scope, "id", tokens)
@@ -128,7 +134,7 @@ def test_when_redis_goes_those_in_line_leave_at_the_known_rate():
     limits = Limits(LimitSettings(requests_per_min=60), scope="key")
     down = Asked()
 
-    async def acquire(scope: str, tokens: float) -> SharedLease:
+    async def acquire(scope: str, tokens: float, *, waiting: int = 1) -> SharedLease:
         return SharedLease(scope, "", tokens)
 
     down.acquire = acquire

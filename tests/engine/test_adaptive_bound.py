@@ -34,6 +34,7 @@ class Model:
             error = (
                 b'{"error":{"message":"Unsupported parameter: \'stop\'","param":"stop","type":"invalid_request_error"}}'
             )
+            await asyncio.sleep(0.1)  # others are under way meanwhile
             return await FakeProvider([Step(status=400, body=error)])(call)
         await asyncio.sleep(1.0)
         prompt = body["input"] if "input" in body else body["messages"][-1]["content"]

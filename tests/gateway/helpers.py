@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from headway.gateway.data.guard import is_data
-from headway.gateway.limits import LIMITS, Limits
+from headway.gateway.limits import DOOR_LIMITS, LIMITS, DoorLimits, Limits
 from headway.gateway.protocol import Connection, Site
 from headway.gateway.request import Request
 from headway.gateway.server import listen, run, url_of
@@ -70,11 +70,24 @@ async def gateway(
     config: str = "",
     host: str = "127.0.0.1",
     keys: str = "",
+    model: str = "",
+    doors: DoorLimits = DOOR_LIMITS,
+    drain_s: float = 1,
     **engine: Any,
 ) -> AsyncIterator[str]:
     """A whole gateway in front of a handler; gives its URL, without /v1."""
     engine = {"api_key": "sk-own", **engine}
-    settings = ServeSettings(host=host, port=0, engine=engine, limits=limits, config=config, keys=keys, drain_s=1)
+    settings = ServeSettings(
+        host=host,
+        port=0,
+        engine=engine,
+        limits=limits,
+        config=config,
+        keys=keys,
+        drain_s=drain_s,
+        model=model,
+        doors=doors,
+    )
     listener, stop, ready = listen(settings), asyncio.Event(), asyncio.Event()
     serving = asyncio.ensure_future(run(settings, listener, ready=ready.set, handler=handler, stop=stop))
     waiting = asyncio.ensure_future(ready.wait())

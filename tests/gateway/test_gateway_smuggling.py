@@ -8,6 +8,7 @@ from headway.config import load_settings
 from headway.errors import ConfigError
 from headway.gateway.data.homes import Homes
 from headway.gateway.protocol.heads import Head, Heads
+from tests.gateway.helpers import answer, spoken_to, within
 
 HEADERS = (("host", "localhost"), ("content-length", "5"))
 
@@ -31,3 +32,24 @@ def test_two_homes_have_two_names(monkeypatch):
     )
     with pytest.raises(ConfigError, match="named 'openai'"):
         Homes(settings)
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+)
+def test_a_declined_upgrade_keeps_its_body(framing):
+    """`curl --http2` and Java's HttpClient offer h2c with every request: its body was lost, or the next request's head."""
+
+    async def main():
+        async with spoken_to() as (dial, _):
+            reader, writer = await dial()
+            for offer in (b"h2c", b"websocket"):  # a WebSocket begins with a GET
+                writer.write(
+                    b"POST /v1/x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\n"
+                    b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n%b" % (offer, framing)
+                )
+                assert (await answer(reader))[2] == b"POST /v1/x hello"
+            writer.write(b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n")
+            assert (await answer(reader))[2] == b"GET /v1/x "
+
+    within(main())

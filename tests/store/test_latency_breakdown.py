@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headway.store.call_log import CallLog
 from headway.store.call_reader import CallLogReader, LatencyBreakdown, breakdown_of
-from headway.store.rows import LogRow, encoded, row_of, snapshot
+from headway.store.rows import LogRow, encoded, row_of, snapshot, taken
 from headway.store.writer import WriterSettings
 from headway.types import Trace, Usage
 
@@ -21,7 +21,7 @@ def row(kind: Any = "call", **fields: Any) -> LogRow:
     made.outcome, made.stream, made.flight_id = "ok", True, "f1"
     for name, value in fields.items():
         setattr(made, name, value)
-    return row_of(encoded(snapshot(made)).decode())
+    return row_of(taken(encoded(snapshot(made))))
 
 
 def parts(found: LatencyBreakdown | None) -> tuple[float, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import cast
 
 from msgspec.structs import replace
 
@@ -16,7 +15,8 @@ from headway.attempt.billing import bill
 from headway.attempt.commit import CommitSettings, in_time, is_stream
 from headway.attempt.following import Following
 from headway.attempt.mute import Mute
-from headway.errors import BadReply, ConnectionLost, HeadwayError, ProviderError
+from headway.attempt.outcomes import cut_off, outcome_of_error, outcome_of_status, unread
+from headway.errors import HeadwayError
 from headway.policy.flight import Try
 from headway.types import Answer, Call, Handler, Headers, Outcome, Reply, Trace
 from headway.upstream import end_to_end
@@ -24,9 +24,6 @@ from headway.wire.base import Reader
 from headway.wire.prices import Prices
 
 __all__ = ["Attempt"]
-
-_OUTCOME_OF_STATUS: dict[int, Outcome] = {401: "auth", 402: "billing", 403: "auth", 429: "throttled"}
-_OWN: dict[str, Outcome] = {"budget": "budget", "queue_full": "queue_full", "deadline": "deadline"}
 
 
 class Attempt:
@@ -39,6 +36,12 @@ class Attempt:
         mute: Origins whose streams are not asked for their usage, because they refuse to be.
         on_commit: Told when a stream passes its commit point by time alone, while `fly` still waits for bytes.
     """
+
+    __slots__ = (
+        "_answer", "_call", "_first_content_s", "_following", "_handler", "_iterator", "_loop", "_mute", "_outcome",
+        "_prices", "_reader", "_reply", "_settings", "_strip", "admissible", "chunks", "error", "headers", "on_commit",
+        "state", "status", "streaming", "trace", "whole",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -95,24 +98,53 @@ class Attempt:
 
     async def fly(self) -> None:
         """Run until there is something to judge; the verdict is in `state`. Ends the try unless a stream goes on."""
-        going_on = False
+        await self.ask()
+        if self.streaming:
+            await self.listen()
+
+    async def ask(self) -> None:
+        """Likewise, but of an answer that is a stream (`streaming`) nothing is read yet: go on with `listen`."""
         try:
             reply = self._reply = await self._handler(self._call)
             self.trace.status = status = self.status = reply.status
             self.headers = end_to_end(reply.headers)
             if status < 400 and is_stream(reply.headers, wanted=self._call.view.stream):
-                going_on = await self._open_stream(reply)
+                self.streaming = True
             else:
                 body = reply.body
                 self._read_whole(status, await reply.read() if body is None else body)
         except HeadwayError as error:
             self._failed(error)
         finally:
-            if not going_on:
-                await self.aclose()
+            if not self.streaming:
+                self.end()
+                if self._reply is not None and self._reply.held:
+                    await self._reply.aclose()
+
+    async def listen(self) -> None:
+        """Read a stream up to its commit point."""
+        assert self._reply is not None
+        self._iterator = aiter(self._reply)
+        if self._reader is not None:
+            bytes_max = self._settings.event_bytes_max
+            self._following = Following(self._reader, strip=self._strip, event_bytes_max=bytes_max)
+        timer = self._loop.call_later(self._settings.commit_s, self._commit_by_time)
+        try:
+            while self.state.outcome is None:
+                chunk = await self.next_chunk()
+                if chunk is None:
+                    self.whole = self.error is None
+                    return
+                if chunk:
+                    self.chunks.append(chunk)
+        finally:
+            timer.cancel()
+        if self._answer.error is not None:  # an error event ends it: what follows is not read
+            self.whole = True
+            await self.aclose()
 
     async def next_chunk(self) -> bytes | None:
-        """After the commit point: the next bytes for the readers (b"" if they are held back); None at the end."""
+        """The next bytes of a stream for the readers (b"" if they are held back); None at the end."""
         going_on = False
         try:
             chunk = await self._pull()
@@ -178,41 +210,14 @@ class Attempt:
                 self._settle(error.outcome, retryable=error.retryable or again, retry_after_s=wait_s)
                 return
             if not answer.complete:
-                raise BadReply(
-                    f"{self._call.origin} answered {status} with bytes that are not {self._reader.format} JSON; "
-                    "check that base_url points at the API itself",
-                    maybe_billed=True,
-                )
+                raise unread(self._call.origin, status, self._reader.format)
             self.admissible = answer.admissible and status == 200
         elif status >= 400:
             trace.error_code = str(status)
-            worse: Outcome = "server_error" if status >= 500 or status in (408, 409) else "client_error"
-            outcome = _OUTCOME_OF_STATUS.get(status, worse)
-            retryable = outcome in ("throttled", "server_error")
+            outcome, retryable = outcome_of_status(status)
             self._settle(outcome, retryable=retryable, retry_after_s=trace.retry_after_s)
             return
         self._settle("ok")
-
-    async def _open_stream(self, reply: Reply) -> bool:
-        """Read a stream up to its commit point; whether it goes on after it."""
-        self.streaming = True
-        self._iterator = aiter(reply)
-        if self._reader is not None:
-            bytes_max = self._settings.event_bytes_max
-            self._following = Following(self._reader, strip=self._strip, event_bytes_max=bytes_max)
-        timer = self._loop.call_later(self._settings.commit_s, self._commit_by_time)
-        try:
-            while self.state.outcome is None:
-                chunk = await self._pull()
-                if chunk is None:
-                    self.whole = True
-                    return False
-                if chunk:
-                    self.chunks.append(chunk)
-        finally:
-            timer.cancel()
-        self.whole = self._answer.error is not None  # an error event ends it: what follows is not read
-        return not self.whole
 
     def _commit_by_time(self) -> None:
         if self.state.outcome is None:
@@ -257,11 +262,7 @@ class Attempt:
         if self._answer.error is not None:
             self._stream_error()
         elif not self._answer.complete:
-            raise ConnectionLost(
-                f"the stream from {self._call.origin} ended without its terminal event, so what came is not the whole; "
-                "try again",
-                maybe_billed=True,
-            )
+            raise cut_off(self._call.origin)
         else:
             self._settle("ok")
         return None
@@ -289,10 +290,8 @@ class Attempt:
         self.error = error
         self.trace.error_code = error.code
         self.trace.maybe_billed = bool(getattr(error, "maybe_billed", False))
-        theirs = isinstance(error, ProviderError)
-        outcome = cast("Outcome", error.code) if theirs else _OWN.get(error.code, "closed")
-        final = isinstance(error, BadReply) and error.final
-        self._settle(outcome, retryable=theirs and not final)
+        outcome, retryable = outcome_of_error(error)
+        self._settle(outcome, retryable=retryable)
 
     def _settle(self, outcome: Outcome, *, retryable: bool = False, retry_after_s: float | None = None) -> None:
         self._outcome = outcome

@@ -60,6 +60,12 @@ class Budget:
         call.trace.on_end(settle)
         return await self._next(call)
 
+    def adopt(self, other: Budget) -> None:
+        """Go on with what another one has booked, under this one's caps."""
+        own, self._line = self._line.cap, other._line
+        self._line.cap.dollars_max, self._line.cap.tokens_max = own.dollars_max, own.tokens_max
+        self._line.admit()
+
     @property
     def cap(self) -> SpendCap:
         """The cap, and where it stands."""

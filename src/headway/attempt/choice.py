@@ -108,6 +108,19 @@ class Choice:
         self.lanes: OrderedDict[tuple[str, str, str], Lane] = OrderedDict()
         """By (upstream's name, the client's credential or "", model)."""
 
+    def adopt(self, other: Choice) -> None:
+        """Go on with what another one has learned of upstreams that are described as they were there."""
+        mine = {upstream.name: upstream for upstream in self._upstreams}
+        theirs = {upstream.name: upstream for upstream in other._upstreams}
+        for key, lane in other.lanes.items():
+            if mine.get(key[0]) == theirs.get(key[0]):
+                self.lanes[key] = lane
+
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """Those that are configured."""
+        return self._upstreams
+
     # -- who may ---------------------------------------------------------------------------------------------------
 
     def options(self, call: Call) -> list[Option]:

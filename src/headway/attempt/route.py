@@ -17,6 +17,7 @@ spares it. What comes of a try is fed back when it ends.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from urllib.parse import urlsplit
 
 from headway.attempt.choice import Choice
@@ -52,9 +53,9 @@ class Route:
     def __init__(self, next_: Handler) -> None:
         self._next = next_
 
-    async def __call__(self, call: Call) -> Reply:
+    def __call__(self, call: Call) -> Awaitable[Reply]:
         call.trace.upstream = call.origin
-        return await self._next(call)
+        return self._next(call)
 
 
 class Router:

@@ -4,7 +4,8 @@ Each process learns as it would alone; what it has learned it tells the others, 
 bucket has granted it. Where that bucket knows the limits, it alone decides about requests and tokens. In a process only
 the first in line of a scope asks, by the same order as in `pace`, so that a crowd that waits does not ask in chorus;
 turns are promised in the order of asking, so that processes take turns. Slices of a second are assumed until a process
-has found out more. Without Redis everything is granted, those who wait here at the rate that this process knows.
+has found out more. Where the shared bucket cannot be asked everything is granted, those who wait here at the rate that
+this process knows.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from headway.errors import Overloaded
 from headway.policy.bucket import Bucket
 from headway.policy.limits import Limits
 from headway.policy.queue import FairQueue
-from headway.store.redis_limits import SharedBucket, SharedLease, SharedLimits, SharedMark
+from headway.policy.shared_limits import LimitsShared, SharedBucket, SharedLease, SharedMark
 from headway.types import Call, Handler, Reply, Trace
 from headway.wire.rate_headers import read_limits
 
@@ -56,13 +57,13 @@ class SharedPace:
 
     Args:
         next_: The upstream.
-        shared: The buckets in Redis.
+        shared: The buckets, in Redis or in the process that started this one.
         limits: What this process knows of a call's quota.
         queue_max: Who may wait; one more is `Overloaded`.
     """
 
     def __init__(
-        self, next_: Handler, shared: SharedLimits, limits: Callable[[Call], Limits], *, queue_max: int
+        self, next_: Handler, shared: LimitsShared, limits: Callable[[Call], Limits], *, queue_max: int
     ) -> None:
         self._queue_max = queue_max
         self._loop = asyncio.get_running_loop()
@@ -75,7 +76,10 @@ class SharedPace:
     async def __call__(self, call: Call) -> Reply:
         limits = self._limits(call)
         scope = self._scope(limits)
-        lease = await self._granted(scope, limits, tokens_estimate(call.view)[0] * limits.charge_ratio, call)
+        tokens = tokens_estimate(call.view)[0] * limits.charge_ratio
+        lease = None if scope.queue else self._shared.at_hand(limits.scope, tokens)
+        if lease is None:
+            lease = await self._granted(scope, limits, tokens, call)
 
         limits.led = lease.mark is not None
         refused = False
@@ -95,7 +99,7 @@ class SharedPace:
         if readings is not None and not refused and limits.scope == lease.scope:
             left = readings.requests.remaining, readings.tokens.remaining
             self._tell(
-                scope,
+                self._scope(limits),  # it may have got another name while it waited
                 limits,
                 None if left[0] is None else left[0] - _hidden(limits.requests),
                 None if left[1] is None else left[1] - _hidden(limits.tokens),
@@ -150,7 +154,9 @@ class SharedPace:
         """Ask for whoever is first in line, until nobody is left."""
         try:
             while (first := scope.queue.peek()) is not None:
-                granted = await self._shared.acquire(first.limits.scope, first.tokens)  # it may have got another name
+                # It may have got another name since.
+                scope_name, waiting = first.limits.scope, len(scope.queue)
+                granted = await self._shared.acquire(scope_name, first.tokens, waiting=waiting)
                 if not isinstance(granted, SharedLease):
                     await asyncio.sleep(granted)
                     continue
@@ -178,12 +184,7 @@ class SharedPace:
         requests, tokens = limits.requests, limits.tokens
         if requests.limit is None and tokens.limit is None:
             return
-        bucket = SharedBucket(
-            requests_per_min=requests.limit and requests.limit * 60.0 / requests.window_s,
-            tokens_per_min=tokens.limit and tokens.limit * 60.0 / tokens.window_s,
-            requests_capacity_s=requests.capacity_s(),
-            tokens_capacity_s=tokens.capacity_s(),
-        )
+        bucket = _bucket(limits)
         told, now_s = scope.bucket, self._loop.time()
         if bucket == told and mark is not None and now_s - scope.published_at_s < PUBLISH_S:
             return
@@ -213,11 +214,26 @@ class SharedPace:
         scope = self._scopes.get(name)
         if scope is None:
             scope = self._scopes[name] = _Scope(name, self._queue_max)
+            known = limits.requests.limit is not None or limits.tokens.limit is not None
+            if known and not (limits.requests.learned or limits.tokens.learned):  # but configured
+                self._shared.begin(name, _bucket(limits))
             if len(self._scopes) > SCOPES_MAX:
                 idle = next((old for old, other in self._scopes.items() if other.asking is None), name)
                 if idle != name:
                     del self._scopes[idle]
         return scope
+
+
+def _bucket(limits: Limits) -> SharedBucket:
+    requests, tokens = limits.requests, limits.tokens
+    return SharedBucket(
+        requests_per_min=requests.limit and requests.limit * 60.0 / requests.window_s,
+        tokens_per_min=tokens.limit and tokens.limit * 60.0 / tokens.window_s,
+        requests_capacity_s=requests.capacity_s(),
+        tokens_capacity_s=tokens.capacity_s(),
+        requests_claimed_s=requests.claimed_s(),
+        tokens_claimed_s=tokens.claimed_s(),
+    )
 
 
 def _hidden(bucket: Bucket) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from headway.attempt.allowance import Unpaid
+from headway.attempt.attempt import Attempt
 from headway.errors import BudgetExceeded
-from headway.flight import Cursor, Deadlines, Flight
-from headway.types import Call, Reply, Timeouts
+from headway.flight import Cursor, Deadlines, Flight, Lone
+from headway.types import Call, Reply, Timeouts, Trace
 
 __all__ = ["Join"]
 
@@ -25,14 +26,13 @@ class Join:
 
     def __init__(
         self,
-        new_flight: Callable[[Call, Callable[[Flight], None], Deadlines], Flight],
+        new_flight: Callable[[Call, Callable[[Flight | Lone], None], Deadlines], Flight | Lone],
         landed: Callable[[Flight], None] | None,
     ) -> None:
         self._new_flight = new_flight
         self._landed = landed
-        self._flights: dict[
-            Flight, None
-        ] = {}  # in order: what is done to all of them is done in the same order each time
+        # In order: what is done to all of them is done in the same order each time.
+        self._flights: dict[Flight | Lone, None] = {}
         self._joinable: dict[_Place, Flight] = {}
         self._deadlines = Deadlines(self._flights)
 
@@ -40,10 +40,25 @@ class Join:
         return len(self._flights)
 
     def __call__(self, call: Call) -> Awaitable[Reply]:
-        cursor = self._cursor(call)
-        call.trace.flight_id = cursor.flight.id
-        cursor.on_leave = fill
-        return cursor.reply() if cursor.leader else self._beside(call, cursor)
+        place, known = None, None
+        if call.key is not None:
+            place = _place(call, call.key)
+            known = self._joinable.get(place)
+        cursor = known.join(call) if known is not None else None
+        if cursor is not None:
+            call.trace.cache = "joined"
+            call.trace.flight_id = cursor.flight.id
+            cursor.on_leave = _left
+            return self._beside(call, cursor)
+        flight = self._new_flight(call, self._over, self._deadlines)
+        if isinstance(flight, Lone):
+            self._flights[flight] = None
+            call.trace.flight_id = flight.id
+            return flight.reply(self._begin)
+        if place is not None:
+            flight.place = place
+            self._joinable[place] = flight
+        return self._begin(flight).reply()
 
     def readers(self, call: Call) -> int:
         """How many read the flight that this call would join."""
@@ -52,25 +67,18 @@ class Join:
         known = self._joinable.get(_place(call, call.key))
         return len(known.readers) if known is not None else 0
 
-    def close(self) -> list[asyncio.Task[None]]:
-        """End every flight; their tasks, to be waited for."""
+    def close(self) -> list[asyncio.Future[None]]:
+        """End every flight; what to wait for until they have ended."""
         self._deadlines.cancel()
-        return [task for flight in tuple(self._flights) if (task := flight.cancel()) is not None]
+        return [ended for flight in tuple(self._flights) if (ended := flight.cancel()) is not None]
 
-    def _cursor(self, call: Call) -> Cursor:
-        if call.key is None:
-            flight = self._new_flight(call, self._over, self._deadlines)
-        else:
-            place = _place(call, call.key)
-            known = self._joinable.get(place)
-            cursor = known.join(call) if known is not None else None
-            if cursor is not None:
-                call.trace.cache = "joined"
-                return cursor
-            flight = self._joinable[place] = self._new_flight(call, self._over, self._deadlines)
-            flight.place = place
+    def _begin(self, flight: Flight, begun: Sequence[Attempt] = ()) -> Cursor:
+        """Have a flight take off, perhaps with tries that were begun; the leader's cursor."""
         self._flights[flight] = None
-        return flight.start()
+        flight.call.trace.flight_id = flight.id
+        cursor = flight.start(begun)
+        cursor.on_leave = _left
+        return cursor
 
     async def _beside(self, call: Call, cursor: Cursor) -> Reply:
         """Read along. Where another's run pays, and has to wait for money or has none left, ask by ourselves."""
@@ -83,8 +91,11 @@ class Join:
             trace.cache, trace.settled, trace.error_code, trace.saved_dollars = "miss", None, "", None
             return await self(call)
 
-    def _over(self, flight: Flight) -> None:
+    def _over(self, flight: Flight | Lone) -> None:
         self._flights.pop(flight, None)
+        if isinstance(flight, Lone):
+            _fill(flight.call.trace, flight, leads=True, whole=False)
+            return
         place = flight.place
         if place is not None and self._joinable.get(place) is flight:
             del self._joinable[place]
@@ -104,10 +115,17 @@ def _place(call: Call, key: bytes) -> _Place:
     return key, call.view.stream, call.view.wants_usage, call.timeouts, call.view.output_tokens_max
 
 
-def fill(cursor: Cursor) -> None:
+def _left(cursor: Cursor) -> None:
+    """A reader has left its flight."""
+    flight = cursor.flight
+    ended = flight.finished or (bool(flight.traces) and flight.traces[-1].outcome == "ok")
+    # Many clients close at the terminal event: they had everything.
+    _fill(cursor.call.trace, flight, leads=cursor.leader, whole=ended and cursor.index >= flight.log.end)
+
+
+def _fill(trace: Trace, flight: Flight | Lone, *, leads: bool, whole: bool) -> None:
     """Tell a caller's trace what its flight knows. The leader carries the flight's dollars; who joined saved them."""
-    flight, trace = cursor.flight, cursor.call.trace
-    trace.attempts = len(flight.traces) if cursor.leader else 0
+    trace.attempts = len(flight.traces) if leads else 0
     if not flight.traces:
         return
     last = flight.traces[-1]
@@ -115,7 +133,7 @@ def fill(cursor: Cursor) -> None:
     trace.upstream = last.upstream
     trace.connect_s = last.connect_s
     # Whoever joined late was not there for all of it: no time of its row lies before its own start.
-    late = not cursor.leader
+    late = not leads
     sent_s = last.sent_at_s
     trace.sent_at_s = sent_s = _since(started_s, sent_s) if late else sent_s
     trace.first_byte_at_s = _since(started_s, last.first_byte_at_s) if late else last.first_byte_at_s
@@ -135,10 +153,9 @@ def fill(cursor: Cursor) -> None:
             dollars = None if dollars is None or attempt.dollars is None else dollars + attempt.dollars
     trace.wait_s = waited_s = waited_s if sent_s is None else min(waited_s, sent_s - started_s)
     trace.budget_wait_s = min(for_money_s, waited_s)
-    if last.outcome == "ok" or (last.outcome is None and flight.finished):
-        if cursor.index >= flight.log.end:
-            trace.settled = trace.settled or "ok"  # it had everything: many clients close at the terminal event
-    elif last.outcome is not None:
+    if whole:
+        trace.settled = trace.settled or "ok"
+    elif last.outcome not in (None, "ok"):
         trace.settled = trace.settled or last.outcome  # a reader may have come to an end of its own before
         trace.error_code = trace.error_code or last.error_code
     if late:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import cast
 
 from headway.caller.deadline import bounded
@@ -24,17 +24,25 @@ class Record:
     It runs in its caller's own context: a call made inside of a pipeline's step becomes one of the step's here
     (`caller.scoped`). The deadline is checked here (`caller.deadline`), so that a call that was late from the start has
     its row too.
+    Whoever is in `starts` (it may grow) is told of each call that begins.
     With `texts`, the request and the answer (its first `TEXT_BYTES_MAX`) are in the trace as well.
     """
 
-    __slots__ = ("_finished", "_loop", "_next", "_open", "_texts", "_timeout_s")
+    __slots__ = ("_finished", "_loop", "_next", "_open", "_starts", "_texts", "_timeout_s")
 
     def __init__(
-        self, next_: Handler, finished: Callable[[Trace], None], *, timeout_s: float, texts: bool = False
+        self,
+        next_: Handler,
+        finished: Callable[[Trace], None],
+        *,
+        timeout_s: float,
+        texts: bool = False,
+        starts: Sequence[Callable[[Call], None]] = (),
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._next = next_
         self._finished = finished
+        self._starts = starts
         self._texts = texts
         self._timeout_s = timeout_s
         self._open: dict[_Watched, None] = {}
@@ -45,6 +53,9 @@ class Record:
         if SCOPE.get() is not None:
             call = scoped(call)
         trace.on_end(self._finished)
+        if self._starts:
+            for began in self._starts:
+                began(call)
         if self._texts:
             trace.prompt, trace.answer = call.body, b""
         try:

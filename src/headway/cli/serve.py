@@ -18,7 +18,8 @@ Point a client's base URL at it. The provider's key comes from this process's en
 Without keys of its own (`headway keys create`) the gateway answers to this machine only. Once there is one, every \
 request needs one.
 
-It ends on Ctrl-C or SIGTERM, when what is being answered is answered. A second signal ends it at once.
+It ends on Ctrl-C or SIGTERM, when what is being answered is answered. A second signal ends it at once. On SIGHUP it \
+reads its configuration anew, without dropping a request; where that is wrong, it says so and goes on with the old one.
 
 Examples:
 
@@ -43,6 +44,12 @@ def serve(
     keys: Annotated[
         Path | None, typer.Option(help="The file of keys; by default keys.sqlite in the state directory.")
     ] = None,
+    env_file: Annotated[
+        Path | None, typer.Option("--env-file", help="NAME=value lines, read at the start and with every reload.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Who answers at /stream and /chat where nobody is named; by default the first listed.")
+    ] = "",
     cache: Annotated[bool, typer.Option("--cache", help="Reuse kept answers.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 1,
     drain_s: Annotated[
@@ -61,19 +68,24 @@ def serve(
             workers=workers,
             drain_s=drain_s,
             config=str(config) if config is not None else "",
+            env_file=str(env_file) if env_file is not None else "",
             keys=str(keys) if keys is not None else "",
+            model=model,
             engine={key: value for key, value in given.items() if value is not None},
         )
-        if check:
-            from headway.gateway.explain import explained
+        from headway.gateway.environment import EnvFile
+        from headway.gateway.explain import explained, keyless
 
+        env = EnvFile(settings.env_file)
+        env.load()
+        if check:
             typer.echo(explained(settings))
             return
-        from headway.gateway.explain import keyless
-        from headway.gateway.workers import serve_forever
-
         for sentence in keyless(settings):
             typer.echo(f"headway serve: {sentence}", err=True)
+        env.put_back({})  # each process reads it for itself, to know what to undo
+        from headway.gateway.workers import serve_forever
+
         serve_forever(settings, ready=lambda url: typer.echo(_line(url)))
 
 

@@ -76,7 +76,7 @@ def _shown(value: Any) -> str:
 
 def parsed(key: str, text: str) -> Any:
     """An environment variable's text as TOML would have it, where the key wants no text."""
-    if key in ("cache", "log") and text.strip().lower() in ("true", "false"):
+    if key in ("cache", "log", "otel") and text.strip().lower() in ("true", "false"):
         return text.strip().lower() == "true"
     if TYPES[key] in (str, Secret | None):
         return text
@@ -188,6 +188,19 @@ def _check_level(value: Any) -> tuple[Any, str]:
     return value, "" if good else '"debug", "info", "warning" or "off"'
 
 
+def _check_log_format(value: Any) -> tuple[Any, str]:
+    return value, "" if value in ("auto", "json", "console") else '"auto", "json" or "console"'
+
+
+def _check_otel(value: Any) -> tuple[Any, str]:
+    value = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+    return value, "" if value in ("on", "off") else '"on" or "off"'
+
+
+def _check_metrics(value: Any) -> tuple[Any, str]:
+    return value, "" if value in ("key", "loopback") else '"key" or "loopback"'
+
+
 def _check_log(value: Any) -> tuple[Any, str]:
     value = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
     return value, "" if isinstance(value, str) and value else '"on", "off" or the path of a file'
@@ -203,8 +216,11 @@ _CHECKS: dict[str, Callable[[Any], tuple[Any, str]]] = {
     "redis_url": _check_redis_url,
     "limits": _check_limits,
     "log": _check_log,
+    "log_format": _check_log_format,
     "log_level": _check_level,
+    "metrics": _check_metrics,
     "objective": _check_objective,
+    "otel": _check_otel,
     "prompt_cache": _check_prompt_cache,
     "prompt_grouping": _check_grouping,
     "quality_min": _check_quality,

@@ -129,6 +129,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Keep prompts and answers in the call log. Off: they are nowhere but in the caches."""
     log_level: str = "warning"
     """What goes to the structured log on stderr: debug (every call), info, warning (failures), off."""
+    log_format: str = "auto"
+    """Its lines: "json", "console", or "auto": JSON unless stderr is a terminal."""
+    # metrics and traces
+    otel: str = "off"
+    """"on" makes OpenTelemetry's spans and metrics of every call, with the SDK that the program (or the gateway, by
+    OTEL_* variables) has set up."""
+    metrics: str = "key"
+    """Who reads /metrics of a gateway that has keys: "key", whoever has an operator's; "loopback", also any program
+    of its own machine."""
+    metrics_keys: bool = False
+    """Also count by the id of the gateway's key."""
     # dice
     seed: int | None = None
     """Seeds back-off jitter, ids and cache jitter; for simulations. None given: from the operating system."""

@@ -12,6 +12,7 @@ from headway.caller.cache import KEY_SCHEMA, Cache, unknown_namespace
 from headway.caller.join import Join
 from headway.caller.spaces import Space
 from headway.config import CacheSettings, Settings
+from headway.engine.company import same
 from headway.engine.routing import route_digest
 from headway.errors import ConfigError
 from headway.policy.freshness import Freshness
@@ -23,6 +24,8 @@ from headway.types import Call, Handler, Reply
 if TYPE_CHECKING:
     from headway.attempt.shared_pace import SharedPace
     from headway.caller.shared import Shared
+    from headway.engine.stack import Stack
+    from headway.policy.shared_limits import LimitsShared
     from headway.store.redis_link import RedisLink
 
 __all__ = ["Caches", "cache_file"]
@@ -39,13 +42,21 @@ class Caches:
         wall_s: Calendar time.
         inline: Time is virtual: SQLite is written without threads.
         handover_s: See `WriterSettings`.
+        before: Whose place the engine takes: what is set as it was there is taken over, and closed here.
 
     Raises:
         ConfigError: A file cannot be written, the redis package is missing, or time is virtual with Redis on.
     """
 
     def __init__(
-        self, settings: Settings, path: Path, wall_s: Callable[[], float], *, inline: bool, handover_s: float
+        self,
+        settings: Settings,
+        path: Path,
+        wall_s: Callable[[], float],
+        *,
+        inline: bool,
+        handover_s: float,
+        before: Stack | None = None,
     ) -> None:
         self.spaces: dict[str, Space] = {}
         self.redis: RedisLink | None = None
@@ -56,7 +67,12 @@ class Caches:
         self._inline = inline
         self._handover_s = handover_s
         self._shared: Shared | None = None
+        self.handed_on = False
+        """Whether they are another engine's by now."""
         if settings.cache == "off":
+            return
+        if before is not None and same(before._settings, settings, "cache", "redis"):
+            self.spaces, self.redis = before.caches.spaces, before.caches.redis
             return
         if settings.cache in ("redis", "disk+redis"):
             self.redis = _redis(settings, virtual=inline)
@@ -89,14 +105,25 @@ class Caches:
             self._shared.arrived = cache.arrived
         return cache
 
-    def shared_pace(self, upstream: Handler, limits: Callable[[Call], Limits]) -> SharedPace | None:
-        """The layer that shares limits with other processes; None where Redis is off, or they are not to be shared."""
-        if self.redis is None or not self._settings.redis_limits:
+    def shared_pace(
+        self, upstream: Handler, limits: Callable[[Call], Limits], others: LimitsShared | None = None
+    ) -> SharedPace | None:
+        """The layer that shares limits with other processes; None where there are none, or nothing is to be shared.
+
+        Args:
+            upstream: What it stands in front of.
+            limits: Those that are known here.
+            others: What is shared with the processes of this machine, where Redis does not know of more.
+        """
+        shared = others if self._settings.limit_settings().paced else None
+        if self.redis is not None and self._settings.redis_limits:
+            from headway.store.redis_limits import SharedLimits
+
+            shared = SharedLimits(self.redis, self._prefix())
+        if shared is None:
             return None
         from headway.attempt.shared_pace import SharedPace
-        from headway.store.redis_limits import SharedLimits
 
-        shared = SharedLimits(self.redis, self._prefix())
         return SharedPace(upstream, shared, limits, queue_max=self._settings.queue_max)
 
     def space(self, namespace: str) -> Space:
@@ -123,6 +150,8 @@ class Caches:
         """Write what is pending and let go; after the flights have ended. Idempotent."""
         if self._shared is not None:
             await self._shared.aclose()
+        if self.handed_on:
+            return
         for space in self.spaces.values():
             if space.remote is not None:
                 await space.remote.aclose()

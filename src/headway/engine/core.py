@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -17,14 +17,15 @@ from headway.caller.scoped import belonging
 from headway.config import load_settings
 from headway.engine.arguments import check_arguments
 from headway.engine.calls import Calls
+from headway.engine.company import Company
 from headway.engine.mapping import MapSettings, map_rows
 from headway.engine.prefetch import Prefetcher
 from headway.engine.record import Observer, Recorder
 from headway.engine.refresher import Refresher
-from headway.engine.stack import Stack, open_recorder
+from headway.engine.stack import Stack
 from headway.engine.ways import adopt, cached, utility_call
 from headway.errors import Closed, ConfigError, HeadwayError
-from headway.types import Call, Handler, Reply, Result, Tags, TaskLike, Trace
+from headway.types import Call, Handler, Outcome, Reply, Result, Tags, TaskLike, Trace
 from headway.types.steps import StepRow
 
 __all__ = ["Engine"]
@@ -68,6 +69,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
+        self.company = Company()  # to be set before it is first used
         self.prefetch = Prefetcher(self.send, lambda: self._open().idle)
 
     # -- one call --------------------------------------------------------------------------------------------------
@@ -85,7 +87,7 @@ class Engine:
         tags: Tags | None = None,
         namespace: str = "",
     ) -> Reply:
-        """Make one call, streamed when the body says ``"stream": true``.
+        """Make one call, streamed when the body says ``"stream": true``: its reply, whatever the status; close it.
 
         Args:
             path: E.g. "/v1/responses", relative to `base_url`.
@@ -97,9 +99,6 @@ class Engine:
             priority: Greater goes first; "low" is -1, "high" is 1.
             tags: Where the call belongs, for the call log.
             namespace: The named cache to use, a table ``[caches.NAME]``.
-
-        Returns:
-            The reply, whatever its status. Streams stay alive until they are closed.
 
         Raises:
             DeadlineExceeded, Overloaded, BudgetExceeded, Closed: Ours.
@@ -122,14 +121,9 @@ class Engine:
             call = replace(call, key=key_of(call, key_body, route=stack.cache.route))
         return await stack.handle(call)
 
-    async def handle(self, call: Call) -> Reply:
-        """The engine as a `Handler`, for calls that are made elsewhere.
-
-        Raises:
-            Closed: The engine was closed.
-            ConfigError: The engine belongs to another event loop.
-        """
-        return await self._open().handle(call)
+    def handle(self, call: Call) -> Awaitable[Reply]:
+        """The engine as a `Handler`, for calls that are made elsewhere. Raises as `send`."""
+        return self._open().handle(call)
 
     async def request(
         self,
@@ -159,12 +153,13 @@ class Engine:
         return await stack.request(utility_call(call, method, deadline_s, attempts_max, stream=stream))
 
     async def cached(self, path: str, body: bytes, *, key_body: bytes | None = None) -> Reply | None:
-        """What the cache holds for a request, every tier asked; None for nothing fresh.
-
-        Nothing is sent, and nothing is counted or logged as a call.
-        """
+        """What the cache holds for a request, every tier asked, or None; nothing is sent, counted or logged."""
         stack = self._open()
         return await cached(stack, self._calls.make(stack.new_trace(), path, body), key_body)
+
+    async def kept(self, call: Call) -> Reply | None:
+        """The same for a call that was made elsewhere for `handle`."""
+        return await cached(self._open(), call)
 
     def adopt(
         self,
@@ -178,7 +173,7 @@ class Engine:
         tags: Tags | None = None,
         started_wall_s: float | None = None,
     ) -> Trace:
-        """Book an answer that came another way, such as in a batch, as one call and one attempt, with its dollars.
+        """Book an answer that came another way, such as in a batch, as a call with one try; the call's trace, ended.
 
         A good answer is kept in the cache, where the same request finds it from then on.
 
@@ -190,9 +185,6 @@ class Engine:
             price_ratio: Of the listed price, 0 to 10; 0.5 for batches.
             tags: Where it belongs; the step is "batch" when it has none.
             started_wall_s: When it was handed in, Unix seconds; None: now.
-
-        Returns:
-            The caller's trace, ended: outcome, finish, usage, dollars, error_code.
         """
         stack = self._open()
         call = self._calls.make(stack.new_trace(), path, body, tags=tags)
@@ -225,6 +217,10 @@ class Engine:
         how = MapSettings(order=order, concurrency=concurrency, tags=tags or Tags(), priority=priority, adapt=adapt)
         return map_rows(self, rows, task, how, self.settings)
 
+    def settle(self, attempt: Trace, caller: Trace, outcome: Outcome) -> None:
+        """Book a call that went another way than through `handle`, and its one try: both end now."""
+        self._open().settle(attempt, caller, outcome, asyncio.get_running_loop().time())
+
     def book(self, call: Call, error: HeadwayError) -> None:
         """Write the row of a call that is answered with a failure known before, without an attempt."""
         belonging(call.trace)
@@ -233,12 +229,12 @@ class Engine:
     def write_steps(self, rows: Sequence[StepRow]) -> bool:
         """Write what a pipeline's run did into the call log, like its calls, if that is on; False: it is closed."""
         if not self._closed:
-            self._records().write_steps(rows)
+            self.recorder.write_steps(rows)
         return not self._closed
 
     def observe(self, observer: Observer) -> None:
         """Have somebody see every call and try that ends from now on, and every pipeline's run: metrics, traces."""
-        self._records().observe(observer)
+        self.recorder.observe(observer)
 
     def new_trace(self) -> Trace:
         """The trace of a call that is made elsewhere for `handle`; it starts now. See `engine.inbound`."""
@@ -281,15 +277,17 @@ class Engine:
             return self._stack
         if self._closed:
             raise Closed("this engine is closed; open a new one")
-        self._stack = Stack(self.settings, self._handler, self._wall_s, self._rng, self._refresher, self._records())
-        self._loop = loop
+        records, company = self.recorder, self.company
+        self._stack = Stack(self.settings, self._handler, self._wall_s, self._rng, self._refresher, records, company)
+        self.company, self._loop = Company(), loop
         return self._stack
 
-    def _records(self) -> Recorder:
+    @property
+    def recorder(self) -> Recorder:
         """The record alone, in a few milliseconds: what makes no call needs no connections."""
         if self._recorder is None:
             virtual = bool(getattr(asyncio.get_running_loop(), "is_virtual", False))
-            self._recorder = open_recorder(self.settings, inline=virtual)
+            self._recorder = self.company.recorder(self.settings, inline=virtual)
         return self._recorder
 
     async def _close(self) -> None:

@@ -23,27 +23,29 @@ from headway.attempt.route import Router
 from headway.caller.cache import Cache
 from headway.caller.join import Join
 from headway.caller.record import Record, outcome_of
-from headway.config import Settings, state_dir
+from headway.config import Settings
 from headway.engine.caches import Caches
+from headway.engine.company import Company, Totals, inherit, same
 from headway.engine.hedges import NONE, Hedges
-from headway.engine.record import Recorder, attempt_trace
+from headway.engine.record import HANDOVER_S, Recorder, attempt_trace, state_file
 from headway.engine.routing import open_group, open_prices, open_route, priced
+from headway.engine.state import StateSampler
 from headway.engine.ways import Utility, is_utility
 from headway.errors import Closed, HeadwayError
-from headway.flight import Deadlines, Flight, FlightSettings
+from headway.flight import Deadlines, Flight, FlightSettings, Lone
 from headway.policy.budget import RetryBudget, SpendCap
 from headway.policy.flight import FlightPolicy, RetrySettings
+from headway.policy.limits import Limits
 from headway.types import Call, Handler, Outcome, Reply, Timeouts, Trace
 from headway.upstream import InProcess, Upstream
 from headway.wire import reader_for
 from headway.wire.blocks import BLOCKS_BODY_BYTES_MIN, PromptBlocks
 from headway.wire.prices import load as load_prices
 
-__all__ = ["Stack", "open_recorder"]
+__all__ = ["Stack"]
 
 ORIGINS_MAX = 256
-HANDOVER_S = 0.0002
-"""What a saturated loop gives its writers now and then, so that they are not starved of the interpreter's lock."""
+_CONNECTING = tuple("connect first_ idle_timeout_s reply_bytes_max".split())
 
 
 class Stack:
@@ -57,6 +59,7 @@ class Stack:
         rng: Random,
         refresh: Callable[[Call], asyncio.Task[Reply | None] | None],
         recorder: Recorder,
+        company: Company,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._settings = settings
@@ -72,20 +75,28 @@ class Stack:
         self._retry = RetrySettings(attempts_max=settings.attempts_max)
         self._retry_budgets: dict[str, RetryBudget] = {}
         self._hedges = Hedges(settings.hedge_ratio, self.prices) if settings.hedge_ratio > 0 else None
-        self._attempts = 0
-        self._dollars: float | None = 0.0
+        self.totals = Totals()
+        before = company.before._open() if company.before is not None else None
         # Threads have no place under virtual time: there, writes are made inline.
         virtual = bool(getattr(self._loop, "is_virtual", False))
-        path = Path(settings.cache_path) if settings.cache_path else _state("cache.sqlite")
-        self.caches = Caches(settings, path, self.wall_s, inline=virtual, handover_s=HANDOVER_S)
+        path = Path(settings.cache_path) if settings.cache_path else state_file("cache.sqlite")
+        self.caches = Caches(settings, path, self.wall_s, inline=virtual, handover_s=HANDOVER_S, before=before)
         self._recorder = recorder
-        self._upstream = open_upstream(settings, handler, settings.reply_bytes_max)
+        self._upstream: Upstream | InProcess
+        self._handed_on = False
+        """Whether the connections are another stack's by now."""
+        if handler is None and before is not None and same(before._settings, settings, *_CONNECTING):
+            self._upstream = before._upstream
+        else:
+            self._upstream = open_upstream(settings, handler, settings.reply_bytes_max)
         if handler is None:
             # The price list takes a tenth of a second to import: not on the loop, between two calls.
             threading.Thread(target=load_prices, daemon=True).start()
 
         # -- attempt layers
-        self._shared = self.caches.shared_pace(self._upstream, lambda call: self._pace.limits(call))  # noqa: PLW0108 - it is made below
+        self._pace: Pace
+        known: Callable[[Call], Limits] = lambda call: self._pace.limits(call)  # noqa: E731, PLW0108 - made below
+        self._shared = self.caches.shared_pace(self._upstream, known, company.limits)
         self._pace = Pace(self._shared or self._upstream, settings.limit_settings(), settings.queue_max)
         self._utility = Utility(lambda bytes_max: open_upstream(settings, handler, bytes_max))
         self._group = open_group(self._pace, settings, self.prices)
@@ -102,6 +113,7 @@ class Stack:
             attempt = PrefixCaching(attempt, self.prices)
         self._attempt: Handler = open_route(attempt, settings, self.prices, rng, self._pace)
         self._router = self._attempt if isinstance(self._attempt, Router) else None
+        self._sampler = StateSampler(self._pace, self._router.choice if self._router is not None else None)
 
         # -- caller layers
         self._join = Join(self._new_flight, self._landed if self.caches.spaces else None)
@@ -109,12 +121,15 @@ class Stack:
         self.cache: Cache | None = None
         if self.caches.spaces:
             handle = self.cache = self.caches.layer(self._join, rng=rng, refresh=refresh, tries=self._ways)
-        self._record = Record(handle, self._recorder.finished, timeout_s=settings.timeout_s, texts=settings.log_prompts)
+        finished, starts, texts = self._recorder.finished, self._recorder.starts, settings.log_prompts
+        self._record = Record(handle, finished, timeout_s=settings.timeout_s, texts=texts, starts=starts)
         self.handle: Handler = self._record
         """Sends a call through every layer."""
-        self._requests = Record(self._join, self._recorder.finished, timeout_s=inf)
+        self._requests = Record(self._join, finished, timeout_s=inf, starts=starts)
         self.request: Handler = self._requests
         """Sends a utility call; see `engine.ways`."""
+        if before is not None:
+            inherit(self, before)
 
     def new_trace(self) -> Trace:
         """A caller's trace that starts now."""
@@ -157,11 +172,12 @@ class Stack:
             "in_flight": len(self._join),
             "queued": sum(len(lane.queue) for lane in lanes) + (self._shared.queued if self._shared is not None else 0),
             "throttled": sum(lane.limits.refusals for lane in lanes),
-            "attempts": self._attempts,
+            "attempts": self.totals.attempts,
             "allowed_rpm": max(allowed, default=None),
-            "dollars": self._dollars,
+            "dollars": self.totals.dollars,
             "cache": self.caches.stats(),
             "grouping": self._group.stats() if self._group is not None else None,
+            **self._sampler.state(self._loop.time()),
         }
 
     async def aclose(self) -> None:
@@ -176,15 +192,18 @@ class Stack:
             await self._shared.aclose()
         await self.caches.aclose()
         self._pace.close()
-        await self._upstream.aclose()
+        if not self._handed_on:
+            await self._upstream.aclose()
         await self._utility.aclose()
         self._recorder.close()
 
-    def _new_flight(self, call: Call, over: Callable[[Flight], None], deadlines: Deadlines) -> Flight:
-        return Flight(
+    def _new_flight(self, call: Call, over: Callable[[Flight | Lone], None], deadlines: Deadlines) -> Flight | Lone:
+        policy = self._policy(call)
+        lone = call.key is None and not call.view.stream and not policy.hedges
+        return (Lone if lone else Flight)(
             call,
             attempt=self._new_attempt,
-            policy=self._policy(call),
+            policy=policy,
             settings=self._flight,
             rng=self.rng,
             landed=over,
@@ -207,7 +226,7 @@ class Stack:
         elsewhere = self._router is not None and not is_utility(call)
         return len(self._router.choice.options(call)) if elsewhere and self._router is not None else 1
 
-    def _new_attempt(self, call: Call, index: int, on_commit: Callable[[Attempt], None]) -> Attempt:
+    def _new_attempt(self, call: Call, index: int, on_commit: Callable[[Attempt], None] | None) -> Attempt:
         caller = call.trace
         trace = attempt_trace(caller, index, self._loop.time(), self.wall_s())
         trace.body_bytes = len(call.body)
@@ -227,11 +246,12 @@ class Stack:
         )
 
     def _attempt_ended(self, trace: Trace) -> None:
-        self._attempts += trace.sent_at_s is not None
-        if trace.dollars is None or self._dollars is None:
-            self._dollars = None
+        totals = self.totals
+        totals.attempts += trace.sent_at_s is not None
+        if trace.dollars is None or totals.dollars is None:
+            totals.dollars = None
         else:
-            self._dollars += trace.dollars
+            totals.dollars += trace.dollars
         self._recorder.finished(trace)
 
     def _landed(self, flight: Flight) -> None:
@@ -245,18 +265,6 @@ class Stack:
 
 async def _closed(call: Call) -> Reply:
     raise Closed("this engine is closed; open a new one")
-
-
-def open_recorder(settings: Settings, *, inline: bool) -> Recorder:
-    """The record of every call."""
-    if settings.log == "off":
-        return Recorder(None, settings.log_level)
-    from headway.store.call_log import CallLog
-    from headway.store.writer import WriterSettings
-
-    path = _state("calls.sqlite") if settings.log == "on" else Path(settings.log)
-    log = CallLog(path, rows_max=settings.log_rows_max, writer=WriterSettings(inline=inline, handover_s=HANDOVER_S))
-    return Recorder(log, settings.log_level)
 
 
 def open_upstream(settings: Settings, handler: Handler | None, reply_bytes_max: int) -> Upstream | InProcess:
@@ -275,9 +283,3 @@ def timeouts_of(settings: Settings) -> Timeouts:
         first_content_s=settings.first_content_timeout_s,
         idle_s=settings.idle_timeout_s,
     )
-
-
-def _state(name: str) -> Path:
-    import os
-
-    return state_dir(os.environ) / name

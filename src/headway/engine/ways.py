@@ -132,7 +132,7 @@ async def fetched(handle: Handler, call: Call) -> Reply | None:
     return reply
 
 
-async def cached(stack: Stack, call: Call, key_body: bytes | None) -> Reply | None:
+async def cached(stack: Stack, call: Call, key_body: bytes | None = None) -> Reply | None:
     """See `Engine.cached`."""
     cache, space = stack.cache, stack.caches.spaces.get(call.namespace)
     key = key_of(call, key_body, route=cache.route) if cache is not None else None
@@ -150,6 +150,8 @@ async def cached(stack: Stack, call: Call, key_body: bytes | None) -> Reply | No
         trace.cache, trace.usage, trace.finish, trace.status = found[1], entry.usage, entry.finish, entry.status
         trace.dollars, trace.saved_dollars = 0.0, entry.dollars
         trace.end("ok", asyncio.get_running_loop().time())
+        ttl_s = int(entry.fresh_until_wall_s - now_s)
+        reply.headers = (*reply.headers, ("cache-status", f"headway; hit; ttl={ttl_s}"))
     return reply
 
 

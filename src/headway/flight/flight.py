@@ -12,7 +12,7 @@ pace, and one that falls as far behind again is told so and dropped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
@@ -30,7 +30,9 @@ from headway.flight.tasks import start
 from headway.policy.flight import Decision, FlightPolicy, Try
 from headway.types import Call, Headers, Outcome, Timeouts, Trace
 
-__all__ = ["Flight"]
+__all__ = ["UNDERNEATH", "Flight", "final"]
+
+UNDERNEATH = "the call was cancelled underneath its callers; a handler must not cancel its own task"
 
 
 class Flight:
@@ -50,7 +52,7 @@ class Flight:
         self,
         call: Call,
         *,
-        attempt: Callable[[Call, int, Callable[[Attempt], None]], Attempt],
+        attempt: Callable[[Call, int, Callable[[Attempt], None] | None], Attempt],
         policy: FlightPolicy,
         settings: FlightSettings,
         rng: Random,
@@ -91,8 +93,11 @@ class Flight:
         """A terminal event has come, although the connection may not have ended yet."""
         return any(attempt.finished for attempt in self._attempts)
 
-    def start(self) -> Cursor:
-        """Take off; the leader's cursor."""
+    def start(self, begun: Sequence[Attempt] = ()) -> Cursor:
+        """Take off; the leader's cursor. `begun` are tries of the same policy, the last of which is a stream's."""
+        for attempt in begun:
+            attempt.on_commit = self._publish
+            self._count(attempt)
         cursor = Cursor(self, self.call, leader=True)
         self.readers.append(cursor)
         self._deadlines.note(self.call.deadline_at_s)
@@ -179,7 +184,7 @@ class Flight:
             if attempt.finished:
                 self._whole(attempt)
                 return None
-        return Closed("the call was cancelled underneath its callers; a handler must not cancel its own task")
+        return Closed(UNDERNEATH)
 
     async def _until_commit(self) -> Attempt | None:
         """Try until there is an answer to hand on. Its attempt if there is more of it to come."""
@@ -190,7 +195,9 @@ class Flight:
             decision, attempt = await self._race.run()
             self.backed_off_s = self._race.backed_off_s
             return self._commit(decision, attempt)
-        tries: list[Try] = []
+        tries: list[Try] = [attempt.state for attempt in self._attempts]
+        if self._attempts:
+            await self._attempts[-1].listen()
         while True:
             decision = self._policy.decide(tries, self._deadline_at_s, self.loop.time(), self._rng)
             if decision.do == "start":
@@ -206,12 +213,15 @@ class Flight:
 
     def _try(self, on_commit: Callable[[Attempt], None]) -> Attempt:
         attempt = self._attempt(self.call, len(self._attempts), on_commit)
+        self._count(attempt)
+        return attempt
+
+    def _count(self, attempt: Attempt) -> None:
         attempt.trace.flight_id = self.id
         if self.call.allowance is not None:
             attempt.trace.unpaid = partial(self.readers.wait_for_money, attempt.trace, self.traces, self.call.allowance)
         self.traces.append(attempt.trace)
         self._attempts.append(attempt)
-        return attempt
 
     def _commit(self, decision: Decision, attempt: Attempt) -> Attempt | None:
         if decision.do == "fail" and attempt.error is not None:
@@ -249,8 +259,7 @@ class Flight:
         if not self.committed:
             self.status, self.headers, self.streaming = attempt.status, attempt.headers, attempt.streaming
             if self.status >= 400:
-                # The official SDKs obey it: this failure is final, it has been tried as often as makes sense.
-                self.headers = (*self.headers, ("x-should-retry", "false"))
+                self.headers = final(self.headers)
         for chunk in attempt.chunks:
             self.log.append(chunk)
         attempt.chunks.clear()
@@ -297,3 +306,8 @@ class Flight:
         sent = any(trace.sent_at_s is not None for trace in self.traces)
         self.readers.drop_late(now_s, sent=sent)
         return self.readers.first_deadline_s()
+
+
+def final(headers: Headers) -> Headers:
+    """With a word that the official SDKs obey: this failure is final, it has been tried as often as makes sense."""
+    return (*headers, ("x-should-retry", "false"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import inf
 
 from headway.attempt.allowance import Unpaid
-from headway.errors import DeadlineExceeded, Overloaded
+from headway.errors import Overloaded
 from headway.flight.cursor import Cursor
+from headway.flight.deadlines import exceeded
 from headway.flight.log import ChunkLog
 from headway.types import Call, Trace
 from headway.types.call import Allowance
@@ -54,11 +55,7 @@ class Readers(list[Cursor]):
         """Send away those whose deadline has passed."""
         late = [cursor for cursor in self if cursor.call.deadline_at_s <= now_s]
         for cursor in late:
-            limit_s = cursor.call.deadline_at_s - cursor.call.trace.started_at_s
-            cursor.error = DeadlineExceeded(
-                f"no whole answer within {limit_s:g} s; raise the deadline (timeout_s) if that is too short",
-                maybe_billed=sent,
-            )
+            cursor.error = exceeded(cursor.call, sent=sent)
             cursor.wake()
             cursor.flight.detach(cursor, "deadline")
 

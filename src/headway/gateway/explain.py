@@ -8,7 +8,7 @@ from headway.config import Settings, load_settings
 from headway.config.explain import effective
 from headway.gateway.data.homes import Home, Homes
 from headway.gateway.keys import KeyStore
-from headway.gateway.server import keys_path
+from headway.gateway.listening import keys_path
 from headway.gateway.settings import ServeSettings
 
 __all__ = ["explained", "keyless"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["LIMITS", "Limits"]
+__all__ = ["DOOR_LIMITS", "LIMITS", "DoorLimits", "Limits"]
 
 FILES = "/v1/files"
 
@@ -43,4 +43,25 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return self.body_bytes_max, self.body_s
 
 
+class DoorLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the simple doors. Times in seconds, sizes in bytes."""
+
+    sockets_max: int = 1024
+    """WebSockets at once in one process."""
+    hello_s: float = 10.0
+    """Until a socket without a key in its headers has shown one."""
+    idle_s: float = 600.0
+    """Without a frame from the client while nothing is answered; pings do not count."""
+    chat_frame_bytes_max: int = 256 * 1024
+    turns_max: int = 100
+    """Of a conversation, questions and answers; older ones are forgotten."""
+    turns_bytes_max: int = 512 * 1024
+    """The same in bytes of UTF-8."""
+    realtime_frame_bytes_max: int = 16 * 1024 * 1024
+    """One `input_audio_buffer.append` may hold 15 MiB. Source: OpenAI API reference, "Realtime client events"."""
+    realtime_frames_max: int = 4
+    """Frames of the provider that wait for the client's, before the provider is held back."""
+
+
+DOOR_LIMITS = DoorLimits()
 LIMITS = Limits()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headway.types import Headers
 
-__all__ = ["Refused", "Request"]
+__all__ = ["Refused", "Request", "uncounted"]
 
 
 class Request:
@@ -53,3 +53,7 @@ class Refused(Exception):
         self.status = status
         self.message = message
         self.code = code
+
+
+def uncounted(refused: Refused) -> None:
+    """Where nobody counts who is turned away."""

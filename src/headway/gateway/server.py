@@ -6,91 +6,33 @@ import asyncio
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
-from headway.config import Settings, load_settings
-from headway.engine import Engine
+from headway import __version__
 from headway.errors import ConfigError
-from headway.gateway.data import Door
 from headway.gateway.data.gate import Gate
-from headway.gateway.data.guard import is_data, is_loopback
-from headway.gateway.data.homes import Homes, engine_upstreams
-from headway.gateway.keys import Keys, KeyStore, default_path
+from headway.gateway.data.guard import is_data
+from headway.gateway.environment import EnvFile
+from headway.gateway.hangup import Hangup
+from headway.gateway.keys import Keys
+from headway.gateway.listening import is_reachable, keys_path, listen, url_of
 from headway.gateway.protocol import Connection, Site
+from headway.gateway.reload import Reloader, Task
 from headway.gateway.serving import Serving
 from headway.gateway.settings import ServeSettings
-from headway.types import Handler, Timeouts
-from headway.upstream import Upstream
+from headway.gateway.standing import Plan, Standing, planned
+from headway.gateway.words import traced
+from headway.types import Handler
 
 if TYPE_CHECKING:
     import uvicorn
 
+    from headway.gateway.hub.member import Member
+
 __all__ = ["keys_path", "listen", "run", "url_of"]
-
-PASSED_BYTES_MAX = 2 * 1024**3
-"""The largest answer that passes through; it is never held."""
-
-
-def listen(settings: ServeSettings, *, shared: bool = False, backlog: int | None = 2_048) -> socket.socket:
-    """A socket that listens.
-
-    Args:
-        settings: Host and port.
-        shared: Several processes listen there, and the system spreads connections among them.
-        backlog: Connections that may wait to be accepted; None: it only takes the address.
-
-    Raises:
-        ConfigError: The address cannot be had, or others can reach it and there are no keys.
-    """
-    host, port = settings.host, settings.port
-    if _reachable(host) and not _has_keys(keys_path(settings)):
-        raise ConfigError(
-            f"--host {host} can be reached by others, and this gateway has no keys: whoever reaches it would spend "
-            "your provider's key; make one with `headway keys create`, or listen on 127.0.0.1"
-        )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, port))
-        if backlog is not None:
-            listener.listen(backlog)
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or error
-        raise ConfigError(f"cannot listen on {host}, port {port}: {reason}; choose another with --port") from None
-    listener.setblocking(False)  # noqa: FBT003  # positional only
-    return listener
-
-
-def _reachable(host: str) -> bool:
-    """Whether others than this machine can reach it."""
-    return not is_loopback(f"[{host}]" if ":" in host else host)
-
-
-def keys_path(settings: ServeSettings) -> Path:
-    """Where its keys are."""
-    return Path(settings.keys) if settings.keys else default_path(os.environ)
-
-
-def _has_keys(path: Path) -> bool:
-    """Whether anybody could use it by a key."""
-    if not path.exists():
-        return False
-    with KeyStore(path) as store:
-        return store.known().usable(time.time()) > 0
-
-
-def url_of(listener: socket.socket) -> str:
-    """How it is reached: "http://127.0.0.1:8080"."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def run(
@@ -100,6 +42,8 @@ async def run(
     ready: Callable[[], None] | None = None,
     handler: Handler | None = None,
     stop: asyncio.Event | None = None,
+    member: Member | None = None,
+    env: EnvFile | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let what is being answered end.
 
@@ -109,64 +53,96 @@ async def run(
         ready: Called when requests are taken.
         handler: Takes the network's place: a simulator or a fake.
         stop: Ends it, like a signal.
+        member: What ties it to the other workers; None: there are none.
+        env: The file of variables, loaded; None: it is loaded here.
 
     Raises:
         ConfigError: A setting is wrong, or the extra `serve` is not installed.
     """
-    found = load_settings(settings.engine, file=settings.config or None)
-    given = settings.engine | {"upstreams": engine_upstreams(found)}
-    if found.connections_max == Settings().connections_max:
-        # As it is for one application; here every client's stream may need one of its own.
-        given["connections_max"] = settings.limits.connections_max
-    keys = await Keys.open(keys_path(settings))
+    if env is None:
+        env = EnvFile(settings.env_file)
+        env.load()
     try:
-        async with Engine(handler=handler, config=settings.config or None, **given) as engine:
-            passing = handler or _passing(found)
-            gate = Gate(keys, always=bool(settings.keys) or _reachable(settings.host))
-            homes = Homes(found)
-            door = Door(engine, homes, gate, passing)
-            server = _server(Serving(settings, engine, door, homes=homes, gate=gate, keys=keys))
-            try:
-                await _until_stopped(server, listener, ready, stop)
-            finally:
-                if isinstance(passing, Upstream):
-                    await passing.aclose()
+        plan = planned(settings)
+        keys = await Keys.open(keys_path(settings))
+        try:
+            async with traced(plan.settings):
+                await _run(settings, env, plan, keys, listener, ready, handler, stop, member)
+        finally:
+            await keys.aclose()  # after the engine, whose last calls have settled by then
     finally:
-        await keys.aclose()  # after the engine, whose last calls have settled by then
+        env.put_back({})
 
 
-async def _until_stopped(
-    server: uvicorn.Server, listener: socket.socket, ready: Callable[[], None] | None, stop: asyncio.Event | None
+async def _run(
+    settings: ServeSettings,
+    env: EnvFile,
+    plan: Plan,
+    keys: Keys,
+    listener: socket.socket,
+    ready: Callable[[], None] | None,
+    handler: Handler | None,
+    stop: asyncio.Event | None,
+    member: Member | None,
 ) -> None:
+    gate = Gate(keys, always=bool(settings.keys) or is_reachable(settings.host))
+
+    def make(plan: Plan, before: Standing | None = None) -> Standing:
+        limits = member.limits if member is not None else None
+        return Standing(settings, plan, gate, handler, limits=limits, before=before)
+
+    def begun() -> None:
+        said = f"it takes requests at {url_of(listener)}"
+        serving.said.tell("ready", said, quiet=True, pid=os.getpid(), version=__version__, keys=gate.keyed)
+        if ready is not None:
+            ready()
+
+    standing = make(plan)
+    try:
+        serving = Serving(settings, standing.engine, standing.door, homes=standing.homes, gate=gate, keys=keys)
+        server = _server(serving, begun)
+    except BaseException:
+        await standing.aclose()
+        raise
+
+    def answering() -> tuple[Iterable[Task], Iterable[Task]]:
+        state = server.server_state
+        own = [one.answering for one in cast("set[object]", state.connections) if isinstance(one, Connection)]
+        return [task for task in own if task is not None], list(state.tasks)
+
+    reloader = Reloader(serving, standing, env, make, answering, settings.drain_s)
+    if member is not None:
+        member.join(serving, reloader.reload, server.handle_exit)
+    else:
+        serving.reload = reloader.ask
+    try:
+        await _until_stopped(server, listener, stop)
+        serving.refused.say()
+        serving.said.tell("end", "it has ended", quiet=True, pid=os.getpid())
+    finally:
+        await reloader.aclose()
+        if member is not None:
+            await member.leave()
+
+
+async def _until_stopped(server: uvicorn.Server, listener: socket.socket, stop: asyncio.Event | None) -> None:
     ending = asyncio.ensure_future(_stopped(server, stop)) if stop is not None else None
-    if ready is not None:
-        ready()  # the socket listens already: whoever connects now is served in a moment
     try:
         await server.serve([listener])
     finally:
         if ending is not None:
             ending.cancel()
-        for connection in list(server.server_state.connections):
+        for connection in list(cast("set[object]", server.server_state.connections)):
             if isinstance(connection, Connection):
                 connection.abort()
 
 
-def _passing(settings: Settings) -> Upstream:
-    timeouts = Timeouts(
-        connect_s=settings.connect_timeout_s,
-        first_byte_s=settings.first_byte_timeout_s,
-        first_event_s=settings.first_byte_timeout_s,
-        idle_s=settings.idle_timeout_s,
-    )
-    return Upstream(timeouts, connections_max=settings.connections_max, reply_bytes_max=PASSED_BYTES_MAX)
-
-
 async def _stopped(server: uvicorn.Server, stop: asyncio.Event) -> None:
     await stop.wait()
-    server.should_exit = True
+    server.handle_exit(signal.SIGTERM, None)
 
 
-def _server(serving: Serving) -> uvicorn.Server:
+def _server(serving: Serving, begun: Callable[[], None]) -> uvicorn.Server:
     """The server of uvicorn, quiet, with our protocol in front of its own."""
     try:
         import uvicorn
@@ -177,31 +153,47 @@ def _server(serving: Serving) -> uvicorn.Server:
         raise ConfigError("the gateway's server is not installed; run: pip install 'headway[serve]'") from None
 
     site: Site | None = None
-    settings, door = serving.settings, serving.door
+    settings = serving.settings
 
     def protocol(config: uvicorn.Config, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> Connection:
         nonlocal site
         if site is None:
 
             def other() -> Handed:
-                return Handed(config, server_state, app_state, asyncio.get_running_loop(), settings.limits)
+                return Handed(
+                    config, server_state, app_state, asyncio.get_running_loop(), settings.limits, settings.doors
+                )
 
-            site = Site(door, door.check, is_data, other, settings.limits, server_state.connections)
+            site = Site(serving.handle, serving.check, is_data, other, settings.limits, server_state.connections)
+            site.refused = serving.refused
         return Connection(site, asyncio.get_running_loop())
 
     class Server(uvicorn.Server):
         """Takes signals without handing them on at the end: to end in good order is exit code 0."""
 
         def handle_exit(self, sig: int, frame: Any) -> None:
+            if not serving.draining:
+                under_way = len(cast("set[object]", self.server_state.connections))
+                serving.said.tell(
+                    "drain", "it ends; what is being answered is answered", quiet=True, connections=under_way
+                )
+            serving.draining = True  # first: whoever is asked whether he takes more says no
             self.force_exit = self.should_exit  # the second one is in a hurry
             self.should_exit = True
 
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            begun()  # not before: a signal would end the process
+
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
-            loop, numbers = asyncio.get_running_loop(), [signal.SIGINT, signal.SIGTERM]
+            loop, numbers = asyncio.get_running_loop(), [int(signal.SIGINT), int(signal.SIGTERM)]
             try:
                 for number in numbers:
                     loop.add_signal_handler(number, self.handle_exit, number, None)
+                if serving.reload is not None:
+                    hang_up = Hangup(serving.reload, partial(self.handle_exit, signal.SIGTERM, None))
+                    numbers += hang_up.watch(loop)
             except (NotImplementedError, RuntimeError, ValueError):
                 numbers = []  # no main thread, or a system without them: `stop` ends it
             yield
@@ -212,7 +204,7 @@ def _server(serving: Serving) -> uvicorn.Server:
         uvicorn.Config(
             application(serving),
             http=protocol,  # type: ignore[arg-type]  # called like the class
-            ws="none",
+            ws="none",  # `Handed` has its own
             loop="asyncio",
             lifespan="off",
             log_config=None,

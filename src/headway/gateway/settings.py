@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from headway.gateway.limits import LIMITS, Limits
+from headway.gateway.limits import DOOR_LIMITS, LIMITS, DoorLimits, Limits
 
 __all__ = ["ServeSettings"]
 
@@ -23,8 +23,13 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long answers that are being written may take after the signal to end."""
     config: str = ""
     """A headway.toml; "" for the one in the working directory, if there is one."""
+    env_file: str = ""
+    """A file of environment variables, read at the start and with every reload; "" for none."""
     keys: str = ""
     """The file of keys, which are needed then; "" for keys.sqlite in the state directory, once a key was made."""
     engine: dict[str, Any] = {}
     """Settings of the engine that win over the file's."""
     limits: Limits = LIMITS
+    doors: DoorLimits = DOOR_LIMITS
+    model: str = ""
+    """Who answers at `/stream` and `/chat` where nobody is named; "": the first that an upstream lists."""

@@ -2,19 +2,17 @@
 
 Seconds, dollars (None: not known, never zero) and Unix seconds (`*_wall_s`) as everywhere. A *key* is a virtual key's
 id, or a tenant's digest where there are none; a *route* is an endpoint's path (the client's); a *tier* is where an
-answer came from.
+answer came from. One call, pipelines and runs are in `details`.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgspec
 
 __all__ = [
     "Breaker",
-    "CallDetail",
     "CallLine",
+    "CallLines",
     "Choice",
     "Choices",
     "Filters",
@@ -23,12 +21,8 @@ __all__ = [
     "Live",
     "Money",
     "Overview",
-    "PipelineLine",
     "Quantiles",
-    "RunDetail",
-    "RunLine",
     "Series",
-    "Span",
     "Spent",
     "Tier",
     "Totals",
@@ -64,7 +58,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quantiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds; None where there was no call."""
+    """Seconds, within 5 % (see `histogram`); of answered calls. None where there was none."""
 
     p50_s: float | None = None
     p95_s: float | None = None
@@ -136,9 +130,11 @@ class LimitUse(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     """Model, or what else the provider counts by."""
     kind: str
-    """"requests" or "tokens" a minute."""
+    """"requests", "tokens", "input_tokens" or "output_tokens", a minute."""
     per_min: float | None
     share: float | None
+    learned: bool = False
+    """The provider itself has named it; else it is configured."""
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,10 +149,12 @@ class UpstreamLine(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     origin: str
+    """"" where nobody knows it any more."""
     attempts: int = 0
     failed: int = 0
     throttled: int = 0
     ttft: Quantiles = Quantiles()
+    """Of tries, from when they were sent."""
     queued: int = 0
     limits: list[LimitUse] = []
     breaker: str = "closed"
@@ -177,7 +175,8 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     """What a layer of the engine saved and what it wasted."""
 
     layer: str
-    """"cache", "join", "prompt cache", "retry", "hedge", "abandoned" ..."""
+    """"cache", "join", "prompt cache" (tokens; net of what writing to it cost more), "retry", "hedge" (tries that lost
+    to another), "abandoned" (nobody wanted them any more)."""
     count: int
     saved_dollars: float = 0.0
     wasted_dollars: float = 0.0
@@ -217,6 +216,15 @@ class CallLine(msgspec.Struct, frozen=True, kw_only=True):
     step: str = ""
 
 
+class CallLines(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls of the window, the latest first."""
+
+    calls: list[CallLine]
+    more: bool
+    """There may be more: ask again with `before`, the last one's id (its own, where none was found: a narrower
+    filter takes long)."""
+
+
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """The first view, and every update of it."""
 
@@ -226,6 +234,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     choices: Choices
     log: str
     """"on"; "off": no call is written down, only `live` is told; "loading": older calls are still being read."""
+    log_note: str = ""
+    """Why there is no log, in a sentence."""
     live: Live
     totals: Totals
     series: Series
@@ -234,59 +244,3 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     money: Money
     calls: list[CallLine]
     """The last 50, the latest first."""
-
-
-class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """A bar of a waterfall; seconds after the start of the call or the run."""
-
-    lane: str
-    """Whose bar: "call", "attempt 1", a step's name ..."""
-    kind: str
-    """"wait", "connect", "network", "processing", "generation", "earlier", "cache"; or a step's outcome."""
-    start_s: float
-    end_s: float
-    note: str = ""
-
-
-class CallDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """One call: where its time and its money went."""
-
-    call: CallLine
-    fields: dict[str, Any]
-    """All that the record has of it (never a prompt, an answer or a key), by the log's names."""
-    attempts: list[dict[str, Any]]
-    """The same of its tries, in their order."""
-    spans: list[Span]
-
-
-class PipelineLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A pipeline over the window."""
-
-    pipeline: str
-    runs: int
-    failed: int
-    total: Quantiles
-    dollars: float | None
-    last_run: str
-    steps: list[dict[str, Any]]
-    """step, runs, p50_s, p95_s, dollars, share of time on the critical path (None: not known)."""
-
-
-class RunLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a pipeline."""
-
-    run: str
-    pipeline: str
-    start_wall_s: float
-    outcome: str
-    total_s: float | None
-    dollars: float | None
-
-
-class RunDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """One run's waterfall."""
-
-    run: RunLine
-    spans: list[Span]
-    critical: list[str]
-    """Steps ("name#index") that its time hung on, in order."""

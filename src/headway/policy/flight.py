@@ -80,6 +80,7 @@ class Decision(msgspec.Struct, frozen=True):
 _FIRST = Decision("start", "first")
 _HEDGE = Decision("start", "hedge")
 _WAIT = Decision("wait")
+_COMMIT = Decision("commit", index=0)
 
 
 class FlightPolicy:
@@ -138,7 +139,7 @@ class FlightPolicy:
         for index, each in enumerate(tries):
             if each.outcome == "ok":
                 self._budget.succeeded()
-                return Decision("commit", index=index)
+                return _COMMIT if index == 0 else Decision("commit", index=index)
             if each.outcome is None:
                 running = each
         if running is not None:

@@ -70,12 +70,14 @@ class Limits:
         "refusals",
         "requests",
         "scope",
+        "settings",
         "tokens",
     )
 
     def __init__(self, settings: LimitSettings, ramp: Ramp | None = None, *, scope: str = "") -> None:
         self.scope = scope
         """What these limits are called where processes share them."""
+        self.settings = settings
         self.led = False
         """Whether a bucket that processes share decides about requests and tokens at present; see `shared_pace`."""
         self.paced = settings.paced

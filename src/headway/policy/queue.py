@@ -36,6 +36,10 @@ class FairQueue(Generic[T]):
         """The waiting items, in no particular order."""
         return (entry[4] for entry in self._heap if self._lives(entry))
 
+    def priorities(self) -> Iterator[float]:
+        """Of the waiting items, in no particular order."""
+        return (-place[0] for place in self._entries.values())
+
     def push(self, item: T, *, priority: float, deadline_at_s: float) -> bool:
         """Add the item; False when the queue is full."""
         if len(self._entries) >= self.items_max:

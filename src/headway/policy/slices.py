@@ -46,6 +46,10 @@ class Slice:
             self._behind_at_s = min(self._behind_at_s, now_s)
         return self._next_at_s - now_s if self._next_at_s > now_s + 1e-9 else 0.0
 
+    def spare(self, refill_per_s: float) -> float:
+        """What may be spent at once, away from the end."""
+        return self._level - BEFORE * refill_per_s * SLICE_S
+
     def charge(self, cost: float, refill_per_s: float, now_s: float) -> None:
         """Spend `cost`; below zero when it is given back."""
         self._level -= cost

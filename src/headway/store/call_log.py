@@ -1,8 +1,10 @@
 """The call log: a row per caller, per try and per step of a pipeline, in one SQLite file. Reports and advice read it.
 
 No prompt and no answer is in it unless it is handed over; credentials are in it as digests only.
-`call_reader` reads it; for SQL by hand there are three views, `calls` and `attempts` with the columns of `LogRow`, and
-`steps` with those of `types.steps.StepRow`.
+`call_reader` reads it; for SQL by hand there are three views (`log_layout`).
+
+A try waits in the queue like any other row. Where its caller ends before it is written, and it was the only one, both
+become one row (`rows.folded`): at thousands of calls a second that halves what there is to be written.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import msgspec
 
 from headway.store.bulk import BULK_ROWS, BulkInsert
-from headway.store.database import DatabaseFile, Layout
-from headway.store.rows import SNAPSHOT, VIEW_COLUMNS, encoded, snapshot
-from headway.store.step_rows import STEPS, step_values
+from headway.store.database import DatabaseFile
+from headway.store.log_layout import LAYOUT
+from headway.store.rows import SNAPSHOT, Tried, encoded, folded, snapshot
+from headway.store.step_rows import step_values
 from headway.store.writer import SqliteWriter, WriterSettings, log_warning
 from headway.types import Trace
 from headway.types.steps import StepRow
@@ -24,34 +29,13 @@ from headway.types.steps import StepRow
 __all__ = ["LAYOUT", "CallLog"]
 
 _PRUNE_ROWS_MAX = 20_000
-_START_WALL_S, _TAGS = SNAPSHOT.index("start_wall_s"), SNAPSHOT.index("tags")
-
-
-def _view(table: str, found_by: str) -> str:
-    shown = {**VIEW_COLUMNS, found_by: found_by}
-    columns = ", ".join(f'{sql} AS "{name}"' for name, sql in shown.items())
-    return f"CREATE VIEW {table} AS SELECT row AS rowid, {columns} FROM {table}_data"  # noqa: S608 - our own words
-
-
-LAYOUT = Layout(
-    kind="call log",
-    application_id=0x48574C31,  # "HWL1"
-    version=2,
-    older="keep",
-    additions=STEPS,
-    schema=tuple(
-        statement
-        for table, found_by in (("calls", "id"), ("attempts", "flight_id"))
-        for statement in (
-            f"""CREATE TABLE {table}_data (row INTEGER PRIMARY KEY, {found_by} TEXT NOT NULL,
-                start_wall_s REAL NOT NULL, run TEXT NOT NULL, data TEXT NOT NULL)""",
-            f"CREATE INDEX {table}_{found_by} ON {table}_data ({found_by})",
-            f"CREATE INDEX {table}_start ON {table}_data (start_wall_s)",
-            f"CREATE INDEX {table}_run ON {table}_data (run, start_wall_s) WHERE run != ''",
-            _view(table, found_by),
-        )
-    ),
+_ID, _FLIGHT_ID, _START_WALL_S, _TAGS, _ATTEMPT_INDEX, _HASHES = map(
+    SNAPSHOT.index, ("id", "flight_id", "start_wall_s", "tags", "attempt_index", "block_hashes")
 )
+_TRIED_HASHES = Tried.__struct_fields__.index("block_hashes")
+_Texts: TypeAlias = tuple[()] | tuple[str | None, str | None]
+_Columns: TypeAlias = tuple[str, float, str, Any, float | None]
+"""Of a call: id, start_wall_s, run, data (or what is to be `encoded`), try_wall_s."""
 
 
 class CallLog:
@@ -78,10 +62,10 @@ class CallLog:
         file = DatabaseFile(Path(path), LAYOUT, on_error)
         file.open().close()
         self.path = file.path
-        self._calls = _Table("calls", "id", rows_max)
-        self._attempts = _Table("attempts", "flight_id", rows_max)
+        self._calls = _Calls(rows_max)
         self._steps = _Steps(rows_max)
-        self._writer = SqliteWriter(file, writer, on_error=on_error)
+        self._held = self._calls.held
+        self._writer = SqliteWriter(file, writer, on_error=on_error, forked=self._held.clear)
         self._submit = self._writer.submit
 
     @property
@@ -91,14 +75,28 @@ class CallLog:
 
     def write(self, trace: Trace, prompt: str | None = None, answer: str | None = None) -> None:
         """Queue the trace's row, as the trace stands now; texts only where the user asked for them."""
-        table = self._calls if trace.kind == "call" else self._attempts
+        row, held = snapshot(trace), self._held
         # Block hashes that are made late keep the body until then.
-        size_bytes = 0 if type(trace.block_hashes) is tuple else trace.body_bytes
-        if prompt is None and answer is None:
-            self._submit(table, snapshot(trace), size_bytes)
-        else:
+        size_bytes = 0 if type(row[_HASHES]) is tuple else trace.body_bytes
+        texts: _Texts = ()
+        if prompt is not None or answer is not None:
+            texts = prompt, answer
             size_bytes += len(prompt or "") + len(answer or "")
-            self._submit(table, (*snapshot(trace), prompt, answer), size_bytes)
+        flight_id = row[_FLIGHT_ID]
+        if trace.kind != "call":
+            tried = _Try(row, texts)
+            if not row[_ATTEMPT_INDEX]:
+                held[flight_id] = tried  # before the thread can see it
+            if not self._submit(self._calls, tried, size_bytes):
+                held.pop(flight_id, None)
+            return
+        waiting = held.get(flight_id)
+        if waiting is not None and not texts and (own := folded(row, waiting.row)) is not None:
+            waiting.both = _columns(row, (row, None, None, own), own[0], late=type(own[_TRIED_HASHES]) is not tuple)
+            # From here on it is the row of both, unless the thread was quicker and writes the try alone.
+            if held.pop(flight_id, None) is waiting:
+                return
+        self._submit(self._calls, _columns(row, (row, *texts), None, late=size_bytes > 0), size_bytes)
 
     def write_steps(self, rows: Sequence[StepRow]) -> None:
         """Queue the rows of a pipeline's run."""
@@ -114,25 +112,69 @@ class CallLog:
         self._writer.close()
 
 
-class _Table:
-    """The sink of one table: inserts, and keeps it under its number of rows."""
+class _Try(msgspec.Struct, eq=False):
+    """A try in the queue. While it is held, its caller may make it the row of both."""
 
-    def __init__(self, name: str, found_by: str, rows_max: int) -> None:
-        self._found_by = SNAPSHOT.index(found_by)
-        self._insert = BulkInsert(f"INSERT INTO {name}_data ({found_by}, start_wall_s, run, data)", 4)
-        self._bound = _Bound(name, rows_max)
+    row: tuple[Any, ...]
+    texts: _Texts
+    both: _Columns | None = None
+    alone: bool = False
+    """The thread has taken it."""
 
-    def write(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
-        found_by = self._found_by
+
+def _columns(row: tuple[Any, ...], data: Any, try_wall_s: float | None, *, late: bool) -> _Columns:
+    """What a call becomes in its table. `late`: what is long is encoded by the thread."""
+    if not late:
+        try:
+            data = encoded(*data)
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
+            pass  # the thread comes upon it again, and counts it
+    return row[_ID], row[_START_WALL_S], row[_TAGS].run, data, try_wall_s
+
+
+class _Calls:
+    """The sink of callers and tries: inserts, and keeps each table under its number of rows."""
+
+    def __init__(self, rows_max: int) -> None:
+        self.held: dict[str, _Try] = {}
+        """By flight: first tries in the queue that their callers may take. Whichever side pops one has it."""
+        self._calls = BulkInsert("INSERT INTO calls_data (id, start_wall_s, run, data, try_wall_s)", 5)
+        self._tries = BulkInsert("INSERT INTO attempts_data (flight_id, start_wall_s, run, data)", 4)
+        self._bounds = _Bound("calls", rows_max), _Bound("attempts", rows_max)
+
+    def write(self, connection: sqlite3.Connection, rows: list[_Try | _Columns]) -> None:
         for start in range(0, len(rows), BULK_ROWS):
-            values: list[Any] = []
+            calls: list[Any] = []
+            tries: list[Any] = []
             for row in rows[start : start + BULK_ROWS]:
-                values += (row[found_by], row[_START_WALL_S], row[_TAGS].run, encoded(row).decode())
-            self._insert.execute(connection, values)
-        self._bound.keep(connection)
+                if isinstance(row, _Try):
+                    self._add_try(row, calls, tries)
+                else:
+                    _add_call(row, calls)
+            if calls:
+                self._calls.execute(connection, calls)
+            if tries:
+                self._tries.execute(connection, tries)
+        for bound in self._bounds:
+            bound.keep(connection)
 
-    def written(self, rows: list[tuple[Any, ...]]) -> None:
+    def written(self, rows: list[_Try | _Columns]) -> None:
         pass
+
+    def _add_try(self, tried: _Try, calls: list[Any], tries: list[Any]) -> None:
+        row = tried.row
+        taken = self.held.pop(row[_FLIGHT_ID], None)
+        if taken is not None:
+            taken.alone = True  # also when it is asked for again
+        if tried.both is not None and not tried.alone:
+            _add_call(tried.both, calls)
+        else:
+            tries += (row[_FLIGHT_ID], row[_START_WALL_S], row[_TAGS].run, encoded(row, *tried.texts))
+
+
+def _add_call(columns: _Columns, calls: list[Any]) -> None:
+    id_, start_wall_s, run, data, try_wall_s = columns
+    calls += (id_, start_wall_s, run, data if type(data) is str else encoded(*data), try_wall_s)
 
 
 class _Steps:
@@ -162,6 +204,8 @@ class _Bound:
     def keep(self, connection: sqlite3.Connection) -> None:
         """Take away the oldest beyond that."""
         oldest, youngest = connection.execute(self._span).fetchone()
+        if youngest is None:
+            return
         # Rows only ever go from the old end, so their numbers are gapless. In chunks: a smaller bound than
         # last time must not hold the lock for seconds.
         excess = min(youngest - oldest + 1 - self._rows_max, _PRUNE_ROWS_MAX)

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from heapq import merge
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from headway.errors import ConfigError
 from headway.store.call_log import LAYOUT
 from headway.store.database import DatabaseFile
-from headway.store.rows import LogRow, row_of
+from headway.store.rows import LogRow, Taken, row_of, taken, try_of
 from headway.store.step_rows import step_of, steps_found
 from headway.store.writer import log_warning
 from headway.types.steps import StepRow
 
 __all__ = ["CallLogReader", "LatencyBreakdown", "Part", "breakdown_of"]
+
+
+# The comparison with '' lets SQLite use the partial index; the plus keeps it from using one, and sorting what it finds.
+_RUN, _SINCE, _TRIED = "run = ? AND run != ''", "start_wall_s >= ?", "+try_wall_s IS NOT NULL"
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +72,7 @@ class CallLogReader:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         file = DatabaseFile(Path(path), LAYOUT, log_warning)
         self._path = file.path
+        self._folded = False
         if not file.inode():
             raise ConfigError(f"There is no call log at {file.path}; name the one that a run has written.")
         try:
@@ -100,7 +107,8 @@ class CallLogReader:
         limit: int = 1_000,
     ) -> list[LogRow]:
         """Callers, oldest first; the youngest `limit` of those that match."""
-        return self._rows("calls", run, since_wall_s, ("id = ?", id_), limit)
+        asked = (_RUN, run), (_SINCE, since_wall_s), ("id = ?", id_)
+        return [row_of(row) for row in self._rows("calls_data", *asked, limit=limit)]
 
     def attempts(
         self,
@@ -111,7 +119,14 @@ class CallLogReader:
         limit: int = 1_000,
     ) -> list[LogRow]:
         """Tries, oldest first; the youngest `limit` of those that match."""
-        return self._rows("attempts", run, since_wall_s, ("flight_id = ?", flight_id), limit)
+        asked = (_RUN, run), (_SINCE, since_wall_s), ("flight_id = ?", flight_id)
+        rows = self._rows("attempts_data", *asked, limit=limit)
+        if self._tries_are_with_calls():
+            asked = (_RUN, run), ("try_wall_s >= ?", since_wall_s), ("id = ?", flight_id)
+            calls = self._rows("calls_data", *asked, limit=limit, where=_TRIED)
+            rows = list(merge(rows, filter(None, map(try_of, calls)), key=_ended_wall_s))
+            rows = rows if limit < 0 else rows[max(0, len(rows) - limit) :]
+        return [row_of(row) for row in rows]
 
     def steps(
         self,
@@ -131,9 +146,9 @@ class CallLogReader:
         """
         try:
             found = steps_found(self._connection, pipeline, run, since_wall_s, limit)
-            return [row for data in found if (row := step_of(data)) is not None]
         except sqlite3.Error as problem:
-            raise ConfigError(f"The call log {self._path} cannot be read ({problem}); name another.") from problem
+            raise self._unreadable(problem) from problem
+        return [row for data in found if (row := step_of(data)) is not None]
 
     def latency_breakdown(self, call_id: str) -> LatencyBreakdown | None:
         """The latency equation of one call; None when it is not in the log, or has not ended."""
@@ -150,24 +165,35 @@ class CallLogReader:
     def _breakdown(self, call: LogRow) -> LatencyBreakdown | None:
         return breakdown_of(call, self.attempts(flight_id=call.flight_id) if call.flight_id else [])
 
-    def _rows(
-        self,
-        table: str,
-        run: str | None,
-        since_wall_s: float | None,
-        further: tuple[str, str | None],
-        limit: int,
-    ) -> list[LogRow]:
-        # The comparison with '' lets SQLite use the partial index.
-        asked = (("run = ? AND run != ''", run), ("start_wall_s >= ?", since_wall_s), further)
+    def _rows(self, table: str, *asked: tuple[str, str | float | None], limit: int, where: str = "true") -> list[Taken]:
+        """The youngest `limit` rows of a table that match, oldest first."""
         given = [(condition, value) for condition, value in asked if value is not None]
-        where = " AND ".join(condition for condition, _ in given) or "true"
-        sql = f"SELECT data FROM {table}_data WHERE {where} ORDER BY row DESC LIMIT ?"  # noqa: S608 - our own words
+        where = " AND ".join([where, *(condition for condition, _ in given)])
+        sql = f"SELECT data FROM {table} WHERE {where} ORDER BY row DESC LIMIT ?"  # noqa: S608 - our own words
+        rows = self._found(sql, *(value for _, value in given), limit)
         try:
-            rows = self._connection.execute(sql, [*(value for _, value in given), limit]).fetchall()
-            return [row_of(data) for (data,) in reversed(rows)]
-        except (sqlite3.Error, msgspec.MsgspecError) as problem:
-            raise ConfigError(f"The call log {self._path} cannot be read ({problem}); name another.") from problem
+            return [taken(data) for (data,) in reversed(rows)]
+        except msgspec.MsgspecError as problem:
+            raise self._unreadable(problem) from problem
+
+    def _tries_are_with_calls(self) -> bool:
+        """Some may be. False: no Headway that keeps them so has opened this log yet."""
+        if not self._folded:
+            self._folded = bool(self._found("SELECT 1 FROM sqlite_schema WHERE name = 'calls_try'"))
+        return self._folded
+
+    def _found(self, sql: str, *values: object) -> list[Any]:
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except sqlite3.Error as problem:
+            raise self._unreadable(problem) from problem
+
+    def _unreadable(self, problem: Exception) -> ConfigError:
+        return ConfigError(f"The call log {self._path} cannot be read ({problem}); name another.")
+
+
+def _ended_wall_s(row: Taken) -> float:
+    return row.start_wall_s + ((row.ended_at_s or row.started_at_s) - row.started_at_s)
 
 
 def breakdown_of(call: LogRow, attempts: list[LogRow]) -> LatencyBreakdown | None:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -45,11 +46,13 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """PRAGMA user_version, >= 1."""
     schema: tuple[str, ...]
     """The statements that make it."""
-    additions: Mapping[str, str] = {}
-    """What came to a version later, by the name of the table, index or view: made where it is missing, with a
-    statement that says IF NOT EXISTS. Older Headways do not mind it."""
+    additions: Mapping[str, tuple[str, ...]] = {}
+    """What came to a version later, by the name of a table, index or view that it makes: the statements to run where
+    that is missing. Older Headways do not mind it."""
     older: Literal["drop", "keep"]
     """What becomes of an older version: contents dropped, or renamed to ``<name>.v<version>``."""
+    page_bytes: int = 4096
+    """Of a file that is new. Large pages suit rows that come one after the other."""
 
 
 def is_corruption(problem: Exception) -> bool:
@@ -140,6 +143,7 @@ class DatabaseFile:
         connection = sqlite3.connect(self.path, timeout=_WRITE_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             self.is_current(connection)  # before anything is changed: it may be another program's
+            connection.execute(f"PRAGMA page_size = {self._layout.page_bytes}")  # of an empty file only
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _use_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -184,7 +188,7 @@ class DatabaseFile:
             )
             for (name,) in names.fetchall():
                 connection.execute(f'DROP TABLE "{name}"')
-            for statement in (*layout.schema, *layout.additions.values()):
+            for statement in (*layout.schema, *chain.from_iterable(layout.additions.values())):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {layout.application_id}")
             connection.execute(f"PRAGMA user_version = {layout.version}")
@@ -192,16 +196,17 @@ class DatabaseFile:
 
     def _add(self, connection: sqlite3.Connection) -> None:
         """Make what is missing of the layout's additions; several processes may do so at once."""
-        additions = self._layout.additions
-        if not additions:
-            return
-        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
-        if additions.keys() <= there:
+        if not self._missing(connection):
             return
         connection.execute("BEGIN IMMEDIATE")
         with connection:
-            for statement in additions.values():
-                connection.execute(statement)
+            for name in self._missing(connection):
+                for statement in self._layout.additions[name]:
+                    connection.execute(statement)
+
+    def _missing(self, connection: sqlite3.Connection) -> list[str]:
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+        return [name for name in self._layout.additions if name not in there]
 
     def _set_aside_broken(self) -> None:
         try:

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import secrets
 
-import msgspec
-
+from headway.policy.shared_limits import SharedBucket, SharedLease, SharedMark
 from headway.store.redis_link import RedisDown, RedisLink
 
 __all__ = ["SharedBucket", "SharedLease", "SharedLimits", "SharedMark"]
@@ -24,35 +23,6 @@ _LEASES_MAX = 10_000
 _WAIT_MAX_S = 60.0
 _AHEAD_MS = 10_000
 """How far ahead a turn may be promised; with rates of a few requests a minute, processes ask again instead."""
-
-
-class SharedBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a scope's limits: per minute, and how many seconds' worth each bucket holds when full."""
-
-    requests_per_min: float | None = None
-    tokens_per_min: float | None = None
-    requests_capacity_s: float = 60.0
-    tokens_capacity_s: float = 60.0
-
-
-class SharedMark(msgspec.Struct, frozen=True):
-    """Where the two buckets will stand when a granted request goes, and what they had been corrected by till then."""
-
-    requests: float
-    tokens: float
-    requests_corrected: float
-    tokens_corrected: float
-
-
-class SharedLease(msgspec.Struct, frozen=True):
-    """A grant: the request may go `wait_s` from now. `id` is "" where Redis was not asked."""
-
-    scope: str
-    id: str
-    tokens: float
-    wait_s: float = 0.0
-    mark: SharedMark | None = None
-    """None where no limit is known to Redis."""
 
 
 # Levels are refilled up to now, then asked. A bucket without a rate lets everything through.
@@ -161,7 +131,14 @@ class SharedLimits:
         self._refund = link.script(_REFUND)
         self._publish = link.script(_PUBLISH)
 
-    async def acquire(self, scope: str, tokens: float) -> SharedLease | float:
+    def begin(self, scope: str, bucket: SharedBucket) -> None:
+        """Nothing: the first answer tells of them."""
+
+    def at_hand(self, scope: str, tokens: float) -> SharedLease | None:
+        """Nothing is: every grant is asked for."""
+        return None
+
+    async def acquire(self, scope: str, tokens: float, *, waiting: int = 1) -> SharedLease | float:
         """Take one request and that many tokens: the lease, or how many seconds to wait before asking again.
 
         A lease may be for some seconds from now; whoever cannot use it then gives it back.

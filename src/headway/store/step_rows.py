@@ -25,14 +25,16 @@ def _view_column(name: str) -> str:
 
 _SHOWN = ", ".join(f'{_view_column(name)} AS "{name}"' for name in StepRow.__struct_fields__)
 
-STEPS: dict[str, str] = {
-    "steps_data": """CREATE TABLE IF NOT EXISTS steps_data (row INTEGER PRIMARY KEY, pipeline TEXT NOT NULL,
-        run TEXT NOT NULL, start_wall_s REAL NOT NULL, data TEXT NOT NULL)""",
-    "steps_run": "CREATE INDEX IF NOT EXISTS steps_run ON steps_data (run)",
-    "steps_pipeline": "CREATE INDEX IF NOT EXISTS steps_pipeline ON steps_data (pipeline, start_wall_s)",
-    "steps": f"CREATE VIEW IF NOT EXISTS steps AS SELECT row AS rowid, {_SHOWN} FROM steps_data",  # noqa: S608
+STEPS: dict[str, tuple[str, ...]] = {
+    "steps_data": (
+        """CREATE TABLE steps_data (row INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, run TEXT NOT NULL,
+        start_wall_s REAL NOT NULL, data TEXT NOT NULL)""",
+    ),
+    "steps_run": ("CREATE INDEX steps_run ON steps_data (run)",),
+    "steps_pipeline": ("CREATE INDEX steps_pipeline ON steps_data (pipeline, start_wall_s)",),
+    "steps": (f"CREATE VIEW steps AS SELECT row AS rowid, {_SHOWN} FROM steps_data",),  # noqa: S608
 }
-"""Name to statement."""
+"""Name to what makes it."""
 
 _decode = msgspec.json.Decoder(StepRow).decode
 _encode = msgspec.json.Encoder().encode

@@ -42,6 +42,7 @@ class SqliteWriter:
         settings: Bounds and pace.
         on_error: Told one sentence, once, from the thread that writes, when writing first fails.
         chore: What else the thread does with the connection, now and then; never where the writer is inline.
+        forked: Told in a child that was forked off this process, where nothing is queued any more.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class SqliteWriter:
         *,
         on_error: Callable[[str], None] = log_warning,
         chore: Chore | None = None,
+        forked: Callable[[], None] | None = None,
     ) -> None:
         self._file = file
+        self._told = forked
         self._settings = settings or WriterSettings()
         self._on_error = on_error
         self._chore = chore
@@ -167,6 +170,8 @@ class SqliteWriter:
         self._work = Work(self._file, self._settings, self._on_error, self._chore)
         self._started = False
         self.forks += 1
+        if self._told is not None:
+            self._told()
 
 
 def _in_child(reference: weakref.ref[SqliteWriter]) -> None:

@@ -68,6 +68,11 @@ class Trace:
     unpaid: Callable[[], None] | None = None
     """Of a try: to be called when it is about to wait for its run's money, which is no business of other runs."""
 
+    parent: object | None = None
+    """What this call hangs below in somebody's traces: set where it begins, by whoever writes them. See `trace_id`."""
+    trace_id = ""
+    """The id of that trace, in hexadecimal digits, for the logs."""
+
     def __init__(self, kind: Literal["call", "attempt"], id_: str, started_at_s: float, start_wall_s: float) -> None:
         # Only what differs is set: the rest are the class's defaults, for a trace is made twice a call.
         self.kind = kind

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
+from functools import lru_cache
 
 __all__ = ["connect", "probe", "trust_store"]
 
@@ -17,7 +19,15 @@ PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 60, "TCP_KEEPCNT": 5}
 
 
 def trust_store() -> ssl.SSLContext:
-    """TLS as httpx2 does it: the system's certificates, SSL_CERT_FILE and SSL_CERT_DIR; HTTP/1.1 is all we offer."""
+    """TLS as httpx2 does it: the system's certificates, SSL_CERT_FILE and SSL_CERT_DIR; HTTP/1.1 is all we offer.
+
+    Read once in a process, for that takes a tenth of a second.
+    """
+    return _trust_store(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", ""))
+
+
+@lru_cache(maxsize=4)
+def _trust_store(file: str, folder: str) -> ssl.SSLContext:
     import httpx2
 
     context = httpx2.create_ssl_context()

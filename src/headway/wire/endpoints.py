@@ -16,10 +16,10 @@ from headway.types import Headers
 
 __all__ = ["ENDPOINTS", "PRESETS", "Preset", "credential", "endpoint_of", "key_variables", "own_credential"]
 
-ENDPOINTS: Final = ("/chat/completions", "/responses", "/embeddings", "/v1/messages")
-"""What a request can be posted to, below the base URL as that format's SDK writes it."""
+ENDPOINTS: Final = ("/chat/completions", "/responses", "/embeddings", "/realtime", "/v1/messages")
+"""What a request can be posted to (at realtime: a WebSocket opened), below the base URL as that format's SDK has it."""
 
-_CHAT, _RESPONSES, _EMBEDDINGS, _MESSAGES = ENDPOINTS
+_CHAT, _RESPONSES, _EMBEDDINGS, _REALTIME, _MESSAGES = ENDPOINTS
 
 MESSAGES_VERSION: Final = "2023-06-01"
 """The one version of the Messages API. Source: Anthropic API reference, "Versions"."""
@@ -40,12 +40,12 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         "openai": Preset(
             base_url="https://api.openai.com/v1",
             key_env="OPENAI_API_KEY",
-            endpoints=(_CHAT, _RESPONSES, _EMBEDDINGS),
+            endpoints=(_CHAT, _RESPONSES, _EMBEDDINGS, _REALTIME),
         ),
         "azure": Preset(
             base_url="",
             key_env="AZURE_OPENAI_API_KEY",
-            endpoints=(_CHAT, _RESPONSES, _EMBEDDINGS),
+            endpoints=(_CHAT, _RESPONSES, _EMBEDDINGS, _REALTIME),
         ),
         "anthropic": Preset(
             base_url="https://api.anthropic.com/v1",

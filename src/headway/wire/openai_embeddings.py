@@ -99,7 +99,10 @@ def _tokens(input_: Any) -> int:
         elif type(node) is int:
             tokens += 1
         elif type(node) is list:
-            nodes.extend(node)
+            if node and type(node[0]) is int:
+                tokens += len(node)  # of one kind, or the provider refuses it: there may be 300,000
+            else:
+                nodes.extend(node)
     return tokens + estimate_tokens(chars)
 
 

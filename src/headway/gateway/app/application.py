@@ -29,7 +29,9 @@ def application(serving: Serving) -> Starlette:
         return PlainTextResponse("ok\n")
 
     async def readyz(request: AppRequest) -> Response:
-        """It takes requests."""
+        """It takes requests; 503 from the moment on that it was told to end."""
+        if serving.draining:
+            return JSONResponse({"ready": False}, 503, headers={"connection": "close"})
         found = serving.snapshot()
         return JSONResponse({"ready": True, "in_flight": found["in_flight"], "queued": found["queued"]})
 

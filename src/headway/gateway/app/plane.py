@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, TypeAlias
 
 from headway.errors import HeadwayError
@@ -14,7 +14,7 @@ from headway.gateway.request import Refused, Request
 from headway.types import Headers, Reply
 from headway.wire.refusals import refusal_body, refusal_event
 
-__all__ = ["Plane"]
+__all__ = ["Message", "Plane", "Receive", "Send", "while_there", "whole_body"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -48,7 +48,7 @@ class Plane:
         try:
             if self._check is not None:
                 self._check(Request(scope["method"], target, headers, b""))
-            body = await self._body(receive)
+            body = await whole_body(receive, self._limits)
         except Refused as refusal:
             reply = refused(target.partition("?")[0], refusal)
             await _send(send, reply.status, (*reply.headers, ("connection", "close")), reply.body or b"")
@@ -62,31 +62,7 @@ class Plane:
             most = self._limits.body_bytes_max >> 20
             await _refuse(send, target, 413, f"the request's body is larger than {most} MiB", "request_too_large")
             return
-        answering = asyncio.ensure_future(self._answer(Request(scope["method"], target, headers, body), send))
-        leaving = asyncio.ensure_future(_gone(receive))
-        try:
-            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if answering.done():
-                answering.result()
-        finally:
-            # A client that has gone ends what was asked for it.
-            for task in (answering, leaving):
-                task.cancel()
-            await asyncio.gather(answering, leaving, return_exceptions=True)
-
-    async def _body(self, receive: Receive) -> bytes | None:
-        """The whole body, one byte too many at the most; None when the client has gone."""
-        parts, size = [], 0
-        async with asyncio.timeout(self._limits.body_s):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                part = message.get("body", b"")
-                parts.append(part)
-                size += len(part)
-                if size > self._limits.body_bytes_max or not message.get("more_body", False):
-                    return b"".join(parts)
+        await while_there(receive, self._answer(Request(scope["method"], target, headers, body), send))
 
     async def _answer(self, request: Request, send: Send) -> None:
         reply = await self._handle(request)
@@ -109,6 +85,39 @@ class Plane:
                 event = refusal_event(request.target, 502, str(error), error.code)
                 await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def whole_body(receive: Receive, limits: Limits) -> bytes | None:
+    """A request's body, more than is allowed only by one message; None when the client has gone.
+
+    Raises:
+        TimeoutError: It did not come in time.
+    """
+    parts, size = [], 0
+    async with asyncio.timeout(limits.body_s):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            part = message.get("body", b"")
+            parts.append(part)
+            size += len(part)
+            if size > limits.body_bytes_max or not message.get("more_body", False):
+                return b"".join(parts)
+
+
+async def while_there(receive: Receive, answer: Coroutine[Any, Any, None]) -> None:
+    """Answer a client whose request was read; one that has gone ends what was asked for it."""
+    answering = asyncio.ensure_future(answer)
+    leaving = asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if answering.done():
+            answering.result()
+    finally:
+        for task in (answering, leaving):
+            task.cancel()
+        await asyncio.gather(answering, leaving, return_exceptions=True)
 
 
 async def _gone(receive: Receive) -> None:

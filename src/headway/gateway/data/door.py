@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from headway.attempt.route import target_of
@@ -21,7 +22,7 @@ from headway.gateway.data.gate import Gate
 from headway.gateway.data.guard import check_path
 from headway.gateway.data.homes import Home, Homes
 from headway.gateway.data.models import Models
-from headway.gateway.request import Refused, Request
+from headway.gateway.request import Refused, Request, uncounted
 from headway.types import Call, Handler, Reply, RequestView
 from headway.wire import reader_for
 from headway.wire.base import Reader
@@ -30,6 +31,8 @@ from headway.wire.endpoints import endpoint_of
 __all__ = ["Door"]
 
 _WAYS_MAX: Final = 1024
+_MODEL_CHARS_MAX: Final = 256
+"""It is written into logs, and what is found out for it is kept."""
 _MODELS: Final = "/v1/models"
 _UTILITY: Final = ("/v1/files", "/v1/batches", "/v1/messages/batches", _MODELS)
 _DOWNLOADS: Final = ("/content", "/results")
@@ -67,6 +70,8 @@ class Door:
         self._calls = Calls(engine)
         self._models = Models(homes, self._list_models)
         self._ways: dict[str, _Way] = {}
+        self.refused: Callable[[Refused], None] = uncounted
+        """Told of what is turned away."""
 
     def check(self, request: Request) -> None:
         """Look at a request whose body has not come yet.
@@ -85,25 +90,42 @@ class Door:
             self._gate.guard(request)
             found = self._calls.sort(request)
             if way.reader is not None and request.method == "POST":
-                return await self._ask(request, way, way.reader, found)
+                call = self._call(request, way, way.reader, found)
+                return answered(await self._engine.handle(call), call)
             return await self._rest(request, way, found)
         except Refused as refusal:
+            self.refused(refusal)
             return refused(path, refusal)
         except HeadwayError as error:
             return failed(path, error)
 
-    async def _ask(self, request: Request, way: _Way, reader: Reader, found: Sorted) -> Reply:
+    async def kept(self, request: Request) -> Reply | None:
+        """What the cache holds for a call of a model; None where nothing is fresh. Nothing is asked, spent or logged.
+
+        Raises:
+            Refused: The request may not be made.
+            ConfigError: A header of it is malformed.
+        """
+        path = request.target.partition("?")[0]
+        way = self._ways.get(path) or self._way(path)
+        self._gate.guard(request)
+        if way.reader is None:
+            return None
+        call = self._call(request, way, way.reader, self._calls.sort(request))
+        return await self._engine.kept(call) if call.cache_mode == "on" else None
+
+    def _call(self, request: Request, way: _Way, reader: Reader, found: Sorted) -> Call:
         """A call of a model."""
         view = reader.read_request(request.body, found.carried)
+        if len(view.model) > _MODEL_CHARS_MAX:
+            raise Refused(400, f"the model's name is longer than {_MODEL_CHARS_MAX} characters", "invalid_model")
         admitted = self._gate.admit(request, view)
         if found.upstream:
             home = self._homes.for_rest(way.path, found.upstream, messages=False)
         else:
             home = self._homes.for_model(way.endpoint, view.model)
         call = self._calls.make(request, way.path, home, found, view, target=_target(request, way, home))
-        if admitted is not None:
-            call = admitted.applied(call)
-        return answered(await self._engine.handle(call), call)
+        return call if admitted is None else admitted.applied(call)
 
     async def _rest(self, request: Request, way: _Way, found: Sorted) -> Reply:
         """Anything else."""

@@ -87,6 +87,7 @@ class Keys:
     """All keys of one process; see the module. For one event loop."""
 
     def __init__(self, path: Path, *, wall_s: Callable[[], float] | None, warn: Callable[[str], None]) -> None:
+        self._path = path
         self._books = Books(path, self._changed, wall_s=wall_s, warn=warn)
         self._wall_s = self._books.wall_s
         self._known = Known(edits=-1, keys={}, secrets={})
@@ -126,6 +127,16 @@ class Keys:
         """Whether there is a key, be it one that has ended."""
         return bool(self._known.keys)
 
+    @property
+    def known(self) -> Known:
+        """All keys, as they are now; to be read only."""
+        return self._known
+
+    @property
+    def path(self) -> Path:
+        """The file of keys."""
+        return self._path
+
     def guard(self, request: Request) -> None:
         """Look at a request's head. Raises `Refused` where its key is none, or may not use the path."""
         admitted = self._of(request)
@@ -159,6 +170,10 @@ class Keys:
     def admin_text(self, text: str) -> Key:
         """The same of a key that was typed in, or that a cookie holds."""
         return self.admin((("x-api-key", text),))
+
+    def admitted(self, id_: str) -> Admitted | None:
+        """A key whose bearer was recognised in another way than by its text; None where there is no such key."""
+        return self._entry(id_)
 
     def _of(self, request: Request) -> Admitted:
         """Whose request it is. What was found out about equal heads holds as long as no key changes."""

@@ -154,6 +154,16 @@ class KeyStore:
         ]
         return sorted(found, key=lambda row: (row.month, row.name, row.key))
 
+    def spend_of_day(self, day: str) -> dict[str, float]:
+        """Dollars by key's id, of a day (UTC) such as "2026-11-21"."""
+        return dict(
+            self._tried(
+                lambda: self._connection.execute(
+                    "SELECT key, sum(dollars) FROM spend WHERE day = ? GROUP BY key", (day,)
+                ).fetchall()
+            )
+        )
+
     def _keep(self, key: Key) -> None:
         data = {name: value for name, value in msgspec.structs.asdict(key).items() if value != inf}
         self._connection.execute(

@@ -60,8 +60,10 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         connections = self._site.connections
         if len(connections) >= self._site.limits.connections_max:
-            body = refusal_body("", 503, "too many connections are open; try again in a moment", "overloaded")
-            self._transport.write(plain(503, body, (("retry-after", "1"),)))
+            many = Refused(503, "too many connections are open; try again in a moment", "overloaded")
+            self._site.refused(many)
+            body = refusal_body("", many.status, many.message, many.code)
+            self._transport.write(plain(many.status, body, (("retry-after", "1"),)))
             self._transport.close()
             return
         connections.add(self)
@@ -116,6 +118,11 @@ class Connection(asyncio.Protocol):
         if self._task is None and not self._lingering:
             self._close()
 
+    @property
+    def answering(self) -> asyncio.Task[None] | None:
+        """What makes and writes the answer to the present request; None between two."""
+        return self._task
+
     def abort(self) -> None:
         """End it at once."""
         self._transport.abort()
@@ -132,7 +139,7 @@ class Connection(asyncio.Protocol):
                 if incoming.ahead_bytes and self._stage != "head":
                     self._due("head", limits.head_s)
                 return
-            if not begun and (incoming.upgrade or not self._site.takes(head.target)):
+            if not begun and (incoming.upgrade or not self._takes(head)):
                 self._hand_over()
                 return
             request = incoming.body()
@@ -152,6 +159,13 @@ class Connection(asyncio.Protocol):
         self._alarm.deadline_s = inf
         self._task = self._loop.create_task(self._serve(request))
 
+    def _takes(self, head: Request) -> bool:
+        """Whether it is the data plane's."""
+        takes = head.notes.get("takes")
+        if takes is None:
+            takes = head.notes["takes"] = self._site.takes(head.target)
+        return takes is True
+
     def _hand_over(self) -> None:
         """Give the connection to the server's own protocol, as if it had been there from the beginning."""
         self._alarm.close()
@@ -163,6 +177,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what cannot be read to its end, and end the connection when that was read."""
+        self._site.refused(refused)
         body = refusal_body(self._incoming.target, refused.status, refused.message, refused.code)
         self._transport.write(plain(refused.status, body))
         self._linger()

@@ -21,17 +21,40 @@ _LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,15})\r\n")
 class Head:
     """What a head says, its length apart."""
 
-    __slots__ = ("continues", "headers", "keep", "method", "notes", "old", "target")
+    __slots__ = ("after", "before", "body", "continues", "headers", "keep", "method", "notes", "old", "target")
 
-    def __init__(self, method: str, target: str, headers: Headers, *, keep: bool, old: bool, continues: bool) -> None:
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        *,
+        body: tuple[int, float],
+        keep: bool,
+        old: bool,
+        continues: bool,
+    ) -> None:
         self.method = method
         self.target = target
         self.headers = headers
+        self.body = body
+        """See `Limits.body_of`."""
         self.keep = keep
         self.old = old
         self.continues = continues
         self.notes: dict[str, object] = {}
         """See `Request.notes`."""
+        self.before = self.after = b""
+        """Its bytes on both sides of the length that it names; empty for one that is not kept, or names none."""
+
+    def length_in(self, raw: bytes) -> int | None:
+        """The length that a head names which is this one but for that; None for another one."""
+        before, after = self.before, self.after
+        if before and raw.startswith(before) and raw.endswith(after):
+            digits = raw[len(before) : -len(after)]
+            if digits.isdigit() and len(digits) <= 15:
+                return int(digits)
+        return None
 
 
 class Heads:
@@ -57,7 +80,10 @@ class Heads:
         named = _LENGTH.search(raw)
         if named is None and any(name == "content-length" for name, _ in head.headers):
             return  # a length written in another way: taken for none, its body would be read as the next request
-        kept = self._plain if named is None else self._sized
+        kept, found_by = self._plain, raw
+        if named is not None:
+            head.before, head.after = raw[: named.start(1)], raw[named.end(1) :]
+            kept, found_by = self._sized, head.before + head.after
         if len(kept) >= HEADS_MAX:
             kept.clear()
-        kept[raw if named is None else raw[: named.start(1)] + raw[named.end(1) :]] = head
+        kept[found_by] = head

@@ -24,6 +24,8 @@ __all__ = ["Incoming"]
 
 _END: Final = b"\r\n\r\n"
 _METHODS: Final = frozenset((b"GET", b"POST", b"HEAD", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+_OFFER: Final = re.compile(rb"(?<=\r\n)upgrade[ \t]*:[^\r\n]*\r\n", re.IGNORECASE)
+_WEBSOCKET: Final = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE)
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
@@ -37,7 +39,7 @@ class Incoming:
     """
 
     __slots__ = (
-        "_body_bytes_max", "_buffer", "_chunked", "_done", "_heads", "_held_bytes", "_left", "_limits", "_names",
+        "_body_bytes_max", "_buffer", "_chunked", "_done", "_heads", "_held_bytes", "_last", "_left", "_limits", "_names",
         "_parser", "_parts", "_raw_headers", "_searched", "_target", "body_s", "continues", "keep", "old", "raw_head",
         "request", "upgrade",
     )  # fmt: skip
@@ -47,6 +49,7 @@ class Incoming:
         self._heads = heads
         self._names = names
         self._buffer = b""
+        self._last: Head | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -111,14 +114,24 @@ class Incoming:
         if end < 0:
             self._incomplete(buffer)
             return None
-        self.raw_head, self._buffer = buffer[: end + 4], buffer[end + 4 :]
-        known = self._heads.find(self.raw_head)
-        head = known[0] if known is not None else self._parse(self.raw_head)
+        raw, self._buffer = buffer[: end + 4], buffer[end + 4 :]
+        self.raw_head = raw
+        # Most often it is the last one's, but for the length.
+        head, length = self._last, None
+        if head is not None:
+            length = head.length_in(raw)
+        if head is None or length is None:
+            known = self._heads.find(raw)
+            if known is not None:
+                head, length = known
+            else:
+                head = self._parse(raw)
+        self._last = head
         self.keep, self.old, self.continues = head.keep, head.old, head.continues
         self.request = Request(head.method, head.target, head.headers, notes=head.notes)
-        if known is not None:
-            self._left = known[1]
-        self._body_bytes_max, self.body_s = self._limits.body_of(head.method, head.target)
+        if length is not None:
+            self._left = length
+        self._body_bytes_max, self.body_s = head.body
         self._check_length()
         return self.request
 
@@ -161,14 +174,14 @@ class Incoming:
         self._searched = len(buffer)
 
     def _parse(self, head: bytes) -> Head:
-        self._raw_headers: list[tuple[bytes, bytes]] = []
-        parser = self._parser = HttpRequestParser(self)
-        try:
-            parser.feed_data(head)
-        except HttpParserUpgrade:
-            self.upgrade = True
-        except HttpParserError as error:
-            raise Refused(400, f"the request is not well formed: {str(error).lower()}") from None
+        offered = self._feed(head)
+        if offered:
+            # With such an offer the parser reads no body. All but WebSockets are declined by not heeding them.
+            self.upgrade = self._parser.get_method() == b"GET" and _WEBSOCKET.search(head) is not None
+            if not self.upgrade:
+                self.raw_head = head = _OFFER.sub(b"", head)
+                self._feed(head)
+        parser = self._parser
         version, method = parser.get_http_version(), parser.get_method()
         if version not in ("1.1", "1.0"):
             raise Refused(505, f"HTTP/{version} is not spoken here; use HTTP/1.1", "http_version")
@@ -180,17 +193,32 @@ class Incoming:
             raise Refused(431, f"there are more than {self._limits.headers_max} headers", "headers_too_large")
         self.old = version == "1.0"
         headers = self._headers()
+        verb, target = method.decode("ascii"), self._target.decode("ascii")
         made = Head(
-            method.decode("ascii"),
-            self._target.decode("ascii"),
+            verb,
+            target,
             headers,
+            body=self._limits.body_of(verb, target),
             keep=self.keep and not self.old,
             old=self.old,
             continues=self.continues,
         )
-        if not self._chunked and not self.upgrade:
+        if not self._chunked and not offered:
             self._heads.keep(head, made)
         return made
+
+    def _feed(self, head: bytes) -> bool:
+        """Parse a head; whether it offers to go on in another protocol."""
+        self._raw_headers: list[tuple[bytes, bytes]] = []
+        self._target, self._done = b"", False
+        self._parser = HttpRequestParser(self)
+        try:
+            self._parser.feed_data(head)
+        except HttpParserUpgrade:
+            return True
+        except HttpParserError as error:
+            raise Refused(400, f"the request is not well formed: {str(error).lower()}") from None
+        return False
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
         """The headers, and what those of framing say."""

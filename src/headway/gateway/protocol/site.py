@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from headway.gateway.limits import Limits
 from headway.gateway.protocol.heads import Heads
-from headway.gateway.request import Request
+from headway.gateway.request import Refused, Request, uncounted
 from headway.types import Reply
 from headway.upstream.headers import HeaderNames
 
@@ -45,6 +45,8 @@ class Site:
         self.other = other
         self.limits = limits
         self.connections = connections
+        self.refused: Callable[[Refused], None] = uncounted
+        """Told of what is turned away before it reaches `handle`."""
         self.names = HeaderNames()
         self.heads = Heads()
         self.bodies_bytes = 0
