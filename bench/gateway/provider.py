@@ -3,7 +3,7 @@
     python bench/gateway/provider.py '{"delay_s": 0.05, "chunks": 100, "pace_s": 0.01}'
 
 prints its port. What a request asks for by `"user":"..."` wins over that: `delay=0.2`, `chunks=5`, `pace=0.5`,
-`fault=500|429|reset|cut|slow`, comma-separated.
+`fault=500|429|reset|cut|slow`, `once=1` (the fault is for the first try only), comma-separated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from zero import CHUNK, HEAD, LAST, WHOLE
 _USER = re.compile(rb'"user": ?"([^"]*)"')
 _REFUSAL = b'{"error":{"message":"no","type":"server_error","param":null,"code":"overloaded"}}'
 _MODELS = b'{"object":"list","data":[{"id":"gpt-5.4-mini","object":"model","created":1,"owned_by":"bench"}]}'
-SLOW_S = 2.0
+SLOW_S, SEEN_MAX = 2.0, 10_000
 
 
 def _plain(status: bytes, body: bytes, more: bytes = b"") -> bytes:
@@ -38,11 +38,12 @@ def _plain(status: bytes, body: bytes, more: bytes = b"") -> bytes:
 class Provider(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, given: dict[str, float], counts: dict[str, int]) -> None:
+    def __init__(self, given: dict[str, float], counts: dict[str, int], seen: dict[bytes, None]) -> None:
         self.given = given
-        self.counts = counts  # of all connections
+        self.counts, self.seen = counts, seen  # of all connections
         self.loop = asyncio.get_running_loop()
         self.timer: asyncio.TimerHandle | None = None
+        self.full = False  # of what nobody reads
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -59,26 +60,34 @@ class Provider(asyncio.Protocol):
         self.parser.feed_data(data)
 
     def on_message_begin(self) -> None:
-        self.body = b""
+        self.parts: list[bytes] = []
 
     def on_body(self, body: bytes) -> None:
-        self.body += body
+        self.parts.append(body)
 
     def on_message_complete(self) -> None:
+        self.body = b"".join(self.parts)
         if self.parser.get_method() == b"GET":
             self.transport.write(_plain(b"200 OK", _MODELS))
             return
         self.counts["asked"] += 1
         asked = self.given
-        if found := _USER.search(self.body):
+        if found := _USER.search(self.body, 0, 4096):
             said = dict(part.split("=") for part in found[1].decode().split(",") if "=" in part)
             fault = said.pop("fault", "")
+            if said.pop("once", ""):
+                if self.body in self.seen:
+                    fault = ""
+                self.seen[self.body] = None
+                if len(self.seen) > SEEN_MAX:
+                    del self.seen[next(iter(self.seen))]
             asked = asked | {f"{name}_s" if name != "chunks" else name: float(value) for name, value in said.items()}
             if fault and self.fail(fault):
                 return
             if fault == "slow":
                 asked = asked | {"delay_s": SLOW_S}
-        streamed = b'"stream":true' in self.body or b'"stream": true' in self.body
+        start = self.body[:4096]
+        streamed = b'"stream":true' in start or b'"stream": true' in start
         if asked["delay_s"]:
             self.timer = self.loop.call_later(asked["delay_s"], self.answer, asked, streamed)
         else:
@@ -103,7 +112,16 @@ class Provider(asyncio.Protocol):
         self.transport.write(HEAD + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         self.chunk(int(asked["chunks"]), asked["pace_s"], self.loop.time())
 
+    def pause_writing(self) -> None:
+        self.full = True
+
+    def resume_writing(self) -> None:
+        self.full = False
+
     def chunk(self, left: int, pace_s: float, due_s: float) -> None:
+        if self.full:
+            self.timer = self.loop.call_later(0.05, self.chunk, left, pace_s, due_s + 0.05)
+            return
         event = CHUNK % (b'{"content":"word "}', b"null") if left else LAST
         self.transport.write(b"%x\r\n%b\r\n" % (len(event), event) + (b"" if left else b"0\r\n\r\n"))
         if left:
@@ -112,9 +130,9 @@ class Provider(asyncio.Protocol):
 
 
 async def serve(given: dict[str, float]) -> None:
-    counts = {"open": 0, "asked": 0}
+    counts, seen = {"open": 0, "asked": 0}, dict[bytes, None]()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Provider(given, counts), "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(lambda: Provider(given, counts, seen), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

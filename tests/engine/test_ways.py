@@ -35,7 +35,7 @@ REFUSAL = b'{"error":{"code":"context_length_exceeded","message":"too long"}}'
 def rows(tmp_path, table):
     with closing(sqlite3.connect(tmp_path / "log.sqlite")) as log:
         log.row_factory = sqlite3.Row
-        return [dict(row) for row in log.execute(f"SELECT * FROM {table} ORDER BY rowid")]
+        return [dict(row) for row in log.execute(f"SELECT * FROM {table} ORDER BY rowid, id")]
 
 
 def play(provider, work, **settings):

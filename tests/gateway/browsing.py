@@ -82,7 +82,7 @@ class Visit:
         self.asked: list[str] = []
         self.complaints: list[str] = []
         self._context = browser.new_context(**context)
-        self._context.set_default_timeout(10_000)
+        self._context.set_default_timeout(20_000)
         self._context.route("**/*", self._let)
         self.page = self._context.new_page()
         self.page.on("console", self._heard)

@@ -68,7 +68,7 @@ def test_filters_pages_and_outcomes(tmp_path: Path) -> None:
                 found += page["calls"]
                 if not page["more"]:
                     break
-                before = page["calls"][-1]["id"]
+                before = page["next"]
             assert [line["model"] for line in found] == [MODEL] * 3
             assert len({line["id"] for line in found}) == 3
             assert (await get(client, "/api/calls?outcome=failed"))["calls"] == []

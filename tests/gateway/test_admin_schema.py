@@ -11,11 +11,12 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
+from schemathesis.specs.openapi.checks import ignored_auth
 
 from tests.gateway.admin_helpers import ask, get, made, served, when
 from tests.gateway.helpers import within
 
-EXAMPLES = 12
+EXAMPLES = 8
 BOUNDED = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -29,18 +30,20 @@ BOUNDED = settings(
 def tried(url: str, headers: dict[str, str], mode: GenerationMode) -> int:
     """Ask what the description allows (or does not); how often. Raises where an answer is not as it says."""
     schema = schemathesis.openapi.from_url(f"{url}/api/openapi.json", headers=headers)
+    schema.config.update(headers=headers)
     count = 0
     for found in schema.get_all_operations():
         operation = found.ok()
-        if operation.path == "/api/live" and mode is GenerationMode.POSITIVE:
-            continue  # it has no end
+        if operation.path == "/api/live":
+            continue  # it has no end; see test_admin_live
 
         @BOUNDED
         @given(case=operation.as_strategy(generation_mode=mode))
         def ask_for(case: Case) -> None:
             nonlocal count
             count += 1
-            case.call_and_validate(headers=headers, timeout=20)
+            # A wrong cookie beside a right key is no way in, but this check takes it for one; see test_admin_access.
+            case.call_and_validate(timeout=20, excluded_checks=[ignored_auth] if headers else [])
 
         try:
             ask_for()
@@ -56,7 +59,7 @@ def test_every_answer_is_as_the_description_says(tmp_path: Path, mode: Generatio
     path = tmp_path / "keys"
     admin = made(path, "me", admin=True) if keyed else ""
     settings_: dict[str, Any] = {"keys": str(path)} if keyed else {}
-    headers = {"authorization": f"Bearer {admin}"} if keyed else {}
+    headers = {"Authorization": f"Bearer {admin}"} if keyed else {}
 
     async def main() -> None:
         async with served(tmp_path, **settings_) as client:
@@ -66,7 +69,7 @@ def test_every_answer_is_as_the_description_says(tmp_path: Path, mode: Generatio
             count = await asyncio.to_thread(tried, str(client.base_url), headers, mode)
             assert count >= 5 * EXAMPLES
 
-    within(main())
+    asyncio.run(asyncio.wait_for(main(), 120))
 
 
 def test_the_description_names_all_there_is(tmp_path: Path) -> None:

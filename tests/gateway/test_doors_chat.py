@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import signal
+import subprocess
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,9 +19,12 @@ from headway.errors import ConnectionLost
 from headway.gateway.app.doors.conversation import Conversation
 from headway.gateway.limits import DoorLimits, Limits
 from headway.gateway.request import Refused
+from headway.sim import SimSettings
+from headway.sim.server import serving
 from headway.testing import FakeProvider, Step
 from tests.gateway.helpers import gateway, said, until, within
 from tests.gateway.test_gateway_keys import made
+from tests.gateway.test_gateway_serve import served
 
 BASE = "http://provider.test/v1"
 SLOW = Step(text="one two three four five", chunk_delay_s=0.03)
@@ -371,6 +376,29 @@ def test_upgrades_that_are_none_are_refused_and_end_the_connection(capfd):
 
     within(main())
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_headway_serve_streams_to_curl_talks_and_ends_in_good_order():
+    """The command as people start it: curl reads as it comes, and SIGTERM is a goodbye and exit code 0."""
+    options = ("--model", "gpt-5.4-mini")
+    with serving(SimSettings(latency_scale=0.0)) as base, served("--base-url", base, *options) as (child, url):
+        curl = ["curl", "-sN", "-G", f"{url}/stream", "--data-urlencode", "prompt=Name three colours."]
+        text = subprocess.run([*curl, "-d", "format=text"], capture_output=True, text=True, check=True).stdout
+        assert text == "Name three colours."
+        events = subprocess.run(curl, capture_output=True, text=True, check=True).stdout
+        assert 'data: {"text":"Name"}\n\n' in events
+        assert "event: done\ndata: {" in events
+
+        async def main():
+            async with connect(url.replace("http", "ws") + "/chat") as socket:
+                assert (await Talk(socket).ask("Name three colours."))[0] == "Name three colours."
+                child.send_signal(signal.SIGTERM)
+                with pytest.raises(ConnectionClosed) as closed:
+                    await socket.recv()
+                assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the gateway ends")
+
+        within(main())
+        assert child.wait(20) == 0
 
 
 @given(st.lists(st.tuples(st.text(min_size=1, max_size=40), st.text(max_size=60)), max_size=30), st.integers(1, 9))

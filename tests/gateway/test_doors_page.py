@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from headway.gateway.app import pages
-from headway.gateway.keys import KeyStore
-from headway.policy.keys import Key
-from headway.sim import SimSettings
-from headway.sim.server import serving
-from tests.gateway.browsing import Visit, browsing, gateways
+from headway.sim import SimSettings, Simulator
+from headway.testing import FakeProvider, Step
+from headway.types import Call, Reply
+from tests.gateway.browsing import Visit, browsing
+from tests.gateway.helpers import gateway
+from tests.gateway.test_gateway_keys import made
 
 TRY = Path(pages.__file__).parent / "static" / "try"
 
 
+class Provider:
+    """The simulator, and a model that is in no hurry."""
+
+    def __init__(self) -> None:
+        self._simulator = Simulator(SimSettings(latency_scale=0.02, rpm=None, tpm=None))
+        self.slow = FakeProvider([Step(text="word " * 10_000, chunk_delay_s=0.05)])
+
+    async def __call__(self, call: Call) -> Reply:
+        return await (self.slow if call.view.model == "slow" else self._simulator.handler)(call)
+
+
+@contextmanager
+def served(provider: Provider, keys: str) -> Iterator[tuple[str, str]]:
+    """Two gateways in a thread, one that has keys."""
+    urls: list[str] = []
+    ready, over = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        how = {"base_url": "http://sim.test/v1", "model": "gpt-5.4-mini", "cache": "memory", "log": "off"}
+        async with gateway(provider, **how) as free, gateway(provider, keys=keys, **how) as keyed:
+            urls.extend((free, keyed))
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+    thread.start()
+    try:
+        assert ready.wait(20)
+        yield urls[0], urls[1]
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_a_person_asks_talks_stops_and_signs_in_with_a_key(tmp_path):
     """One question, a hit, a conversation, an answer that is stopped, a phone, the dark, and a key."""
-    home, config = tmp_path / "home", tmp_path / "settings.toml"
-    keys = home / "keys.sqlite"
-    home.mkdir()
-    config.write_text('cache = "memory"\nlog = "off"\n')
-    with KeyStore(keys) as store:
-        key = store.create(Key(id="", name="me"))[1].reveal()
-    with ExitStack() as open_:
-        base = open_.enter_context(serving(SimSettings(latency_scale=0.05)))
-        how = ("--config", str(config), "--base-url", base, "--model", "gpt-5.4-mini")
-        free, keyed = open_.enter_context(gateways((tmp_path, how), (home, how)))
-        browser = open_.enter_context(browsing())
+    key, provider = made(tmp_path / "keys"), Provider()
+    with browsing() as browser, served(provider, str(tmp_path / "keys")) as (free, keyed):
         with Visit(browser, free, viewport={"width": 1280, "height": 900}) as visit:
             page = visit.page
             page.goto(f"{free}/try")
@@ -55,15 +84,19 @@ def test_a_person_asks_talks_stops_and_signs_in_with_a_key(tmp_path):
                 page.locator("#go").click()
                 page.locator(".turn:not(.mine):not(.speaking)", has_text=text).wait_for()
             assert page.locator(".turn").count() == 6
-            page.locator("#prompt").fill("Say this again: " + "word " * 12_000)
-            page.locator("#go").click()
-            page.locator(".turn.speaking", has_text="word").wait_for()
-            page.get_by_role("button", name="Stop").click()
-            assert page.locator(".turn.ended").get_attribute("data-end") == "stopped"
-            page.get_by_role("button", name="Begin anew").click()
+            page.get_by_label("Model").fill("slow")
+            for door in ("one question", "a conversation"):
+                page.get_by_label(door).check()
+                page.locator("#prompt").fill("Go on")
+                page.locator("#go").click()
+                page.locator(".turn.speaking", has_text="word").wait_for()
+                page.get_by_role("button", name="Stop").click()
+                page.locator('.turn.ended[data-end="stopped"]').wait_for()
+                page.get_by_role("button", name="Begin anew").click()
+            while provider.slow.aborted < 2:  # both ended at the provider
+                page.wait_for_timeout(5)
+            assert (provider.slow.calls, provider.slow.open) == (2, 0)
             assert page.locator(".turn").count() == 0
-            page.get_by_label("Bound in tokens").fill("16")
-            page.get_by_label("Model").fill("no-such-model")
             assert visit.complaints == []
         with Visit(browser, keyed, viewport={"width": 360, "height": 740}, color_scheme="dark") as visit:
             page = visit.page

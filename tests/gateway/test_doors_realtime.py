@@ -401,6 +401,21 @@ def test_keys_are_judged_when_it_opens_and_for_every_response(tmp_path):
                     await create(socket)
                     found = await events(socket, last)
                 assert found[-1]["error"]["code"] == "budget"
+                told = len(upstream.frames)
+                for frame in (
+                    '{"type": "session.update", "session": {"audio": {"input": {"\\u0074ranscription": {"model": "w"}}}}}',
+                    '{"type": "session.update", "session": {"input_audio_transcription": {"model": "w"}}}',
+                    '{"type": "transcription_session.update"}',
+                    '{"type": "session.update", "session": {"audio": 1}}',
+                    "no json",
+                    b"{}",
+                ):
+                    await socket.send(frame)
+                    assert json.loads(await socket.recv())["error"]["code"] == "cost_unknown"
+                assert len(upstream.frames) == told
+            with pytest.raises(InvalidStatus) as caught:
+                await dial(poor, "?intent=transcription")
+            assert caught.value.response.status_code == 403
 
     within(main())
 

@@ -192,3 +192,31 @@ def test_variables_of_a_file_win_and_are_undone(tmp_path, monkeypatch):
     assert "B_NAME" not in os.environ
     with pytest.raises(ConfigError, match="cannot be read"):
         read_env(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals of that kind")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_terminal_that_is_gone_ends_it(tmp_path, workers):
+    """SIGHUP from somebody is a reload there, too; that of the terminal's end is the end, for all of its processes."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"import os, fcntl, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); {CODE}",
+         "serve", "--port", "0", "--base-url", "http://127.0.0.1:9/v1", "--workers", workers],
+        env=os.environ | {"OPENAI_API_KEY": "sim", "HEADWAY_HOME": str(tmp_path)},
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        heard = b""
+        while b"Headway serves" not in heard:
+            heard += os.read(ours, 4096)
+        child.send_signal(signal.SIGHUP)
+        while b"as it was" not in heard:
+            heard += os.read(ours, 4096)
+        os.close(ours)
+        assert child.wait(30) == 0
+    finally:
+        child.kill()
+        child.wait()

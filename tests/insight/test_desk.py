@@ -45,7 +45,8 @@ def test_calls_page_by_page(tmp_path: Path) -> None:
     while more:
         page = answered(desk, what="calls", filters=Filters(model="rare"), limit=2, before=before)
         found += [line["id"] for line in page["calls"]]
-        more, before = page["more"], found[-1]
+        more, before = page["more"], page["next"]
+        assert more == bool(before)
         log.write(trace_of(f"new{len(found)}", model="rare"))
         log.flush()
     assert found == ["a4000", "a3000", "a2000", "a1000", "a0"]

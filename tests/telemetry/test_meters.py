@@ -17,7 +17,7 @@ from headway.telemetry.families import FAMILIES, GAUGES, LABELS_MAX, OTHER, UNPR
 from headway.telemetry.routes import route_of
 from headway.telemetry.states import kept, merged, packed, unpacked
 from headway.testing import FakeProvider, virtual_run
-from headway.types import Usage
+from headway.types import Tags, Usage
 
 from .made import TAGGED, attempt, call, step
 
@@ -111,6 +111,15 @@ def test_labels_are_bounded_and_strangers_cannot_crowd_out_models_that_work():
         assert len({labels[:2] for labels in lines}) <= 2 * LABELS_MAX
     assert sum(values[0] for values in state["headway_requests_total"].values()) == 2001
     assert state["headway_refused_total"][OTHER,] == [1000 - LABELS_MAX]
+
+
+def test_what_clients_write_is_no_label_if_it_is_long_or_odd():
+    meters = Meters(tagged_steps=True)
+    for odd in ("x" * 1000, "a\nb", "\x00"):
+        meters.finished(call(model=odd, tags=Tags(run="r", step=f"{odd}#0", parent="article")))
+    state = meters.state()
+    assert {labels[1] for labels in state["headway_requests_total"]} == {OTHER}
+    assert set(state["headway_pipeline_step_duration_seconds"]) == {(OTHER, OTHER)}
 
 
 def test_keys_are_no_label_unless_that_is_asked_for():

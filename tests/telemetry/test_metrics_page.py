@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import httpx
@@ -173,5 +174,20 @@ def test_large_pages_are_compressed_and_others_get_their_turn_meanwhile():
             assert all(answer.text == "ok\n" for answer in answers)
             plain = await client.get(f"{url}/metrics", headers={"accept-encoding": "identity"})
             assert "content-encoding" not in plain.headers
+
+    within(main())
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, "headway.telemetry.collector", raising=False)
+    for name in [name for name in sys.modules if name.startswith("prometheus_client")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+
+    async def main() -> None:
+        async with gateway(FakeProvider([200])) as url, httpx.AsyncClient() as client:
+            answer = await client.get(f"{url}/metrics")
+            assert answer.status_code == 501
+            assert "pip install 'headway[prometheus]'" in answer.json()["error"]["message"]
 
     within(main())

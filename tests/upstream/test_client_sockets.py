@@ -228,3 +228,37 @@ def test_what_even_the_fallback_cannot_call_is_refused_in_words(origin, headers,
 
     refusal = run(always, work)
     assert isinstance(refusal, error)
+
+
+def test_who_leaves_while_a_connection_is_made_leaves_no_socket_behind():
+    """At any step of it: `create_connection` lost one that had just been connected to the garbage collector."""
+
+    def sockets() -> int:
+        return sum(os.path.realpath(one).rpartition("/")[2].startswith("socket:") for one in Path("/proc/self/fd").iterdir())
+
+    async def main() -> None:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        loop = asyncio.get_running_loop()
+        for steps in range(20):
+            before = sockets()
+            asked = loop.create_task(connect(loop, asyncio.Protocol, "127.0.0.1", port, None))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            asked.cancel()
+            try:
+                await asked
+            except asyncio.CancelledError:
+                async with asyncio.timeout(10):
+                    while sockets() > before:  # noqa: ASYNC110  # nobody announces it
+                        await asyncio.sleep(0.001)
+            else:
+                break  # it stands by then
+        server.close()
+        await server.wait_closed()
+
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()

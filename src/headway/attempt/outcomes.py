@@ -30,7 +30,8 @@ def outcome_of_error(error: HeadwayError) -> tuple[Outcome, bool]:
 def unread(origin: str, status: int, format_: str) -> BadReply:
     """The body is no JSON of the format."""
     return BadReply(
-        f"{origin} answered {status} with bytes that are not {format_} JSON; check that base_url points at the API itself",
+        f"{origin} answered {status} with bytes that are not {format_} JSON; "
+        "check that base_url points at the API itself",
         maybe_billed=True,
     )
 

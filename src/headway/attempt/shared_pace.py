@@ -231,9 +231,15 @@ def _bucket(limits: Limits) -> SharedBucket:
         tokens_per_min=tokens.limit and tokens.limit * 60.0 / tokens.window_s,
         requests_capacity_s=requests.capacity_s(),
         tokens_capacity_s=tokens.capacity_s(),
-        requests_claimed_s=requests.claimed_s(),
-        tokens_claimed_s=tokens.claimed_s(),
+        requests_claimed_s=_claimed_s(requests),
+        tokens_claimed_s=_claimed_s(tokens),
     )
+
+
+def _claimed_s(bucket: Bucket) -> float:
+    """What the provider says of the capacity, where that is doubted; else 0.0."""
+    said_s = 0.0 if bucket.limit is None else bucket.capacity / bucket.limit * bucket.window_s
+    return said_s if said_s > bucket.capacity_s() else 0.0
 
 
 def _hidden(bucket: Bucket) -> float:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Final, Literal, TextIO
+from contextlib import suppress
+from typing import Any, Final, Literal, TextIO, cast
 
 from headway.types import Trace
 
@@ -72,7 +73,7 @@ class Said:
             told = {name: value for name, value in fields.items() if value not in ("", None)}
             logger.log(RANKS[level], event, message=sentence, **told)
         elif not quiet or self.rank <= RANKS["info"]:
-            (self._stream or sys.stderr).write(f"headway serve: {sentence}\n")
+            _Steady(self._stream or sys.stderr).write(f"headway serve: {sentence}\n")
 
     @property
     def is_console(self) -> bool:
@@ -112,7 +113,9 @@ class Said:
         stream = self._stream or sys.stderr
         console = self.is_console
         self._logger = structlog.wrap_logger(
-            structlog.WriteLogger(stream),  # a line at once: several workers write to one place
+            structlog.WriteLogger(
+                cast("TextIO", _Steady(stream))
+            ),  # a line at once: several workers write to one place
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -124,6 +127,21 @@ class Said:
             wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         ).bind(logger="headway")
         return self._logger
+
+
+class _Steady:
+    """Whoever reads it may have gone (a terminal, a pipe): what cannot be written is left out, and nobody fails."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def _fields(trace: Trace) -> dict[str, Any]:

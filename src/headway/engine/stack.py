@@ -40,6 +40,7 @@ from headway.types import Call, Handler, Outcome, Reply, Timeouts, Trace
 from headway.upstream import InProcess, Upstream
 from headway.wire import reader_for
 from headway.wire.blocks import BLOCKS_BODY_BYTES_MIN, PromptBlocks
+from headway.wire.prices import Prices
 from headway.wire.prices import load as load_prices
 
 __all__ = ["Stack"]
@@ -101,14 +102,8 @@ class Stack:
         self._utility = Utility(lambda bytes_max: open_upstream(settings, handler, bytes_max))
         self._group = open_group(self._pace, settings, self.prices)
         attempt: Handler = priced(self._pace, settings, self.prices, self._group)
-        self.budget: Budget | None = None
-        if settings.budget_usd is not None or settings.budget_tokens is not None:
-            cap = SpendCap(
-                dollars_max=inf if settings.budget_usd is None else settings.budget_usd,
-                tokens_max=inf if settings.budget_tokens is None else settings.budget_tokens,
-            )
-            attempt = self.budget = Budget(attempt, cap, self.prices, queue_max=settings.queue_max)
-        attempt = Allowed(attempt, self.prices)
+        self.budget = _budget(attempt, settings, self.prices)
+        attempt = Allowed(self.budget or attempt, self.prices)
         if settings.prompt_cache != "off":
             attempt = PrefixCaching(attempt, self.prices)
         self._attempt: Handler = open_route(attempt, settings, self.prices, rng, self._pace)
@@ -261,6 +256,17 @@ class Stack:
             return
         if flight.log.bytes_logged <= self._flight.flight_bytes_max:
             self.cache.keep(key, flight)
+
+
+def _budget(next_: Handler, settings: Settings, prices: Prices) -> Budget | None:
+    """The cap on dollars and tokens, where there is one."""
+    if settings.budget_usd is None and settings.budget_tokens is None:
+        return None
+    cap = SpendCap(
+        dollars_max=inf if settings.budget_usd is None else settings.budget_usd,
+        tokens_max=inf if settings.budget_tokens is None else settings.budget_tokens,
+    )
+    return Budget(next_, cap, prices, queue_max=settings.queue_max)
 
 
 async def _closed(call: Call) -> Reply:

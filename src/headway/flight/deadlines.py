@@ -7,10 +7,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import Protocol
 
-from headway.errors import DeadlineExceeded
-from headway.types import Call
-
-__all__ = ["Deadlines", "Expiring", "exceeded"]
+__all__ = ["Deadlines", "Expiring"]
 
 MANY = 256
 GAP_S = 0.005
@@ -60,12 +57,3 @@ class Deadlines:
         under_way = tuple(self._everything)
         next_s = min([each.expire(now_s) for each in under_way], default=inf)
         self.note(max(next_s, now_s + GAP_S) if len(under_way) > MANY else next_s)
-
-
-def exceeded(call: Call, *, sent: bool) -> DeadlineExceeded:
-    """What the caller is told whose deadline has passed."""
-    limit_s = call.deadline_at_s - call.trace.started_at_s
-    return DeadlineExceeded(
-        f"no whole answer within {limit_s:g} s; raise the deadline (timeout_s) if that is too short",
-        maybe_billed=sent,
-    )

@@ -22,6 +22,7 @@ from headway.attempt.attempt import Attempt
 from headway.errors import Closed
 from headway.flight.cursor import Cursor
 from headway.flight.deadlines import Deadlines
+from headway.flight.endings import closing, final, underneath
 from headway.flight.log import ChunkLog
 from headway.flight.race import Race
 from headway.flight.readers import Readers
@@ -30,9 +31,7 @@ from headway.flight.tasks import start
 from headway.policy.flight import Decision, FlightPolicy, Try
 from headway.types import Call, Headers, Outcome, Timeouts, Trace
 
-__all__ = ["UNDERNEATH", "Flight", "final"]
-
-UNDERNEATH = "the call was cancelled underneath its callers; a handler must not cancel its own task"
+__all__ = ["Flight"]
 
 
 class Flight:
@@ -74,10 +73,8 @@ class Flight:
         self.status, self.backed_off_s = 0, 0.0
         self.log = ChunkLog(self.loop.time if settings.timed else None)
         self._deadline_at_s = call.deadline_at_s
-        self._attempt = attempt
-        self._policy = policy
-        self._settings = settings
-        self._rng = rng
+        self._attempt, self._policy = attempt, policy
+        self._settings, self._rng = settings, rng
         self._landed = landed
         self._deadlines = deadlines
         self.readers = Readers()
@@ -149,7 +146,7 @@ class Flight:
         if self._task is not None and not self.done:
             for attempt in self._attempts:
                 attempt.end("closed")
-            self._finish(Closed("the engine was closed while this call was under way; open a new engine"))
+            self._finish(closing())
             self._task.cancel()
             if self.committed:
                 self.readers.close(self.error, self.loop.time())
@@ -184,7 +181,7 @@ class Flight:
             if attempt.finished:
                 self._whole(attempt)
                 return None
-        return Closed(UNDERNEATH)
+        return underneath()
 
     async def _until_commit(self) -> Attempt | None:
         """Try until there is an answer to hand on. Its attempt if there is more of it to come."""
@@ -243,8 +240,8 @@ class Flight:
                 if chunk:
                     self.log.append(chunk)
                     self.readers.wake()
-                    if len(self.readers) > 1:
-                        self._drop_laggards()
+                    if len(self.readers) > 1 and not self._keeps_log():
+                        self.readers.drop_laggards(self.log, self._settings.flight_bytes_max)
                     while self._must_hold():
                         self._hold = self.loop.create_future()
                         await self._hold
@@ -293,21 +290,11 @@ class Flight:
             return False
         return self.readers.least_lag_bytes(self.log) > self._settings.lag_bytes_max(self.call.allowance)
 
-    def _drop_laggards(self) -> None:
-        if not self._keeps_log():
-            self.readers.drop_laggards(self.log, self._settings.flight_bytes_max)
-
     def _release(self) -> None:
         if self._hold is not None and not self._hold.done() and not self._must_hold():
             self._hold.set_result(None)
 
     def expire(self, now_s: float) -> float:
         """Tell those whose deadline has passed; the next deadline."""
-        sent = any(trace.sent_at_s is not None for trace in self.traces)
-        self.readers.drop_late(now_s, sent=sent)
+        self.readers.drop_late(now_s, sent=any(trace.sent_at_s is not None for trace in self.traces))
         return self.readers.first_deadline_s()
-
-
-def final(headers: Headers) -> Headers:
-    """With a word that the official SDKs obey: this failure is final, it has been tried as often as makes sense."""
-    return (*headers, ("x-should-retry", "false"))

@@ -14,10 +14,11 @@ from math import inf
 from random import Random
 
 from headway.attempt.attempt import Attempt
-from headway.errors import Closed, HeadwayError
+from headway.errors import HeadwayError
 from headway.flight.cursor import Cursor
-from headway.flight.deadlines import Deadlines, exceeded
-from headway.flight.flight import UNDERNEATH, Flight, final
+from headway.flight.deadlines import Deadlines
+from headway.flight.endings import closing, exceeded, final, underneath
+from headway.flight.flight import Flight
 from headway.flight.settings import FlightSettings
 from headway.policy.flight import FlightPolicy
 from headway.types import Call, Outcome, Reply, Trace
@@ -80,7 +81,7 @@ class Lone:
             error = self._error
             if error is None:
                 if task.cancelling() == cancels:
-                    raise Closed(UNDERNEATH) from None
+                    raise underneath() from None
                 raise
             if task.uncancel() > cancels:
                 raise  # its caller left, too
@@ -109,7 +110,7 @@ class Lone:
         """End at once: the engine is closing. What to wait for."""
         if self._task is None or self._ended is not None:
             return self._ended
-        self._stop(Closed("the engine was closed while this call was under way; open a new engine"), "closed")
+        self._stop(closing(), "closed")
         self._ended = asyncio.get_running_loop().create_future()
         return self._ended
 

@@ -7,7 +7,7 @@ from math import inf
 from headway.attempt.allowance import Unpaid
 from headway.errors import Overloaded
 from headway.flight.cursor import Cursor
-from headway.flight.deadlines import exceeded
+from headway.flight.endings import exceeded
 from headway.flight.log import ChunkLog
 from headway.types import Call, Trace
 from headway.types.call import Allowance

@@ -22,6 +22,8 @@ def explained(settings: ServeSettings) -> str:
     """
     found = load_settings(settings.engine, file=settings.config or None)
     lines = [f"listens on   {settings.host}, port {settings.port or 'any free one'}; {_workers(settings.workers)}"]
+    if settings.env_file:
+        lines.append(f"environment  {settings.env_file}, read anew with every reload")
     lines.append(f"keys         {_keys(settings)}")
     lines += [f"upstream     {_home(home)}" for home in Homes(found).all]
     stand_ins = [upstream for upstream in found.upstreams if upstream.stands_in_for not in ("", upstream.origin)]

@@ -23,7 +23,7 @@ class Hangup:
     def __init__(self, reload: Callable[[], object], end: Callable[[], object]) -> None:
         self._reload = reload
         self._end = end
-        self._terminal = os.isatty(0)
+        self._terminals = [number for number in (0, 1, 2) if os.isatty(number)]
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> list[int]:
         """Take the signal on a loop, in the main thread. Returns the signals that are taken, none on Windows."""
@@ -34,7 +34,11 @@ class Hangup:
 
     def came(self) -> None:
         """It came."""
-        if self._terminal and not os.isatty(0):
-            self._end()
-        else:
+        if not self._terminals or os.isatty(self._terminals[0]):
             self._reload()
+            return
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in self._terminals:  # whatever is said on the way out would fail there
+            os.dup2(nowhere, number)
+        os.close(nowhere)
+        self._end()

@@ -23,6 +23,8 @@ __all__ = ["Reloader", "Task"]
 RETIRED_MAX = 32
 """Older configurations that are still answering; before one more, the oldest has to end."""
 _LOOK_S = 0.25
+AT_START = frozenset(("otel", "metrics_keys"))
+"""Settings that the process is made with."""
 
 Task: TypeAlias = "asyncio.Task[Any]"
 
@@ -83,7 +85,9 @@ class Reloader:
                 raise
         if not changed:
             return "the configuration is as it was"
-        return f"the configuration was read anew: {', '.join(changed)}"
+        later = [name for name in changed if name in AT_START]
+        rest = f"; {' and '.join(later)} from the next start on" if later else ""
+        return f"the configuration was read anew: {', '.join(changed)}{rest}"
 
     def ask(self) -> None:
         """Reload soon; what came of it is said on stderr. Asked while it is busy, it does so once more."""

@@ -172,14 +172,13 @@ def _server(serving: Serving, begun: Callable[[], None]) -> uvicorn.Server:
         """Takes signals without handing them on at the end: to end in good order is exit code 0."""
 
         def handle_exit(self, sig: int, frame: Any) -> None:
-            if not serving.draining:
-                under_way = len(cast("set[object]", self.server_state.connections))
-                serving.said.tell(
-                    "drain", "it ends; what is being answered is answered", quiet=True, connections=under_way
-                )
-            serving.draining = True  # first: whoever is asked whether he takes more says no
+            again, serving.draining = serving.draining, True  # whoever asks whether it takes more is told no
             self.force_exit = self.should_exit  # the second one is in a hurry
             self.should_exit = True
+            if not again:
+                under_way = len(cast("set[object]", self.server_state.connections))
+                said = "it ends; what is being answered is answered"
+                serving.said.tell("drain", said, quiet=True, connections=under_way)
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)

@@ -33,7 +33,7 @@ def main(path: str) -> None:
     lines: SimpleQueue[bytes] = SimpleQueue()
     Thread(target=_read, args=(lines,), daemon=True).start()
     desk, decode, out = Desk(path), msgspec.json.Decoder(Ask).decode, sys.stdout.buffer
-    more = False
+    more = True
     while True:
         try:
             line = lines.get(timeout=0.0005 if more else IDLE_S)

@@ -167,27 +167,30 @@ class Desk:
     # -- calls -----------------------------------------------------------------------------------------------------
 
     def _calls(self, ask: Ask) -> tuple[int, CallLines]:
-        lines, more = self._lines(ask.filters, ask.outcome, ask.before, ask.limit)
-        return 200, CallLines(calls=lines, more=more)
+        lines, next_ = self._lines(ask.filters, ask.outcome, ask.before, ask.limit)
+        return 200, CallLines(calls=lines, more=bool(next_), next=next_)
 
-    def _lines(self, filters: Filters, outcome: str, before: str, limit: int) -> tuple[list[CallLine], bool]:
-        """Calls of the window that match, the latest first, and whether there may be more of them."""
+    def _lines(self, filters: Filters, outcome: str, before: str, limit: int) -> tuple[list[CallLine], str]:
+        """Calls of the window that match, the latest first, and from where there may be more of them."""
         follower = self._follower
         if follower is None or not follower.log.look():
-            return [], False
+            return [], ""
         row = follower.log.row_of(before) if before else follower.log.last("calls") + 1
         since_s, until_s = self._wall_s() - filters.window_s, time.perf_counter() + SCAN_S
         found: list[CallLine] = []
+        last, size = "", max(limit, LINES)
         while row > 0 and time.perf_counter() < until_s:
-            row, rows = follower.log.before("calls", row, max(limit, 200) if not found else SCAN_ROWS)
+            row, rows = follower.log.before("calls", row, size)
+            size = SCAN_ROWS
             for one in rows:
                 if _wanted(one, filters, outcome):
                     if len(found) == limit:
-                        return found, True
+                        return found, found[-1].id
                     found.append(line_of(one, self._names))
             if rows and _ended_s(rows[-1]) < since_s:
-                return [line for line in found if _line_ended_s(line) >= since_s], False
-        return found, row > 0
+                return [line for line in found if _line_ended_s(line) >= since_s], ""
+            last = rows[-1].id if rows else last
+        return found, last if row > 0 else ""
 
     def _call(self, ask: Ask) -> tuple[int, Any]:
         row = self._follower.log.row_of(ask.id) if self._follower is not None and self._follower.log.look() else 0

@@ -221,8 +221,10 @@ class CallLines(msgspec.Struct, frozen=True, kw_only=True):
 
     calls: list[CallLine]
     more: bool
-    """There may be more: ask again with `before`, the last one's id (its own, where none was found: a narrower
-    filter takes long)."""
+    """There may be more."""
+    next: str = ""
+    """What to ask for them as `before`: the last one's id, or that of the last call that was looked at where a search
+    took long; "" where there are none."""
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):

@@ -120,10 +120,6 @@ class Bucket:
         """Seconds of refill that it holds, as far as it is safe to say."""
         return SLICE_S if self._slice is not None else self.capacity / (self.limit or 1.0) * self.window_s
 
-    def claimed_s(self) -> float:
-        """The same as the provider says it, where that is doubted; 0.0 where it is not."""
-        return 0.0 if self._slice is None else self.capacity / (self.limit or 1.0) * self.window_s
-
     def backlog_s(self, cost: float, now_s: float) -> float:
         """Seconds until `cost` has come back, however much more than the capacity it is."""
         self._advance(now_s)

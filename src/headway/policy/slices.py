@@ -27,11 +27,13 @@ class Slice:
 
     Args:
         refill_per_s: Units a second, > 0.
+        careful: Go slowly from the beginning: nobody knows how much of the slice is there.
     """
 
-    __slots__ = ("_behind_at_s", "_heard_at_s", "_level", "_next_at_s")
+    __slots__ = ("_before", "_behind_at_s", "_heard_at_s", "_level", "_next_at_s")
 
-    def __init__(self, refill_per_s: float) -> None:
+    def __init__(self, refill_per_s: float, *, careful: bool = False) -> None:
+        self._before = inf if careful else BEFORE
         self._level = refill_per_s * SLICE_S
         self._next_at_s = -inf
         self._behind_at_s = inf
@@ -40,15 +42,11 @@ class Slice:
     def wait_s(self, cost: float, refill_per_s: float, now_s: float) -> float:
         """Seconds until `cost` may be spent; 0.0 away from the end."""
         room = refill_per_s * SLICE_S
-        if self._level - cost > BEFORE * room:
+        if self._level - cost > self._before * room:
             return 0.0
         if self._level < -BEHIND * room:
             self._behind_at_s = min(self._behind_at_s, now_s)
         return self._next_at_s - now_s if self._next_at_s > now_s + 1e-9 else 0.0
-
-    def spare(self, refill_per_s: float) -> float:
-        """What may be spent at once, away from the end."""
-        return self._level - BEFORE * refill_per_s * SLICE_S
 
     def charge(self, cost: float, refill_per_s: float, now_s: float) -> None:
         """Spend `cost`; below zero when it is given back."""

@@ -1,7 +1,8 @@
 """What the call log's file looks like inside, and the views for SQL by hand.
 
 `calls` and `attempts` have the columns of `rows.LogRow`, `steps` those of `types.steps.StepRow`. `attempts` shows tries
-that have a row of their own, and those that are kept in their call's row; its `rowid` is that of the row it is made of.
+that have a row of their own, and those that are kept in their call's row. Its `rowid` is no row's number, for there are
+two tables below it: it is when the try started, in microseconds, so that it still sorts.
 """
 
 from __future__ import annotations
@@ -61,9 +62,12 @@ _TRY_COLUMNS = {name: _column(name, _value_of_try) for name in LogRow.__struct_f
 }
 
 
-def _select(columns: dict[str, str], table: str) -> str:
+_MICROSECONDS: Final = "CAST({} * 1e6 AS INTEGER)"
+
+
+def _select(columns: dict[str, str], table: str, rowid: str = "row") -> str:
     shown = ", ".join(f'{sql} AS "{name}"' for name, sql in columns.items())
-    return f"SELECT row AS rowid, {shown} FROM {table}"  # noqa: S608 - our own words
+    return f"SELECT {rowid} AS rowid, {shown} FROM {table}"  # noqa: S608 - our own words
 
 
 _FOLDED: Final = (
@@ -72,8 +76,10 @@ _FOLDED: Final = (
     "DROP VIEW IF EXISTS calls",
     f"CREATE VIEW calls AS {_select(VIEW_COLUMNS | {'id': 'id'}, 'calls_data')}",
     "DROP VIEW IF EXISTS attempts",
-    f"""CREATE VIEW attempts AS {_select(VIEW_COLUMNS | {"flight_id": "flight_id"}, "attempts_data")}
-        UNION ALL {_select(_TRY_COLUMNS, "calls_data WHERE try_wall_s IS NOT NULL")}""",
+    f"""CREATE VIEW attempts AS
+        {_select(VIEW_COLUMNS | {"flight_id": "flight_id"}, "attempts_data", _MICROSECONDS.format("start_wall_s"))}
+        UNION ALL
+        {_select(_TRY_COLUMNS, "calls_data WHERE try_wall_s IS NOT NULL", _MICROSECONDS.format("try_wall_s"))}""",
 )
 """Tries in the rows of their calls: `try_wall_s` says where there is one, and when it started."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from headway.telemetry.families import FAMILIES, LABELS_MAX, OTHER, SECONDS, SECONDS_SHORT
 from headway.telemetry.lines import AttemptLine, CallLine, Histogram, Pair
-from headway.telemetry.models import Models
+from headway.telemetry.models import Models, fits
 from headway.telemetry.routes import route_of
 from headway.telemetry.states import State, add_to, nanos, packed
 from headway.types import Trace
@@ -282,7 +282,7 @@ class Meters:
         labels = pipeline, step
         histogram = self._steps.get(labels)
         if histogram is None:
-            if len(self._steps) >= LABELS_MAX:
+            if len(self._steps) >= LABELS_MAX or not (fits(pipeline) and fits(step)):
                 labels = (OTHER, OTHER) if step else (OTHER, "")
             histogram = self._steps.setdefault(labels, Histogram(SECONDS))
         histogram.counts[bisect_left(SECONDS, took_s)] += 1

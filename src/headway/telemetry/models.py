@@ -6,11 +6,16 @@ from typing import Final
 
 from headway.telemetry.families import LABELS_MAX, OTHER, UNPROVEN_MAX
 
-__all__ = ["Models"]
+__all__ = ["Models", "fits"]
 
 NONE: Final = "none"
 """Of a call that names no model."""
-CHARS_MAX: Final = 100
+CHARS_MAX: Final = 128
+
+
+def fits(name: str) -> bool:
+    """Whether a text that a client wrote may be a label's value."""
+    return len(name) <= CHARS_MAX and name.isprintable()
 
 
 class Models:
@@ -30,6 +35,8 @@ class Models:
             proven: It was answered: the provider knows that model.
         """
         name = name or NONE
+        if not fits(name):
+            return OTHER
         if name in self._proven:
             return name
         if proven and len(self._proven) < LABELS_MAX:
@@ -38,7 +45,7 @@ class Models:
             return name
         if name in self._unproven:
             return name
-        if not proven and len(self._unproven) < UNPROVEN_MAX and len(name) <= CHARS_MAX:
+        if not proven and len(self._unproven) < UNPROVEN_MAX:
             self._unproven.add(name)
             return name
         return OTHER

@@ -14,6 +14,9 @@ __all__ = ["connect", "probe", "trust_store"]
 HAPPY_EYEBALLS_S = 0.25
 """The head start of the first address. Source: RFC 8305."""
 
+ABANDONED_S = 1.0
+"""How long a connection is still waited for after its caller has gone."""
+
 PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 60, "TCP_KEEPCNT": 5}
 """Seconds of silence, seconds between probes, probes. Source: what the official SDKs set."""
 
@@ -44,12 +47,28 @@ async def connect(
 ) -> None:
     """Connect `protocol`; with a context over TLS, for that host's name. Raises what the loop raises."""
     name = host if context is not None else None
-    if isinstance(loop, asyncio.BaseEventLoop):
-        await loop.create_connection(
+    if not isinstance(loop, asyncio.BaseEventLoop):  # uvloop's has no such argument
+        await loop.create_connection(protocol, host, port, ssl=context, server_hostname=name)
+        return
+    making = loop.create_task(
+        loop.create_connection(
             protocol, host, port, ssl=context, server_hostname=name, happy_eyeballs_delay=HAPPY_EYEBALLS_S
         )
-    else:  # uvloop's has no such argument
-        await loop.create_connection(protocol, host, port, ssl=context, server_hostname=name)
+    )
+    try:
+        await asyncio.shield(making)
+    except asyncio.CancelledError:
+        # Cancelled when a socket has just been connected, asyncio would lose it to the garbage collector, which may not
+        # come by for hours: `staggered_race` keeps its winner in a cycle (CPython 3.11 to 3.13).
+        late = loop.call_later(ABANDONED_S, making.cancel)
+
+        def abandoned(made: asyncio.Task[tuple[asyncio.Transport, asyncio.Protocol]]) -> None:
+            late.cancel()
+            if not made.cancelled() and made.exception() is None:
+                made.result()[0].abort()
+
+        making.add_done_callback(abandoned)
+        raise
 
 
 def probe(transport: asyncio.BaseTransport) -> None:

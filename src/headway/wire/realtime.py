@@ -7,7 +7,7 @@ browsers tell a key.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -21,8 +21,6 @@ FORMAT: Final = "openai_realtime"
 KEY_PROTOCOLS: Final = ("headway-key.", "openai-insecure-api-key.")
 """How a browser's WebSocket tells a key, which can set no headers: as a subprotocol, beside the one that is meant."""
 
-_ASKED_CHARS_MAX: Final = 64 * 1024
-"""A client's longer frames are audio, and are not looked at."""
 _BILLING: Final = frozenset(("insufficient_quota", "billing_hard_limit_reached"))
 _SAID: Final = ("text.delta", "transcript.delta", "arguments.delta")
 _ENDED_EARLY: Final = "cancelled"
@@ -46,11 +44,33 @@ class Took(msgspec.Struct, frozen=True, kw_only=True):
         return Usage(input_tokens=self.input_tokens, cached_tokens=self.cached, output_tokens=self.output_tokens)
 
 
+class _Input(msgspec.Struct, frozen=True):
+    transcription: Any = None
+
+
+class _Audio(msgspec.Struct, frozen=True):
+    input: _Input | None = None
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    audio: _Audio | None = None
+    input_audio_transcription: Any = None
+
+
 class Asked(msgspec.Struct, frozen=True):
     """A client's event."""
 
     type: str = ""
     event_id: str | None = None
+    session: _Wanted | None = None
+
+    @property
+    def transcribes(self) -> bool:
+        """Whether it has speech written down beside the answers, by a model of its own, which no response tells of."""
+        wanted = self.session or _Wanted()
+        heard = wanted.audio.input if wanted.audio is not None else None
+        asked = wanted.input_audio_transcription is not None or (heard is not None and heard.transcription is not None)
+        return asked or self.type.startswith("transcription_session.")
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -169,9 +189,7 @@ _event: Final = msgspec.json.Decoder(Event)
 
 
 def read_asked(text: str) -> Asked | None:
-    """A client's event; None where it is none, or too long to be looked at."""
-    if len(text) > _ASKED_CHARS_MAX:
-        return None
+    """A client's event; None where it is none."""
     try:
         return _asked.decode(text)
     except UNREADABLE:

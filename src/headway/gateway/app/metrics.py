@@ -10,6 +10,7 @@ import asyncio
 import gzip
 import re
 from collections.abc import Callable
+from importlib import import_module
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ from starlette.requests import Request as AppRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from headway.errors import ConfigError
 from headway.gateway.data.guard import is_loopback
 from headway.gateway.peers import WorkerState
 from headway.gateway.request import Refused, Request
@@ -49,6 +51,11 @@ def routes(serving: Serving) -> list[BaseRoute]:
             told = {"www-authenticate": "Bearer"} if refused.status == 401 else {}
             said = {"error": {"message": refused.message, "code": refused.code}}
             return JSONResponse(said, refused.status, headers=told)
+        try:
+            # The library takes a tenth of a second to import: not on the loop, between two requests.
+            await asyncio.to_thread(import_module, "headway.telemetry.collector")
+        except ConfigError as error:
+            return JSONResponse({"error": {"message": str(error), "code": "not_installed"}}, 501)
         state = _whole(await serving.peers.states())
         body, kind = await _page(state, request.headers.get("accept", ""))
         told = {"content-type": kind, "cache-control": "no-store", "vary": "accept, accept-encoding"}

@@ -17,11 +17,11 @@ from typing import cast
 from headway.errors import HeadwayError
 from headway.gateway.protocol.alarm import Alarm
 from headway.gateway.protocol.incoming import Incoming
-from headway.gateway.protocol.outgoing import CONTINUE, END, head_of, plain
+from headway.gateway.protocol.outgoing import CONTINUE, END, head_of, refusal
 from headway.gateway.protocol.site import Site
 from headway.gateway.request import Refused, Request
 from headway.types import Reply
-from headway.wire.refusals import refusal_body, refusal_event
+from headway.wire.refusals import refusal_event
 
 __all__ = ["Connection"]
 
@@ -62,8 +62,7 @@ class Connection(asyncio.Protocol):
         if len(connections) >= self._site.limits.connections_max:
             many = Refused(503, "too many connections are open; try again in a moment", "overloaded")
             self._site.refused(many)
-            body = refusal_body("", many.status, many.message, many.code)
-            self._transport.write(plain(many.status, body, (("retry-after", "1"),)))
+            self._transport.write(refusal("", many, (("retry-after", "1"),)))
             self._transport.close()
             return
         connections.add(self)
@@ -139,7 +138,7 @@ class Connection(asyncio.Protocol):
                 if incoming.ahead_bytes and self._stage != "head":
                     self._due("head", limits.head_s)
                 return
-            if not begun and (incoming.upgrade or not self._takes(head)):
+            if not begun and (incoming.upgrade or not self._site.wants(head)):
                 self._hand_over()
                 return
             request = incoming.body()
@@ -159,13 +158,6 @@ class Connection(asyncio.Protocol):
         self._alarm.deadline_s = inf
         self._task = self._loop.create_task(self._serve(request))
 
-    def _takes(self, head: Request) -> bool:
-        """Whether it is the data plane's."""
-        takes = head.notes.get("takes")
-        if takes is None:
-            takes = head.notes["takes"] = self._site.takes(head.target)
-        return takes is True
-
     def _hand_over(self) -> None:
         """Give the connection to the server's own protocol, as if it had been there from the beginning."""
         self._alarm.close()
@@ -178,8 +170,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, refused: Refused) -> None:
         """Answer what cannot be read to its end, and end the connection when that was read."""
         self._site.refused(refused)
-        body = refusal_body(self._incoming.target, refused.status, refused.message, refused.code)
-        self._transport.write(plain(refused.status, body))
+        self._transport.write(refusal(self._incoming.target, refused))
         self._linger()
 
     def _linger(self) -> None:
@@ -248,8 +239,7 @@ class Connection(asyncio.Protocol):
         keep = self._incoming.keep and not self._closing
         length = None if status in _NO_BODY else len(body)
         if request.method == "HEAD":
-            body = b""
-            length = None  # the provider's own is not known any more
+            body, length = b"", None  # the provider's own is not known any more
         self._transport.write(head_of(status, headers, length, keep=keep, chunked=False) + body)
 
     async def _write_stream(self, request: Request, reply: Reply) -> None:
@@ -263,7 +253,8 @@ class Connection(asyncio.Protocol):
                 if chunk:
                     transport.write(chunk if old else b"%x\r\n%b\r\n" % (len(chunk), chunk))
                 if self._paused:
-                    await self._drain()
+                    self._drained = self._loop.create_future()
+                    await self._drained
         except HeadwayError as error:
             # Without the last chunk: whoever counts bytes sees that it is not whole, whoever reads events is told why.
             self._closing = True
@@ -275,13 +266,6 @@ class Connection(asyncio.Protocol):
                 transport.write(END)
         finally:
             await reply.aclose()
-
-    async def _drain(self) -> None:
-        self._drained = self._loop.create_future()
-        try:
-            await self._drained
-        finally:
-            self._drained = None
 
     # -- time --------------------------------------------------------------------------------------------------------
 

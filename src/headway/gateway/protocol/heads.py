@@ -29,7 +29,7 @@ class Head:
         target: str,
         headers: Headers,
         *,
-        body: tuple[int, float],
+        body: tuple[int, float] = (0, 0.0),
         keep: bool,
         old: bool,
         continues: bool,

@@ -39,9 +39,9 @@ class Incoming:
     """
 
     __slots__ = (
-        "_body_bytes_max", "_buffer", "_chunked", "_done", "_heads", "_held_bytes", "_last", "_left", "_limits", "_names",
-        "_parser", "_parts", "_raw_headers", "_searched", "_target", "body_s", "continues", "keep", "old", "raw_head",
-        "request", "upgrade",
+        "_body_bytes_max", "_buffer", "_chunked", "_done", "_heads", "_held_bytes", "_last", "_left", "_limits",
+        "_names", "_parser", "_parts", "_raw_headers", "_searched", "_target", "body_s", "continues", "keep", "old",
+        "raw_head", "request", "upgrade",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, names: HeaderNames, heads: Heads) -> None:

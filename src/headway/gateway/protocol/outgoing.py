@@ -6,9 +6,11 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
+from headway.gateway.request import Refused
 from headway.types import Headers
+from headway.wire.refusals import refusal_body
 
-__all__ = ["CONTINUE", "END", "head_of", "plain"]
+__all__ = ["CONTINUE", "END", "head_of", "refusal"]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 END: Final = b"0\r\n\r\n"
@@ -40,11 +42,11 @@ def head_of(status: int, headers: Headers, length: int | None, *, keep: bool, ch
     return _status_line(status) + text.encode("latin-1", "replace") + b"\r\n"
 
 
-def plain(status: int, body: bytes, headers: Headers = ()) -> bytes:
-    """A whole answer of ours that ends its connection."""
-    return (
-        head_of(status, (("content-type", "application/json"), *headers), len(body), keep=False, chunked=False) + body
-    )
+def refusal(target: str, refused: Refused, headers: Headers = ()) -> bytes:
+    """A whole answer of ours that ends its connection, in the shape of the API that was asked."""
+    body = refusal_body(target, refused.status, refused.message, refused.code)
+    headers = (("content-type", "application/json"), *headers)
+    return head_of(refused.status, headers, len(body), keep=False, chunked=False) + body
 
 
 @lru_cache(maxsize=64)

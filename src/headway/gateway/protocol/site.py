@@ -41,7 +41,7 @@ class Site:
     ) -> None:
         self.handle = handle
         self.check = check
-        self.takes = takes
+        self._takes = takes
         self.other = other
         self.limits = limits
         self.connections = connections
@@ -51,3 +51,10 @@ class Site:
         self.heads = Heads()
         self.bodies_bytes = 0
         """Of requests that are read or answered."""
+
+    def wants(self, head: Request) -> bool:
+        """Whether a request is the data plane's, by its head."""
+        found = head.notes.get("wants")
+        if found is None:
+            found = head.notes["wants"] = self._takes(head.target)
+        return found is True

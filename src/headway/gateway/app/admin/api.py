@@ -112,6 +112,7 @@ class Api:
         needs_key, name, signed_in = self._access.needs_key(), "", True
         try:
             name = self._access.who(request)
+            self._office.warm()
         except Refused as refusal:
             if refusal.status != 401:
                 raise
@@ -172,7 +173,7 @@ class Api:
         return Answer(table.encode(), type="text/csv; charset=utf-8", headers=(disposition,))
 
     async def _openapi(self, request: Request, query: Query, found: str) -> Answer:
-        return Answer(openapi())
+        return Answer(openapi(needs_key=self._access.needs_key()))
 
     # -- live ------------------------------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ class Office:
         self._told = (0, -1)
         self._sights: dict[Filters, _Sight] = {}
         self._updating: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
         self.pages = 0
 
     async def ask(self, ask: Ask) -> tuple[int, bytes]:
@@ -80,6 +81,17 @@ class Office:
             return await clerk.ask(ask)
         except ClerkFailed as problem:
             raise Refused(503, str(problem), "not_available") from None
+
+    def warm(self) -> None:
+        """Somebody is about to ask: have the log read meanwhile."""
+        if (self._clerk is None or not self._clerk.pid) and (self._warming is None or self._warming.done()):
+            self._warming = asyncio.ensure_future(self._warm())
+
+    async def _warm(self) -> None:
+        try:
+            await self.ask(Ask(what="calls", limit=1))
+        except (Refused, HeadwayError):
+            pass  # whoever asks is told
 
     async def overview(self, filters: Filters) -> tuple[int, bytes]:
         """The first view. Raises `Refused`."""

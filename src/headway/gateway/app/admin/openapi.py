@@ -35,8 +35,8 @@ _JSON: Final = "application/json"
 
 
 @cache
-def openapi() -> bytes:
-    """OpenAPI 3.1, as JSON."""
+def openapi(*, needs_key: bool) -> bytes:
+    """OpenAPI 3.1, as JSON; with the keys that are needed, if they are."""
     from headway import __version__
 
     _, schemas = msgspec.json.schema_components(_SENT, ref_template="#/components/schemas/{name}")
@@ -53,7 +53,7 @@ def openapi() -> bytes:
                 "description": "What the dashboard shows. It reads; nothing but the session is changed here.",
             },
             "servers": [{"url": "/"}],
-            "security": [{"session": []}, {"key": []}],
+            "security": [{"session": []}, {"key": []}] if needs_key else [],
             "paths": _paths(),
             "components": {"schemas": schemas, "securitySchemes": schemes},
         }

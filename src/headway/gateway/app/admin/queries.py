@@ -21,7 +21,7 @@ ID: Final = "[0-9A-Za-z][0-9A-Za-z._-]{0,99}"
 NAME: Final = "[0-9A-Za-z_][0-9A-Za-z._~-]{0,199}"
 """Of a pipeline or a run, in a path: the gateway knows no escapes there. Other names go into the query."""
 MONTH: Final = "[0-9]{4}-(?:0[1-9]|1[0-2])"
-_NUMBER: Final = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,6})?")
+_NUMBER: Final = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,20})?")
 
 FILTERS: Final = ("window_s", "key", "model", "route", "upstream")
 PAGED: Final = (*FILTERS, "outcome", "before", "limit")
@@ -36,7 +36,7 @@ PARAMETERS: Final[Mapping[str, Mapping[str, object]]] = {
     "before": {"type": "string", "pattern": f"^{ID}$"},
     "limit": {"type": "integer", "minimum": LIMIT[0], "maximum": LIMIT[1], "default": 50},
     "month": {"type": "string", "pattern": f"^{MONTH}$"},
-    "pipeline": _TEXT,
+    "pipeline": {**_TEXT, "minLength": 1},
 }
 """All there are, as the API's own description has them."""
 
@@ -70,7 +70,8 @@ class Query:
         window_s = float(text) if _NUMBER.fullmatch(text) else 0.0
         if not (isfinite(window_s) and WINDOW_S[0] <= window_s <= WINDOW_S[1]):
             raise _wrong("window_s", f"seconds, from {WINDOW_S[0]:.0f} to {WINDOW_S[1]:.0f}")
-        return Filters(window_s=window_s, **{name: self.text(name) for name in FILTERS[1:]})
+        # To the second, so that pages that were opened side by side share what is worked out.
+        return Filters(window_s=float(round(window_s)), **{name: self.text(name) for name in FILTERS[1:]})
 
 
 def read(raw: bytes, allowed: tuple[str, ...]) -> Query:

@@ -99,8 +99,8 @@ class Answering:
                 "reasoning_tokens": usage.reasoning_tokens,
                 "estimated": usage.estimated,
             },
-            "dollars": trace.dollars,
-            "saved_dollars": trace.saved_dollars,
+            "dollars": _rounded(trace.dollars),
+            "saved_dollars": _rounded(trace.saved_dollars),
             "attempts": trace.attempts,
             "cut": self._texts.cut,
         }
@@ -188,6 +188,11 @@ async def asked(serving: Serving, visitor: Visitor, question: Question) -> Answe
     said = view.message if view is not None and view.message else f"the provider answered {reply.status}"
     code = view.code if view is not None and view.code else "provider_error"
     raise Unanswered(reply.status, said, code, reply.header("retry-after"))
+
+
+def _rounded(dollars: float | None) -> float | None:
+    """Without what adding fractions leaves behind."""
+    return None if dollars is None else round(dollars, 12)
 
 
 def _usual(serving: Serving) -> str:

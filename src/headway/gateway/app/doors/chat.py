@@ -90,6 +90,7 @@ class Chat:
                 except (OSError, WebSocketDisconnect):
                     pass  # the client has gone
         except Refused as refused:
+            self._serving.refused(refused)
             await deny(socket, refused)
 
 
@@ -189,6 +190,7 @@ class _Talk:
             self._visitor.bring(frame.key)
             self._visitor.check_key()
         except Refused as refused:
+            self._serving.refused(refused)
             await self._fail(refused)
             await goodbye(self._socket, POLICY, refused.code)
             return False

@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from headway.attempt.route import target_of
 from headway.attempt.upstreams import Upstream
 from headway.errors import ConnectFailed, HeadwayError, ProviderError, ProviderTimeout
-from headway.gateway.app.doors.responses import Responses
+from headway.gateway.app.doors.responses import Responses, is_bound
 from headway.gateway.app.doors.sockets import GOING_AWAY, INTERNAL, POLICY, Sockets, deny, ending_of, goodbye
 from headway.gateway.app.doors.visitor import Visitor
 from headway.gateway.data.answers import failed
@@ -73,6 +73,7 @@ class Realtime:
                 finally:
                     await upstream.close()
         except Refused as refused:
+            self._serving.refused(refused)
             await deny(socket, refused)
         except HeadwayError as error:
             await deny(socket, Refused(failed(PATH, error).status, str(error), error.code))
@@ -93,6 +94,8 @@ class Realtime:
         home = serving.homes.for_rest(PATH, found.upstream, messages=False) if found.upstream else _home(serving, model)
         view = RequestView(format=FORMAT, model=model, stream=True)
         admitted = serving.gate.admit(request, view)
+        if "intent" in said and is_bound(admitted):
+            raise Refused(403, "a session that only writes speech down cannot be charged to this key", "cost_unknown")
         known = _entry(serving, home)
         if known is not None and (theirs := known.model_for(model)):
             said["model"] = theirs
@@ -178,12 +181,11 @@ class _Relay:
             text: str | None = message.get("text")
             data = message["bytes"] if text is None else text
             asked = read_asked(text) if text is not None else None
-            if asked is not None:
-                try:
-                    await self._responses.asked(asked)
-                except (Refused, HeadwayError) as refused:
-                    await self._socket.send_text(_error(refused, asked.event_id))
-                    continue
+            try:
+                await self._responses.asked(asked)
+            except (Refused, HeadwayError) as refused:
+                await self._socket.send_text(_error(refused, asked.event_id if asked is not None else None))
+                continue
             try:
                 await self._upstream.send(data)
             except ConnectionClosed:

@@ -18,16 +18,23 @@ from headway.attempt.upstreams import Upstream
 from headway.engine.record import attempt_trace
 from headway.errors import BudgetExceeded
 from headway.gateway.keys import Admitted
+from headway.gateway.request import Refused
 from headway.gateway.serving import Serving
 from headway.types import Call, Outcome, Trace, Usage
 from headway.wire.realtime import Asked, Event, Took, dollars_of, outcome_of
 from headway.wire.tokens import estimate_tokens
 
-__all__ = ["Responses"]
+__all__ = ["Responses", "is_bound"]
 
 _OPEN_MAX: Final = 64
 """Responses of one connection at once; the API has one, and one for each that is out of band."""
 _CREATE: Final = "response.create"
+_UNTOLD: Final = "what is written down of speech has a model and a price of its own, and this key is bound to either"
+
+
+def is_bound(admitted: Admitted | None) -> bool:
+    """Whether there is a bound on a key's models or dollars."""
+    return admitted is not None and any(key.has_cap or "*" not in key.models for key in admitted.chain)
 
 
 class _Response:
@@ -65,6 +72,7 @@ class Responses:
         self._serving = serving
         self._call = call
         self._admitted = admitted
+        self._bound = is_bound(admitted)
         self._judge = judge
         self._rates = priced.rates() if priced is not None else None
         self._model = call.view.model
@@ -74,14 +82,16 @@ class Responses:
         """Set while nothing is being answered."""
         self.idle.set()
 
-    async def asked(self, asked: Asked) -> None:
-        """The client has sent an event; it may have to wait for its key's limits before it goes on.
+    async def asked(self, asked: Asked | None) -> None:
+        """The client has sent an event, or a frame that is none; it may have to wait for its key's limits.
 
         Raises:
-            Refused: The key may not ask.
+            Refused: The key may not ask, or is bound and nobody could tell what it would cost.
             HeadwayError: There is no money for it, or its limits leave no room in time.
         """
-        if asked.type == _CREATE:
+        if self._bound and (asked is None or asked.transcribes):
+            raise Refused(403, _UNTOLD, "cost_unknown")
+        if asked is not None and asked.type == _CREATE:
             self._asked.append(await self._begin(asked.event_id))
             self.idle.clear()
 

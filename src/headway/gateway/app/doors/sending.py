@@ -86,7 +86,7 @@ async def refuse(send: Send, refused: Refused, *, events: bool) -> None:
     retry_after = refused.retry_after if isinstance(refused, Unanswered) else ""
     told: Headers = (NO_STORE, *OURS, *((("retry-after", retry_after),) if retry_after else ()))
     if events:
-        body = _event("error", said | {"status": refused.status})
+        body = b"id: refused\n" + _event("error", said | {"status": refused.status})  # it does not come back, see there
         await send_whole(send, 200, (("content-type", TYPES["sse"]), *told), body)
     else:
         await send_whole(

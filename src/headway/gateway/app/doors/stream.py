@@ -60,6 +60,7 @@ class StreamDoor:
             visitor.check_site()
             visitor.check_purpose()
         except Refused as refused:
+            self._serving.refused(refused)
             await refuse(send, refused, events=False)
             return
         try:
@@ -86,6 +87,7 @@ class StreamDoor:
                 await send_whole(send, 200, (("content-type", TYPES[form]), NO_STORE))
                 return
         except Refused as refused:
+            self._serving.refused(refused)
             await refuse(send, refused, events=events)
             return
         await while_there(receive, self._answer(scope, send, visitor, question, form))

@@ -144,7 +144,7 @@ class Dashboard {
   /** @param {string[]} base @returns {View} */
   _viewOf([page, id]) {
     const refused = (/** @type {ApiError} */ error) => this._refused(error);
-    if (page === "overview") return new OverviewView();
+    if (page === "overview") return new OverviewView(this._signedIn);
     if (page === "calls") return new CallsView();
     if (page === "pipelines") return id === undefined ? new PipelinesView(refused) : new PipelineView(id, refused);
     if (page === "runs" && id !== undefined) return new RunView(id, refused);

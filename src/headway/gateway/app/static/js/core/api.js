@@ -47,7 +47,8 @@ export async function ask(path, { method = "GET", body, signal } = {}) {
 function messageOf(text) {
   try {
     const error = JSON.parse(text).error;
-    return String(typeof error === "string" ? error : (error?.message ?? ""));
+    const message = String(typeof error === "string" ? error : (error?.message ?? ""));
+    return message && `${message[0].toUpperCase()}${message.slice(1)}.`.replace(/\.\.$/, ".");
   } catch {
     return "";
   }

@@ -1,6 +1,6 @@
 /**
- * The admin API's documents, as `headway/insight/documents.py` describes them. Seconds, dollars (null: not known) and
- * Unix seconds (`*_wall_s`) as everywhere.
+ * The admin API's documents, as `documents.py` and `details.py` of headway/insight describe them. Seconds, dollars
+ * (null: not known) and Unix seconds (`*_wall_s`) as everywhere.
  *
  * @typedef {{window_s: number, key: string, model: string, route: string, upstream: string}} Filters
  * @typedef {{id: string, name: string}} Choice

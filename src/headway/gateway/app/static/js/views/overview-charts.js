@@ -43,7 +43,7 @@ export class OverviewCharts {
       lines: PERCENTILES,
     });
     this._total = new TimeChart({
-      title: "Time to whole answer",
+      title: "Total time",
       kind: "lines",
       top: 0.001,
       tell: seconds,

@@ -18,7 +18,7 @@ export class Figures {
     this._flight = tile("In flight", "Calls that are being answered now, in all workers");
     this._queue = tile("Queued", "Calls that wait for their turn now: for limits, or for room");
     this._ttft = tile("First token, p50", "From the request's arrival to the first token of the answer");
-    this._total = tile("Whole answer, p50", "From the request's arrival to the last byte of the answer");
+    this._total = tile("Total time, p50", "From the request's arrival to the last byte of the answer");
     this._failed = tile("Failed", "Calls whose client got no whole answer. A client that leaves is no failure");
     this._spent = tile("Spent", "Paid for all tries in the window, by known prices");
     this._saved = tile("Saved", "What kept and shared answers would have cost");

@@ -17,9 +17,10 @@ import { StartCard } from "./start.js";
 export class OverviewView {
   title = "Overview";
 
-  constructor() {
+  /** @param {boolean} needsKey Whether callers need one of the gateway's keys. */
+  constructor(needsKey) {
     this._calls = new CallList({ limit: 20, paged: false });
-    this._start = new StartCard();
+    this._start = new StartCard(needsKey);
     const calls = card(
       "Last calls",
       { tools: [this._calls.failedOnly, h("a", { class: "button quiet", href: link("calls") }, "All calls")] },

@@ -157,7 +157,7 @@ export class PipelineView {
       ],
     });
     const back = h("p", {}, h("a", { href: link("pipelines") }, "← Pipelines"));
-    const encoded = encodeURIComponent(name);
+    const query = new URLSearchParams({ pipeline: name });
     this._overview = new Loaded(
       () => `/pipelines?window_s=${this._window_s}`,
       ({ pipelines }) =>
@@ -165,7 +165,7 @@ export class PipelineView {
       refused,
     );
     this._list = new Loaded(
-      () => `/pipelines/${encoded}/runs`,
+      () => `/runs?${query}`,
       ({ runs }) => this._runs.update(runs),
       refused,
     );

@@ -10,21 +10,21 @@ import { tabs } from "../parts/tabs.js";
 
 const MODEL = "gpt-5.4-mini";
 
-/** @param {string} base */
-function examples(base) {
+/** @param {string} base @param {boolean} needsKey */
+function examples(base, needsKey) {
+  const key = needsKey ? "hw-..." : "any";
   return [
     {
       name: "curl",
       code: `curl ${base}/v1/chat/completions \\
   -H 'content-type: application/json' \\
-  -H "authorization: Bearer \${OPENAI_API_KEY:-any}" \\
-  -d '{"model": "${MODEL}", "messages": [{"role": "user", "content": "Hello"}]}'`,
+${needsKey ? `  -H "authorization: Bearer ${key}" \\\n` : ""}  -d '{"model": "${MODEL}", "messages": [{"role": "user", "content": "Hello"}]}'`,
     },
     {
       name: "Python",
       code: `from openai import OpenAI
 
-client = OpenAI(base_url="${base}/v1", api_key="any")  # or a key of this gateway
+client = OpenAI(base_url="${base}/v1", api_key="${key}")
 answer = client.responses.create(model="${MODEL}", input="Hello")
 print(answer.output_text)`,
     },
@@ -32,7 +32,7 @@ print(answer.output_text)`,
       name: "JavaScript",
       code: `import OpenAI from "openai";
 
-const client = new OpenAI({ baseURL: "${base}/v1", apiKey: "any" }); // or a key of this gateway
+const client = new OpenAI({ baseURL: "${base}/v1", apiKey: "${key}" });
 const answer = await client.responses.create({ model: "${MODEL}", input: "Hello" });
 console.log(answer.output_text);`,
     },
@@ -41,11 +41,12 @@ console.log(answer.output_text);`,
 }
 
 export class StartCard {
-  constructor() {
+  /** @param {boolean} needsKey Whether callers need one of the gateway's keys. */
+  constructor(needsKey) {
     const base = location.origin;
     const { list, panels } = tabs(
       "Example for",
-      examples(base).map(({ name, code }) => ({ name, panel: codeBlock(code, `the ${name} example`) })),
+      examples(base, needsKey).map(({ name, code }) => ({ name, panel: codeBlock(code, `the ${name} example`) })),
     );
     this._first = h(
       "div",
@@ -53,13 +54,9 @@ export class StartCard {
       h("p", {}, "Point a client at this gateway, and its calls appear here as they end. Its base URL:"),
       h("p", { class: "base-url" }, h("code", {}, `${base}/v1`), copyButton(`${base}/v1`, "the base URL")),
       h("div", { class: "example" }, list, panels),
-      h(
-        "p",
-        { class: "faint" },
-        "A gateway with keys wants one of them as the API key: ",
-        h("code", {}, "headway keys create NAME"),
-        ".",
-      ),
+      needsKey
+        ? h("p", {}, "The API key is one of this gateway's: ", h("code", {}, "headway keys create NAME"), " makes one.")
+        : h("p", { class: "faint" }, "It takes any API key, for it has no keys of its own."),
     );
     this._title = h("h2");
     this._text = h("p");
@@ -87,6 +84,7 @@ export class StartCard {
       ? `No call of the last ${window} passes them. Choose others, or a longer window.`
       : "";
     this._text.hidden = !filtered;
+    this._filtered.hidden = !filtered && !wasUsed;
     this._wider.hidden = filters.window_s === 604_800 || !(filtered || wasUsed);
     this._first.hidden = filtered;
   }
