@@ -81,7 +81,9 @@ def added() -> None:
             for turn in range(ROUNDS)
         ]
         added_us = median(through - direct for direct, through in pairs) * 1e6
-        emit("shared limits: added at the median, one at a time", "<= 20 us", round(added_us, 1), reached=added_us <= 20)
+        emit(
+            "shared limits: added at the median, one at a time", "<= 20 us", round(added_us, 1), reached=added_us <= 20
+        )
         found = {name: rates(pid, port, 90_000_000)["median"] for name, port in (("1", alone), ("2", shared))}
         emit(f"requests/s, {AT_ONCE} at once, with 1 and 2 workers", "-", found, reached=None)
         emit("two workers ready", "<= 1 s", round(both_ready_s, 2), reached=both_ready_s <= 1, one=round(ready_s, 2))

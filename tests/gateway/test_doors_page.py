@@ -26,7 +26,7 @@ class Provider:
     """The simulator, and a model that is in no hurry."""
 
     def __init__(self) -> None:
-        self._simulator = Simulator(SimSettings(latency_scale=0.02, rpm=None, tpm=None))
+        self._simulator = Simulator(SimSettings(latency_scale=0.2, rpm=None, tpm=None))
         self.slow = FakeProvider([Step(text="word " * 10_000, chunk_delay_s=0.05)])
 
     async def __call__(self, call: Call) -> Reply:
@@ -102,11 +102,11 @@ def test_a_person_asks_talks_stops_and_signs_in_with_a_key(tmp_path):
             page = visit.page
             page.goto(f"{keyed}/try")
             page.get_by_label("Key of this gateway").fill(key)
-            for door in ("one question", "a conversation"):
+            for answers, door in enumerate(("one question", "a conversation")):
                 page.get_by_label(door).check()
                 page.locator("#prompt").fill("Name four colours.")
                 page.locator("#go").click()
-                page.locator(".turn:not(.mine):not(.speaking)").last.wait_for()
+                page.locator(".turn:not(.mine):not(.speaking)").nth(answers).wait_for()
                 assert page.locator(".turn").last.inner_text() == "Name four colours."
             assert page.evaluate("document.documentElement.scrollWidth") <= 360
             visit.shot("try-phone-dark")

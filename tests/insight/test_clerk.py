@@ -31,6 +31,10 @@ async def calls(clerk: Clerk) -> int:
     return int(msgspec.json.decode(document)["totals"]["calls"])
 
 
+def environ_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
 def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
@@ -56,6 +60,19 @@ def test_it_is_one_process_for_all_who_ask(tmp_path: Path) -> None:
         assert clerk.starts == 1
         await clerk.aclose()
         assert clerk.pid == 0
+
+    run(main())
+
+
+def test_it_does_not_get_the_providers_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor anything else of the environment that it has no use for."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+
+    async def main() -> None:
+        clerk = Clerk(tmp_path / "none.sqlite")
+        await calls(clerk)
+        assert b"sk-secret" not in environ_of(clerk.pid)
+        await clerk.aclose()
 
     run(main())
 

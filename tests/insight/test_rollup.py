@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headway.insight import fold
 from headway.insight.documents import Filters
-from headway.insight.fold import OTHERS, TIERS, Rollup, tier_for
+from headway.insight.fold import OTHERS, TIERS_S, Rollup, tier_for
 from headway.insight.histogram import bin_of
 from headway.insight.view import View
 from headway.store.rows import Taken, Tried
@@ -36,7 +36,7 @@ CALLS = st.lists(
 
 def counted(rows: list[Taken], filters: Filters, now_s: float) -> dict[str, Any]:
     """The same by brute force."""
-    width_s = TIERS[tier_for(filters.window_s)].width_s
+    width_s = TIERS_S[tier_for(filters.window_s)]
     points = -int(-filters.window_s // width_s)
     first = int(now_s // width_s) - points + 1
     series = [0] * points

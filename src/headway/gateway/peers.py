@@ -15,7 +15,7 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
 
     pid: int
     state: dict[str, Any]
-    """`Engine.snapshot()`."""
+    """`Engine.snapshot()`; empty for one that has ended, or does not answer, whose last counts are in `meters`."""
     meters: bytes = b""
     """What its metrics stand at, as `headway.telemetry` packs them."""
 

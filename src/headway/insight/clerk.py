@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from asyncio.subprocess import Process
 from contextlib import suppress
@@ -24,7 +25,8 @@ ANSWER_S: Final = 20.0
 IDLE_S: Final = 60.0
 WAITING_MAX: Final = 256
 """Questions at once."""
-END_S: Final = 2.0
+_ENVIRONMENT: Final = re.compile("PATH|PYTHON|VIRTUAL_ENV|HOME|LANG|LC_|TZ|TMP|TEMP|SYSTEMROOT")
+"""What the process needs of the environment's variables; providers' keys are none of its business."""
 
 
 class ClerkFailed(Exception):
@@ -118,6 +120,7 @@ class Clerk:
                 sys.executable, "-m", "headway.insight", self.path,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=ANSWER_BYTES_MAX,
                 start_new_session=True,  # Ctrl-C is the gateway's to hand on
+                env={name: value for name, value in os.environ.items() if _ENVIRONMENT.match(name)},
             )  # fmt: skip
         except OSError as error:
             self._starting = None

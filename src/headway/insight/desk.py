@@ -26,8 +26,8 @@ __all__ = ["Ask", "Desk"]
 
 VIEWS_MAX: Final = 64
 LINES: Final = 50
-FIRST_S: Final = 0.5
-"""How long the first view of a log waits for older calls."""
+FIRST_S: Final = 0.6
+"""How long after it was asked for the first view of a log waits for older calls."""
 STEP_S: Final = 0.05
 SCAN_ROWS, SCAN_S = 2_000, 0.1
 """How far a list of calls is looked for in one go."""
@@ -41,6 +41,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """"overview", "calls", "call", "pipelines", "runs", "run" or "names"."""
     filters: Filters = Filters()
     now: Now = Now()
+    asked_wall_s: float | None = None
+    """When, Unix seconds; None: just now."""
     id: str = ""
     """Of a call, a pipeline or a run."""
     outcome: str = ""
@@ -109,7 +111,9 @@ class Desk:
     def _overview(self, ask: Ask) -> tuple[int, Overview]:
         follower = self._follower
         if follower is not None:
-            follower.step(STEP_S if follower.number == self._waited and follower.there else FIRST_S)
+            since_s = 0.0 if ask.asked_wall_s is None else max(0.0, self._wall_s() - ask.asked_wall_s)
+            known = follower.number == self._waited and follower.there
+            follower.step(STEP_S if known else max(STEP_S, FIRST_S - since_s))
             self._waited = follower.number
         self._hand_out()
         page = self._page(ask.filters)

@@ -2,7 +2,7 @@
 
 A call counts when it ended, so what is past stays as it is. Memory is bounded whatever the traffic: a stretch
 (`Bucket`) has a cell for each combination that occurred, at most `COMBINATIONS_MAX`, and what is beyond them goes to
-one cell of others; stretches become coarser with age (`TIERS`), and all of them together keep at most `CELLS_MAX`
+one cell of others; stretches become coarser with age (`TIERS_S`), and all of them together keep at most `CELLS_MAX`
 cells, about a kilobyte each: the fullest stretches are thinned to their busiest combinations first.
 """
 
@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
-import msgspec
-
 from headway.insight.cell import Cell, Hedges
 from headway.insight.histogram import bin_of
 from headway.store.rows import Taken
 
-__all__ = ["OTHERS", "TIERS", "Bucket", "Names", "Rollup", "Tier", "tier_for"]
+__all__ = ["OTHERS", "TIERS_S", "Bucket", "Names", "Rollup", "Tier", "tier_for"]
 
 COMBINATIONS_MAX: Final = 256
 CELLS_MAX: Final = 50_000
@@ -29,24 +27,9 @@ Names: TypeAlias = tuple[str, str, str, str]
 """Key, model, route, upstream."""
 
 
-class TierSpec(msgspec.Struct, frozen=True):
-    """Stretches of one length."""
-
-    width_s: float
-    buckets: int
-    """A chart's points; so many are kept, and a few."""
-
-
-TIERS: Final = (
-    TierSpec(0.5, 120),  # 1 min
-    TierSpec(2.0, 150),  # 5 min
-    TierSpec(6.0, 150),  # 15 min
-    TierSpec(24.0, 150),  # 1 h
-    TierSpec(120.0, 180),  # 6 h
-    TierSpec(600.0, 144),  # 24 h
-    TierSpec(3600.0, 168),  # 7 d
-)
-"""Each one's length is a multiple of the one's before it."""
+TIERS_S: Final = (0.5, 2.0, 6.0, 24.0, 120.0, 600.0, 3600.0)
+"""How long stretches are, in seconds: 120 to 180 of them are a window of 1, 5 or 15 minutes, 1, 6 or 24 hours, or a
+week. Each is a multiple of the one before."""
 _POINTS_MAX: Final = 180
 
 
@@ -70,9 +53,9 @@ class Tier:
 
     __slots__ = ("buckets", "keep_s", "since_s", "width_s")
 
-    def __init__(self, spec: TierSpec, next_width_s: float) -> None:
-        self.width_s = spec.width_s
-        self.keep_s = spec.width_s * _POINTS_MAX + next_width_s
+    def __init__(self, width_s: float, next_width_s: float) -> None:
+        self.width_s = width_s
+        self.keep_s = width_s * _POINTS_MAX + next_width_s
         self.since_s = 0.0
         """What is older belongs to a coarser one."""
         self.buckets: dict[int, Bucket] = {}
@@ -80,18 +63,14 @@ class Tier:
 
 def tier_for(window_s: float) -> int:
     """The finest tier that shows a window in at most 180 points."""
-    for nth, spec in enumerate(TIERS):
-        if spec.width_s * _POINTS_MAX >= window_s:
-            return nth
-    return len(TIERS) - 1
+    return next((nth for nth, width_s in enumerate(TIERS_S) if width_s * _POINTS_MAX >= window_s), len(TIERS_S) - 1)
 
 
 class Rollup:
     """All of it. Every row is in one tier: the finest that goes back so far."""
 
     def __init__(self, now_wall_s: float) -> None:
-        widths = [spec.width_s for spec in TIERS]
-        self.tiers = [Tier(spec, width_s) for spec, width_s in zip(TIERS, [*widths[1:], widths[-1]], strict=True)]
+        self.tiers = [Tier(*widths_s) for widths_s in zip(TIERS_S, (*TIERS_S[1:], TIERS_S[-1]), strict=True)]
         self.cells = 0
         self._hedges = Hedges()
         self._latest = 0.0, 0.0, Bucket()  # rows of one time come together

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from headway.insight.cell import Cell
 from headway.insight.documents import Filters
-from headway.insight.fold import TIERS, Bucket, Names, Rollup, tier_for
+from headway.insight.fold import TIERS_S, Bucket, Names, Rollup, tier_for
 from headway.insight.histogram import Histogram, merge, quantiles
 
 __all__ = ["Figures", "Slot", "Spending", "View", "matches"]
@@ -136,7 +136,7 @@ class View:
     def __init__(self, filters: Filters) -> None:
         self.filters = filters
         self.tier = tier_for(filters.window_s)
-        self.width_s = TIERS[self.tier].width_s
+        self.width_s = TIERS_S[self.tier]
         self.points = max(1, ceil(filters.window_s / self.width_s))
         # What was worked out before: of stretches, of places, and of several places together.
         self._parts: dict[tuple[int, int], tuple[Mark, Figures]] = {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 import msgspec
 
@@ -52,7 +53,7 @@ class LimitsShared(Protocol):
         """A grant that need not be asked for; None where it has to be."""
         ...  # fmt: skip
 
-    async def acquire(self, scope: str, tokens: float, *, waiting: int = 1) -> SharedLease | float:
+    def acquire(self, scope: str, tokens: float, *, waiting: int = 1) -> Coroutine[Any, Any, SharedLease | float]:
         """Take one request and that many tokens: the lease, or how many seconds to wait before asking again.
 
         Args:
@@ -62,11 +63,11 @@ class LimitsShared(Protocol):
         """
         ...  # fmt: skip
 
-    async def refund(self, lease: SharedLease) -> bool:
+    def refund(self, lease: SharedLease) -> Coroutine[Any, Any, bool]:
         """Give a grant back: nothing was sent."""
         ...  # fmt: skip
 
-    async def publish(
+    def publish(
         self,
         scope: str,
         bucket: SharedBucket,
@@ -75,7 +76,7 @@ class LimitsShared(Protocol):
         tokens_left: float | None = None,
         mark: SharedMark | None = None,
         larger: bool = False,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Tell all processes what was learned: the rates, and what the provider says is left, if it says so.
 
         Args:

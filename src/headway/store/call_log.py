@@ -84,7 +84,7 @@ class CallLog:
             size_bytes += len(prompt or "") + len(answer or "")
         flight_id = row[_FLIGHT_ID]
         if trace.kind != "call":
-            tried = _Try(row, texts)
+            tried = _Try(flight_id, row, texts)
             if not row[_ATTEMPT_INDEX]:
                 held[flight_id] = tried  # before the thread can see it
             if not self._submit(self._calls, tried, size_bytes):
@@ -95,6 +95,7 @@ class CallLog:
             waiting.both = _columns(row, (row, None, None, own), own[0], late=type(own[_TRIED_HASHES]) is not tuple)
             # From here on it is the row of both, unless the thread was quicker and writes the try alone.
             if held.pop(flight_id, None) is waiting:
+                waiting.row = ()
                 return
         self._submit(self._calls, _columns(row, (row, *texts), None, late=size_bytes > 0), size_bytes)
 
@@ -115,7 +116,9 @@ class CallLog:
 class _Try(msgspec.Struct, eq=False):
     """A try in the queue. While it is held, its caller may make it the row of both."""
 
+    flight_id: str
     row: tuple[Any, ...]
+    """Its snapshot, for as long as it may be needed."""
     texts: _Texts
     both: _Columns | None = None
     alone: bool = False
@@ -163,13 +166,13 @@ class _Calls:
 
     def _add_try(self, tried: _Try, calls: list[Any], tries: list[Any]) -> None:
         row = tried.row
-        taken = self.held.pop(row[_FLIGHT_ID], None)
+        taken = self.held.pop(tried.flight_id, None)
         if taken is not None:
             taken.alone = True  # also when it is asked for again
         if tried.both is not None and not tried.alone:
             _add_call(tried.both, calls)
         else:
-            tries += (row[_FLIGHT_ID], row[_START_WALL_S], row[_TAGS].run, encoded(row, *tried.texts))
+            tries += (tried.flight_id, row[_START_WALL_S], row[_TAGS].run, encoded(row, *tried.texts))
 
 
 def _add_call(columns: _Columns, calls: list[Any]) -> None:

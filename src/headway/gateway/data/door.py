@@ -4,7 +4,8 @@
 2. its headers are sorted: for the provider, for us, for nobody. The client's credential is for us alone;
 3. what a reader knows becomes a call of the engine, at the home of its endpoint and model, through every layer;
 4. lists, files and batches are utility calls of the engine: recorded and, where that is harmless, tried again;
-5. all else below /v1 passes through to its one upstream as it is, body and answer, if there is only one it can mean.
+5. all else below /v1 passes through to its one upstream as it is, body and answer, if there is only one it can mean;
+   it is recorded, and that is all.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from headway.gateway.data.gate import Gate
 from headway.gateway.data.guard import check_path
 from headway.gateway.data.homes import Home, Homes
 from headway.gateway.data.models import Models
+from headway.gateway.data.passed import Passed
 from headway.gateway.request import Refused, Request, uncounted
 from headway.types import Call, Handler, Reply, RequestView
 from headway.wire import reader_for
@@ -66,7 +68,7 @@ class Door:
         self._engine = engine
         self._homes = homes
         self._gate = gate
-        self._passing = passing
+        self._passing = Passed(engine, passing)
         self._calls = Calls(engine)
         self._models = Models(homes, self._list_models)
         self._ways: dict[str, _Way] = {}

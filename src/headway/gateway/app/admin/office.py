@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -95,7 +96,9 @@ class Office:
 
     async def overview(self, filters: Filters) -> tuple[int, bytes]:
         """The first view. Raises `Refused`."""
-        return await self.ask(Ask(what="overview", filters=filters, now=await self._now()))
+        asked_wall_s = time.time()
+        now = await self._now()
+        return await self.ask(Ask(what="overview", filters=filters, now=now, asked_wall_s=asked_wall_s))
 
     async def live(self, filters: Filters) -> AsyncIterator[bytes]:
         """Events for one page, until the gateway ends. Raises `Refused` where there are too many pages."""
@@ -178,7 +181,7 @@ class Office:
     async def _now(self) -> Now:
         from headway import __version__
 
-        states = await self._serving.peers.states()
+        states = [worker for worker in await self._serving.peers.states() if worker.state]  # those that live
         return now_of(states, self._serving.homes.all, __version__)
 
 
