@@ -29,9 +29,10 @@ RIGHTS: dict[str, dict[str, Any]] = {
     "app": {"paths": ("/v1/*",)},
     "narrow": {"models": ("gpt-4o",)},
     "slow": {"requests_per_min": 1.0},
+    "slow_python": {"requests_per_min": 1.0},  # each of them is used up by its test
     "poor": {"dollars_per_day": 1e-9},
 }
-"""The keys that there are: one for all, one for a model, one for a request a minute, and one without money."""
+"""The keys that there are: for all, for one model, for a request a minute, and without money."""
 
 
 def plain_env(**more: str) -> dict[str, str]:

@@ -97,7 +97,7 @@ def test_openai_errors_are_its_own_and_asked_once(told, house):
     assert (caught.value.status_code, caught.value.code) == (402, "budget")
     with pytest.raises(openai.RateLimitError) as caught:
         for _ in range(2):
-            ask("slow", extra_headers={"headway-deadline": "0.5"})
+            ask("slow_python", extra_headers={"headway-deadline": "0.5"})
     assert int(caught.value.response.headers["retry-after"]) > 1
 
 

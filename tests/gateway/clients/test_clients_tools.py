@@ -42,20 +42,7 @@ def test_llm_with_a_base_url_of_its_own(house, tmp_path):
     ]
     (tmp_path / "extra-openai-models.yaml").write_text(json.dumps(models))  # JSON is YAML
     (tmp_path / "keys.json").write_text(json.dumps({"headway": house.keys["app"]}))
-    env = house.env(LLM_USER_PATH=str(tmp_path))
-
-    def llm(*arguments: str) -> str:
-        return ran(python, "-m", "llm", *arguments, env=env).strip()
-
-    streamed = llm("-m", "chat", "Write 12 words about tides.")
-    assert len(streamed.split()) == 12
-    assert llm("-m", "chat", "--no-stream", "Write 12 words about tides.") == streamed
-    assert llm("-m", "responses", "Write 12 words about tides.")
-    refused = subprocess.run(
-        [python, "-m", "llm", "-m", "none", "Hello"], env=env, capture_output=True, text=True, check=False
-    )
-    assert refused.returncode != 0
-    assert "unheard-of" in refused.stderr
+    ran(python, HERE / "llm_calls.py", env=house.env(LLM_USER_PATH=str(tmp_path)))
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
