@@ -107,7 +107,7 @@ CASES = (
     Case("half of a surrogate", _body(lambda: CHAT % ',"user":"\\ud800"'), (200, 400)),
     Case("a body that is no text", lambda key: asked(key, b'{"model":"\xff\xfe"}'), (200, 400)),
     Case("a model of 1 MB", _body(lambda: f'{{"model":"{"m" * 1_000_000}","messages":[]}}'), (400, 403, 404)),
-    Case("30 MB of small messages", _body(lambda: '{"model":"gpt-4o","messages":[' + ",".join(['{"role":"user","content":"x"}'] * 1_000_000) + "]}"), (200, 400, 429), heavy=True),
+    Case("30 MB of small messages", _body(lambda: '{"model":"gpt-4o","messages":[' + ",".join(['{"role":"user","content":"x"}'] * 1_000_000) + "]}"), (400,), heavy=True),
     Case("fields that name hosts", _body(lambda: CHAT % (
         f',"api_base":"http://{EVIL}/","base_url":"http://{EVIL}","api_key":"{MARK}","host":"{EVIL}","proxy":"http://{EVIL}"'
     )), (200, 400)),

@@ -532,3 +532,20 @@ def test_the_asgi_route_streams_and_reads_like_the_protocol():
             assert (await client.get("/nowhere")).status_code == 404
 
     within(main())
+
+
+def test_a_body_of_too_many_objects_is_refused_and_a_text_full_of_braces_is_not():
+    """Reading a million small messages would hold everybody else for half a second."""
+
+    async def main() -> None:
+        async def provider(call: Call) -> Reply:
+            return Reply(200, JSON, b"{}")
+
+        async with gateway(provider, base_url=SIM) as url, httpx2.AsyncClient(base_url=url) as client:
+            ask = {"model": "gpt-4o", "messages": [{"role": "user", "content": '{"a": 1}\n{\n' * 40_000}]}
+            assert (await client.post("/v1/chat/completions", json=ask)).status_code == 200
+            ask["messages"] = [{"role": "user", "content": "x"}] * 50_001
+            reply = await client.post("/v1/chat/completions", json=ask)
+            assert (reply.status_code, reply.json()["error"]["code"]) == (400, "request_too_complex")
+
+    within(main())

@@ -35,6 +35,9 @@ __all__ = ["Door"]
 _WAYS_MAX: Final = 1024
 _MODEL_CHARS_MAX: Final = 256
 """It is written into logs, and what is found out for it is kept."""
+_OBJECTS_MAX: Final = 50_000
+"""JSON objects in a body: reading a million small ones would hold everybody else for half a second."""
+_COUNTED_BYTES_MIN: Final = 2 * _OBJECTS_MAX
 _MODELS: Final = "/v1/models"
 _UTILITY: Final = ("/v1/files", "/v1/batches", "/v1/messages/batches", _MODELS)
 _DOWNLOADS: Final = ("/content", "/results")
@@ -118,7 +121,10 @@ class Door:
 
     def _call(self, request: Request, way: _Way, reader: Reader, found: Sorted) -> Call:
         """A call of a model."""
-        view = reader.read_request(request.body, found.carried)
+        body = request.body
+        if len(body) > _COUNTED_BYTES_MIN and _objects(body) > _OBJECTS_MAX:
+            raise Refused(400, f"the request's body holds more than {_OBJECTS_MAX:,} objects", "request_too_complex")
+        view = reader.read_request(body, found.carried)
         if len(view.model) > _MODEL_CHARS_MAX:
             raise Refused(400, f"the model's name is longer than {_MODEL_CHARS_MAX} characters", "invalid_model")
         admitted = self._gate.admit(request, view)
@@ -164,6 +170,12 @@ class Door:
             self._ways.clear()  # paths with ids in them: start over rather than grow
         way = self._ways[path] = _Way(path)
         return way
+
+
+def _objects(body: bytes) -> int:
+    """How many JSON objects it may hold. What has a backslash after it is within a text."""
+    braces = body.count(b"{")
+    return braces - body.count(b"{\\") if braces > _OBJECTS_MAX else braces
 
 
 def _target(request: Request, way: _Way, home: Home) -> str:
