@@ -42,6 +42,9 @@ class Plane:
             await send({"type": "websocket.close", "code": 1008, "reason": "there is no WebSocket at this path"})
             return
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
+        outer = scope.get("root_path", "").removesuffix("/v1").encode() + b"/"
+        if raw.startswith(outer):
+            raw = raw[len(outer) - 1 :]  # where an application of somebody else's has mounted it
         query: bytes = scope.get("query_string", b"")
         target = (raw + b"?" + query if query else raw).decode("latin-1")
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
