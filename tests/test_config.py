@@ -241,3 +241,24 @@ def test_a_file_that_was_found_may_say_the_harmless(tmp_path, monkeypatch):
     )
     settings = load_settings(environ={"MY_API_KEY": "mine", "GROQ_API_KEY": "gsk"})
     assert (settings.log, settings.api_key) == ("off", Secret("mine"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("timeout_s = " + "9" * 5_000, "not valid TOML"),
+        ("timeout_s = 0x" + "f" * 5_000, "timeout_s is too large"),
+        ("timeout_s = 1" + "0" * 400, "timeout_s is too large"),
+        ("a = " + "[" * 5_000 + "]" * 5_000, "nests too deeply"),
+        ('log = "a\\u0000b"', "line 1: log must be text without NUL"),
+        ('cache_path = "a\\u0000b"', "line 1: cache_path must be text without NUL"),
+    ],
+)
+def test_a_file_that_the_reader_chokes_on_is_told_in_a_sentence(tmp_path, text, said):
+    """Numbers without end, thousands of brackets, characters that no path can hold."""
+    path = tmp_path / "headway.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_settings(file=path, environ={})
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 1_000

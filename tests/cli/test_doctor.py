@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from headway.cli import app
+from headway.measure.doctor import local
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +89,35 @@ def test_every_value_can_be_explained(tmp_path, monkeypatch):
     assert "attempts_max = 3" in shown
     tree = json.loads(invoke("--offline", "--explain", "--json").stdout)
     assert {"name": "cache", "value": '"disk"', "source": "headway.toml, line 1"} in tree["settings"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"), [({}, "1 setting is not"), ({"HEADWAY_TIMEOUT_S": "30"}, "2 settings are not")]
+)
+def test_settings_are_counted(environ, told, monkeypatch):
+    """One is one."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert told in invoke("--offline").stdout
+
+
+@pytest.mark.parametrize(("gone", "missing"), [("none", ""), ("prometheus-client", "prometheus, serve")])
+def test_an_extra_is_installed_with_all_that_it_names(gone, missing, monkeypatch):
+    """Other extras of ours among it; those of the package's developers are nobody's business."""
+    named = (
+        'headway[prometheus]; extra == "serve"',
+        'starlette>=0.40; extra == "serve"',
+        'prometheus-client>=0.21; extra == "prometheus"',
+        'opentelemetry-api>=1.27; extra == "otel"',
+        'pytest; extra == "dev"',
+    )
+    monkeypatch.setattr(local, "requires", lambda name: list(named))
+    monkeypatch.setattr(local, "_is_installed", lambda name: name != gone)
+    there = sorted({"otel", "prometheus", "serve"} - set(missing.split(", ")))
+    said = local.extras().text
+    assert said.startswith(f"installed: {', '.join(there)}")
+    assert said.partition("not installed: ")[2].partition(" (")[0] == missing
+    assert "dev" not in said
 
 
 def test_offline_leaves_the_network_alone():

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -10,6 +13,8 @@ import typer
 from headway.cli import ending
 from headway.cli.ending import exits, reader_may_leave, write_texts
 from headway.errors import ConfigError, HeadwayError, InputError
+from headway.store.call_log import CallLog
+from headway.types import Trace
 
 
 @pytest.mark.parametrize(
@@ -55,3 +60,22 @@ def test_an_error_of_a_file_is_not_standard_outputs(tmp_path, monkeypatch):
     with pytest.raises(HeadwayError, match=told), reader_may_leave():
         raise OSError(errno.ENOSPC, "No space left")
     assert left == [True]
+
+
+@pytest.mark.parametrize("command", [("doctor", "--offline"), ("doctor", "--offline", "--explain"), ("log",)])
+def test_a_reader_may_leave_early(command, tmp_path):
+    """`headway doctor | head -1`: nobody reads on, which is no failure, and nothing is said of it."""
+    environ = {**os.environ, "HEADWAY_HOME": str(tmp_path), "OPENAI_API_KEY": "sk-own"}
+    log = CallLog(tmp_path / "calls.sqlite")
+    log.write(Trace("call", "c1", 50.0, 1_000.0))
+    log.close()
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", "from headway.cli import main; main()", *command],
+            cwd=tmp_path, env=environ, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -120,3 +120,25 @@ def test_breakers_of_upstreams_that_are_described_as_before_stay():
                 assert all(after[key] is before[key] for key in after)
 
     virtual_run(main)
+
+
+def test_a_cap_that_is_taken_out_and_put_back_counts_what_was_spent_under_it():
+    """Otherwise two reloads would be a new budget."""
+
+    async def main():
+        first = engine(FakeProvider([200] * 9), budget_tokens=2000)
+        await first.send(PATH, body("one"))
+        spent = first.budget.cap.tokens_spent
+        without = engine(FakeProvider([200] * 9), first)
+        without.new_trace()
+        assert without.budget is None
+        other = engine(FakeProvider([200] * 9), without, timeout_s=30.0)
+        other.new_trace()
+        again = engine(FakeProvider([200] * 9), other, budget_tokens=3000)
+        again.new_trace()
+        assert (again.budget.cap.tokens_spent, again.budget.cap.tokens_max) == (spent, 3000)
+        assert spent > 0
+        for one in (first, without, other, again):
+            await one.aclose()
+
+    virtual_run(main)

@@ -126,6 +126,49 @@ def test_a_caller_that_leaves_ends_the_try():
     assert provider.aborted == 1
 
 
+@pytest.mark.parametrize("settings", [{}, {"cache": "memory"}])
+def test_a_caller_that_was_told_to_leave_before_it_asked_leaves(settings):
+    """A cancellation that waits for the task's next step is nobody else's: it is not turned into an error."""
+
+    async def main():
+        async with engine(FakeProvider([SLOW]), **settings) as e:
+
+            async def ask():
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await e.send(RESPONSES, BODY)
+
+            caller = asyncio.create_task(ask())
+            await asyncio.wait([caller])
+            return caller.cancelled(), e.snapshot()["in_flight"]
+
+    assert virtual_run(main) == (True, 0)
+
+
+def test_a_caller_that_has_been_told_to_leave_may_still_ask():
+    """To tidy up, say: its call ends as any other, also by its deadline."""
+
+    async def main():
+        async with engine(FakeProvider([200, SLOW])) as e:
+
+            async def tidy():
+                try:
+                    await asyncio.sleep(10.0)
+                except asyncio.CancelledError:
+                    status = (await e.send(RESPONSES, BODY)).status
+                    with pytest.raises(DeadlineExceeded):
+                        await e.send(RESPONSES, BODY, deadline_s=2.0)
+                    return status
+
+            caller = asyncio.create_task(tidy())
+            await asyncio.sleep(1.0)
+            caller.cancel()
+            return await caller
+
+    assert virtual_run(main) == 200
+
+
 def test_a_caller_that_leaves_at_its_deadline_has_left():
     """Cancelled from two sides at once, the outer one wins: `asyncio.timeout` around a call works."""
     provider = FakeProvider([SLOW])
@@ -163,6 +206,34 @@ def test_closing_the_engine_waits_for_its_callers_tries_and_not_for_their_tasks(
 
     assert virtual_run(main) == "went on"
     assert provider.aborted == 1
+
+
+def test_a_loop_that_ends_while_the_engine_closes_cancels_both():
+    """Who waited for the call's end is gone: its caller is cancelled like everybody else, and nothing else goes wrong."""
+
+    async def slow_to_leave(call: Call) -> Reply:
+        try:
+            await asyncio.sleep(10.0)
+        except asyncio.CancelledError:
+            await asyncio.sleep(5.0)
+            raise
+        raise AssertionError
+
+    tasks: list[asyncio.Task[object]] = []
+
+    async def main():
+        e = engine(slow_to_leave)
+        tasks.append(asyncio.create_task(e.send(RESPONSES, BODY)))
+        await asyncio.sleep(1.0)
+        tasks.append(asyncio.create_task(e.aclose()))
+        await asyncio.sleep(1.0)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:  # as the loop's end does
+            task.cancel()
+        await asyncio.wait(left)
+
+    virtual_run(main)
+    assert [task.cancelled() for task in tasks] == [True, True]
 
 
 def test_a_handler_that_is_cancelled_underneath_is_an_error_of_its_callers():
@@ -212,6 +283,28 @@ def test_a_stream_that_nobody_asked_for_is_handed_on_as_it_comes():
 
     assert virtual_run(main) == (b": here\n\n" + b"".join(EVENTS), 1, "ok")
     assert provider.closed == 1
+
+
+def test_such_a_stream_after_refusals_knows_how_long_was_waited():
+    """What lay between the tries is in the caller's row, whoever made the last one."""
+    streams, asked = Streams(1.0), []
+
+    async def provider(call: Call) -> Reply:
+        asked.append(call)
+        if len(asked) < 3:
+            return Reply(503, (("retry-after", "3"),), b"{}", trace=call.trace)
+        call.trace.sent_at_s = asyncio.get_running_loop().time()
+        return await streams(call)
+
+    async def main():
+        async with engine(provider) as e:
+            reply = await e.send(COMPLETIONS, CHAT)
+            await reply.read()
+            return reply.trace
+
+    trace = virtual_run(main)
+    assert (trace.outcome, trace.attempts) == ("ok", 3)
+    assert trace.wait_s == pytest.approx(6.0)
 
 
 def test_such_a_stream_commits_by_time_like_any_other():

@@ -36,7 +36,7 @@ def test_calls_are_on_the_first_view_in_the_list_and_taken_apart(tmp_path: Path)
             assert [layer["layer"] for layer in view["money"]["by_layer"]] == ["cache"]
             assert view["money"]["by_model"][0]["id"] == MODEL
             upstream = view["upstreams"][0]
-            assert (upstream["attempts"], upstream["breaker"]) == (4, "closed")
+            assert (upstream["attempts"], upstream["breaker"]) == (4, "none")
             assert view["live"]["workers"] == 1
             assert [choice["id"] for choice in view["choices"]["models"]] == [MODEL]
             listed = (await get(client, "/api/calls"))["calls"]

@@ -47,7 +47,7 @@ def test_workers_add_up() -> None:
     one, idle = found.upstreams
     assert (one.name, one.queued, one.breaker) == ("u", 2, "open")
     assert [(use.kind, use.share) for use in one.limits] == [("requests", 0.75), ("tokens", 0.1)]
-    assert (idle.origin, idle.breaker) == ("https://idle.example", "closed")
+    assert (idle.origin, idle.breaker) == ("https://idle.example", "none")
 
 
 def test_a_worker_of_another_version_is_borne() -> None:

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import ignored_auth
 from tests.gateway.admin_helpers import ask, get, made, served, when
 from tests.gateway.helpers import within
 
-EXAMPLES = 8
+EXAMPLES = 5
 BOUNDED = settings(
     max_examples=EXAMPLES,
     deadline=None,

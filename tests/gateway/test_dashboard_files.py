@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from headway.gateway.app import pages
+from headway.policy.keys import PATHS
 from tests.gateway.helpers import gateway, said, within
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -80,6 +81,24 @@ def test_files_are_kept_for_ever_under_their_digest():
                 assert (await got(url, path))[0] == 404
 
     within(main())
+
+
+def test_views_can_be_typed_by_hand():
+    """`/calls` leads a browser to the page's `#/calls`; programs find nothing there."""
+
+    async def main():
+        async with gateway(nobody) as url:
+            for path in ("/calls", "/keys", "/runs/ab"):
+                status, headers, _ = await got(url, path, accept=BROWSER)
+                assert (status, headers["location"]) == (307, f"/#{path}")
+                assert (await got(url, path, accept="*/*"))[0] == 404
+
+    within(main())
+
+
+def test_keys_know_the_usual_paths():
+    """The page says nothing of the paths that any key may use."""
+    assert f'"{", ".join(PATHS)}"' in (STATIC / "js" / "views" / "keys.js").read_text("utf-8")
 
 
 def test_the_first_view_is_small():

@@ -311,6 +311,43 @@ def test_keys_come_in_a_header_a_subprotocol_or_the_first_frame(tmp_path):
     within(main())
 
 
+def test_who_shows_no_key_takes_nobodys_place(tmp_path):
+    """Strangers have a few places of their own; one that shows its key has a real one, and leaves its own to others."""
+
+    async def main():
+        path = tmp_path / "keys"
+        key = made(path)
+        doors = DoorLimits(sockets_max=2, strangers_max=2)
+        async with gateway(FakeProvider(), base_url=BASE, model="m", keys=str(path), doors=doors) as url:
+            ws, headers = url.replace("http", "ws") + "/chat", {"authorization": f"Bearer {key}"}
+
+            async def full(**how) -> bool:
+                try:
+                    await (await connect(ws, **how)).close()
+                except InvalidStatus as refused:
+                    return refused.response.status_code == 503
+                return False
+
+            async with connect(ws) as first, connect(ws):
+                assert await full()
+                async with connect(ws, additional_headers=headers) as owner:
+                    assert (await Talk(owner).ask("a"))[0] == "ok"
+                    await Talk(first).send(type="key", key=key)
+                    assert (await Talk(first).ask("a"))[0] == "ok"
+                    assert await full(additional_headers=headers)
+                    async with connect(ws) as third:  # the first one's place among strangers
+                        await Talk(third).send(type="key", key=key)
+                        assert (await Talk(third).frame())["code"] == "overloaded"
+                        with pytest.raises(ConnectionClosed) as closed:
+                            await third.recv()
+                        assert closed.value.rcvd.code == 1008
+            for _ in range(3):  # all places are free again
+                async with connect(ws, additional_headers=headers) as one, connect(ws, additional_headers=headers):
+                    assert (await Talk(one).ask("a"))[0] == "ok"
+
+    within(main())
+
+
 def test_the_end_of_the_server_is_said_after_the_answer():
     """What is being answered is answered, then 1001; what takes too long is ended."""
 

@@ -412,10 +412,38 @@ def test_keys_are_judged_when_it_opens_and_for_every_response(tmp_path):
                 ):
                     await socket.send(frame)
                     assert json.loads(await socket.recv())["error"]["code"] == "cost_unknown"
+                other = '{"type": "session.update", "session": {"model": "gpt-realtime-2"}}'
+                for frame in (other, '{"type": "response.create", "response": {"model": "gpt-realtime-2"}}'):
+                    await socket.send(frame)
+                    assert json.loads(await socket.recv())["error"]["code"] == "model_not_allowed"
+                await socket.send('{"type": "session.update", "session": {"type": "transcription"}}')
+                assert json.loads(await socket.recv())["error"]["code"] == "cost_unknown"
                 assert len(upstream.frames) == told
+                same = '{"type":"session.update","session":{"model":"' + MODEL + '","voice":"ash"}}'
+                await socket.send(same.replace('"session":', '"session":{"model":"gpt-realtime-2"},"session":'))
+                await until(lambda: len(upstream.frames) > told)
+                assert upstream.frames[told:] == [same]
             with pytest.raises(InvalidStatus) as caught:
                 await dial(poor, "?intent=transcription")
             assert caught.value.response.status_code == 403
+
+    within(main())
+
+
+def test_responses_that_never_begin_have_a_bound():
+    """The provider is not sent a 65th."""
+
+    async def main():
+        upstream = Upstream()
+        upstream._respond = lambda socket: asyncio.sleep(0)
+        async with relayed(upstream) as url, connect(at(url)) as socket:
+            await socket.recv()
+            for number in range(64):
+                await create(socket, event_id=f"e{number}")
+            await create(socket, event_id="late")
+            error = json.loads(await socket.recv())["error"]
+            assert (error["code"], error["event_id"]) == ("busy", "late")
+            await until(lambda: len(upstream.frames) == 64)
 
     within(main())
 

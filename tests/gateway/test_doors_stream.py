@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from websockets.asyncio.client import connect
 
-from headway.errors import ConnectionLost
+from headway.errors import Closed, ConnectionLost
 from headway.gateway.keys import KeyStore
 from headway.gateway.limits import Limits
 from headway.sim import SimSettings, Simulator
@@ -256,6 +256,9 @@ def test_nothing_is_spent_unasked():
                 (403, {"origin": "http://evil.test"}),
                 (403, {"origin": "null"}),
                 (403, {"origin": f"http://{host}.evil.test", "sec-fetch-site": "same-origin"}),
+                (403, {"referer": "http://evil.test/page"}),
+                (403, {"referer": f"http://{host}.evil.test/", "accept": "image/*"}),
+                (403, {"referer": "http://["}),
                 (403, {"cookie": "headway_session=1"}),
                 (403, {"cookie": "headway_session=1", "referer": "http://evil.test/"}),
                 (204, {"last-event-id": "x", "accept": "text/event-stream"}),
@@ -268,6 +271,8 @@ def test_nothing_is_spent_unasked():
             assert provider.calls == 0
             own = {"origin": f"http://{host}", "sec-fetch-site": "same-origin"}
             assert (await client.get("/stream", params=ask, headers=own)).status_code == 200
+            ours = {"referer": f"http://{host}/try"}
+            assert (await client.get("/stream", params=ask, headers=ours)).status_code == 200
 
     within(main())
 
@@ -278,11 +283,11 @@ def test_nothing_is_spent_unasked():
         ("", "there is nothing to answer"),
         ("prompt=", "there is nothing to answer"),
         ("prompt=a&prompt=b", "says something twice"),
-        ("prompt=a&max_tokens=many", "max_tokens"),
+        ("prompt=a&max_tokens=many", "max_tokens must be a whole number"),
         ("prompt=a&max_tokens=0", "must be at least 1"),
         ("prompt=a&api=soap", "api must be one of responses, chat, messages"),
         ("prompt=a&format=xml", "format must be sse or text"),
-        ("prompt=a&maxtokens=1", "maxtokens"),
+        ("prompt=a&maxtokens=1", "the address has 'maxtokens', which is no parameter of this door; it takes prompt, "),
         ("prompt=%ff", "not understood"),
         ("&".join(f"a{n}=1" for n in range(40)), "not understood"),
     ],
@@ -306,10 +311,20 @@ def test_bodies_that_are_none():
 
     async def main():
         async with served(FakeProvider(), limits=Limits(body_bytes_max=2_000_000)) as client:
-            for status, body in ((400, b"{"), (400, b"[]"), (400, b'{"prompt": 1}'), (413, b" " * 2_000_001)):
+            for status, body, told in (
+                (400, b"{", "the body is no JSON"),
+                (400, b"[]", "must be an object"),
+                (400, b'{"prompt": 1}', "prompt must be a text"),
+                (400, b'{"prompt": "a", "max_tokens": "5"}', "max_tokens must be a whole number"),
+                (400, b'{"prompt": "a", "temperature": 1}', "'temperature', which is no parameter of this door"),
+                (400, b"\xff", "the body is no JSON"),
+                (413, b" " * 2_000_001, "larger than"),
+            ):
                 found = await client.post("/stream", content=body, headers={"content-type": "application/json"})
                 assert found.status_code == status
-                assert found.json()["error"]["message"]
+                assert told in found.json()["error"]["message"]
+                assert "Expected" not in found.text
+                assert "$" not in found.text
 
     within(main())
 
@@ -348,9 +363,15 @@ def test_a_stream_that_breaks_says_so():
             assert (name, data["code"]) == ("error", "connection_lost")
             with pytest.raises(httpx2.RemoteProtocolError):
                 await client.get("/stream?prompt=p&format=text")
+            provider._script = [Step(chunks=(chunk,), error=Closed("the engine was closed; open a new one"))]
+            found = await client.get("/stream?prompt=p")
+            _, (name, data) = events_of(found.text)
+            assert (name, data["code"], data["status"]) == ("error", "closed", 503)
+            assert "the gateway ended" in data["message"]
+            assert "engine" not in data["message"]
             provider._script = [Step(status=401)]
             refused = await client.get("/stream?prompt=p")
-            assert refused.status_code == 401
+            assert refused.status_code == 502  # the gateway's own key was refused, not the asker's
             assert refused.json()["error"]["message"]
 
     within(main())

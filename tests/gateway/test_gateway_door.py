@@ -11,17 +11,20 @@ import httpx2
 import openai
 import pytest
 
+from headway import Engine
 from headway.errors import ConfigError, ConnectFailed, DeadlineExceeded, Overloaded, ProviderTimeout
 from headway.gateway.app import application
 from headway.gateway.app.plane import Plane
 from headway.gateway.data.answers import failed
+from headway.gateway.data.calls import Calls
 from headway.gateway.data.guard import is_loopback
+from headway.gateway.data.homes import Home
 from headway.gateway.limits import Limits
 from headway.gateway.request import Request
 from headway.gateway.server import listen
 from headway.gateway.settings import ServeSettings
 from headway.sim import SimSettings, Simulator
-from headway.types import Call, Reply
+from headway.types import Call, Reply, RequestView
 from tests.gateway.helpers import JSON, answer, echo, gateway, said, until, within
 
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -411,7 +414,7 @@ def test_a_connection_that_was_handed_on_keeps_its_limits():
     within(main())
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[" * 200_000, b'{"a":' * 100_000, b"\xff\xfe", b'{"model":1e999}'])
+@pytest.mark.parametrize("body", [b"", b"null", b"[" * 200_000, b'{"a":' * 40_000, b"\xff\xfe", b'{"model":1e999}'])
 def test_bodies_that_are_no_request_cost_nothing_here(body):
     """JSON bombs and worse are the provider's to refuse: nothing here trips over them."""
 
@@ -470,6 +473,26 @@ def test_without_keys_nobody_else_is_listened_to():
 
 
 # -- beside the data plane ---------------------------------------------------------------------------------------------
+
+
+def test_equal_heads_have_the_patience_of_the_engine_that_asks():
+    """What is noted of a head outlives a reload; the timeouts that follow from it are the new configuration's."""
+
+    async def main():
+        provider, notes, seen = Provider(), {}, []
+        for first_byte_s in (50.0, 1.0, 30.0):
+            async with Engine(
+                handler=provider, log="off", log_level="off", api_key="k", first_byte_timeout_s=first_byte_s
+            ) as engine:
+                calls = Calls(engine)
+                request = Request("POST", "/v1/x", (("x-stainless-read-timeout", "20"),), b"{}", notes)
+                home = Home(name="", base_url=SIM)
+                call = calls.make(request, "/v1/x", home, calls.sort(request), RequestView(), target="/v1/x")
+                seen.append(call.timeouts and call.timeouts.first_byte_s)
+        assert seen == [20.0, 1.0, 20.0]
+        assert list(notes) == ["sorted"]
+
+    within(main())
 
 
 def test_health_and_the_data_plane_on_one_connection():

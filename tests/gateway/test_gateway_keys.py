@@ -196,3 +196,51 @@ def test_a_refusal_that_ends_says_when():
     spent.retry_after_s = 60.0
     reply = failed("/v1/responses", spent)
     assert (reply.status, dict(reply.headers)["retry-after"]) == (402, "60")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "own", "expected"),
+    [(401, "invalid_api_key", "sk-own", 502), (403, "invalid_api_key", "sk-own", 502), (403, "unsupported_country", "sk-own", 403),
+     (401, "invalid_api_key", None, 401)],
+)  # fmt: skip
+def test_a_provider_that_refuses_our_own_key_is_no_fault_of_the_client(status, code, own, expected):
+    """502 in the shape of the API, without the provider's words; an upstream without a key of ours speaks for itself."""
+    body = {"error": {"message": "Incorrect API key provided: sk-o**n", "type": "x", "param": None, "code": code}}
+
+    async def provider(call: Call) -> Reply:
+        return Reply(status, (("content-type", "application/json"),), json.dumps(body).encode())
+
+    async def main():
+        async with gateway(provider, base_url=SIM, api_key=own) as url, httpx2.AsyncClient() as plain:
+            for path, stream in (("chat/completions", False), ("chat/completions", True), ("messages", False)):
+                got = await plain.post(f"{url}/v1/{path}", json={"model": MODEL, "messages": HELLO, "stream": stream})
+                assert got.status_code == expected
+                assert ("Incorrect" in got.text) is (expected != 502)
+                assert expected != 502 or "http://sim.invalid" in got.json()["error"]["message"]
+            if expected == 502:
+                got = await plain.post(f"{url}/v1/chat/completions", json={"model": MODEL, "messages": HELLO})
+                assert got.json()["error"]["code"] == "upstream_key_refused"
+                assert got.headers["headway-id"]
+
+    within(main())
+
+
+def test_a_key_in_the_models_place_is_written_nowhere(tmp_path, capfd):
+    """It is refused before anything knows of it, and not repeated."""
+    key = made(tmp_path / "keys")
+
+    async def main():
+        async with (
+            gateway(Provider(), base_url=SIM, keys=str(tmp_path / "keys"), log="on") as url,
+            httpx2.AsyncClient() as plain,
+        ):
+            for wrong in (key, f"Bearer {key}", "sk-proj-0123456789abcdef0123"):
+                ask = {"model": wrong, "messages": HELLO}
+                got = await plain.post(f"{url}/v1/responses", json=ask, headers={"x-api-key": key})
+                assert (got.status_code, got.json()["error"]["code"]) == (400, "invalid_model")
+                assert wrong not in got.text
+
+    within(main())
+    printed = capfd.readouterr()
+    assert key not in printed.out + printed.err
+    assert not any(key.encode() in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())

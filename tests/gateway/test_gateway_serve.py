@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from headway.cli import app
 from headway.sim import SimSettings
 from headway.sim.server import serving
+from headway.store.call_reader import CallLogReader
 
 CODE = "import sys; sys.argv[0] = 'headway'; from headway.cli import main; main()"
 
@@ -69,6 +70,62 @@ def test_it_serves_drains_and_ends_with_zero():
         assert child.wait(20) == 0
         with pytest.raises(OSError, match="refused"):
             get(f"{url}/healthz")
+
+
+@pytest.mark.parametrize("signals", [2, 1])
+def test_what_is_cut_off_at_the_end_is_told_so(signals, tmp_path):
+    """By a second Ctrl-C, or when the time to drain is over: the stream's last event, and the log's word."""
+    drain_s = "30" if signals == 2 else "0.1"
+    with (
+        serving(SimSettings(latency_scale=4.0)) as base,
+        served("--base-url", base, "--drain-s", drain_s, HEADWAY_HOME=str(tmp_path)) as (child, url),
+    ):
+        host, port = url.removeprefix("http://").split(":")
+        body = b'{"model":"gpt-5.4-mini","stream":true,"messages":[{"role":"user","content":"%b"}]}' % (b"word " * 30)
+        asked = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
+        with (
+            socket.create_connection((host, int(port)), 20) as client,
+            socket.create_connection((host, int(port)), 20) as waiting,
+        ):
+            client.sendall(asked % (len(body), body))
+            whole = client.recv(65536)
+            assert whole.startswith(b"HTTP/1.1 200 OK")
+            other = body.replace(b"true", b"false")
+            waiting.sendall(asked % (len(other), other))
+            while b"data:" not in whole:
+                whole += client.recv(65536)
+            for _ in range(signals):
+                child.send_signal(signal.SIGINT)
+                while signals == 2 and not _refuses(host, int(port)):
+                    pass  # two signals at once are one
+            while more := client.recv(65536):
+                whole += more
+            refused = b""
+            while more := waiting.recv(65536):
+                refused += more
+        assert b'"code":"closed"' in whole.rpartition(b"data: ")[2]
+        assert b"the gateway ended" in whole
+        assert not whole.endswith(b"0\r\n\r\n")
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert child.wait(20) == 0
+    with CallLogReader(next(tmp_path.rglob("calls.sqlite"))) as log:
+        assert "closed" in {call.outcome for call in log.calls()}
+
+
+def _refuses(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("base_url", "told"), [("http://127.0.0.1:9", True), ("http://127.0.0.1:9/v1", False)])
+def test_an_address_without_a_path_is_pointed_out(base_url, told):
+    """The most common slip: the provider's host alone, where its /v1 is meant."""
+    done = CliRunner().invoke(app, ["serve", "--check", "--base-url", base_url])
+    assert done.exit_code == 0, done.output
+    assert ("without a path; most providers want http://127.0.0.1:9/v1" in done.stderr) is told
 
 
 def test_several_workers_answer_on_one_port_and_a_dead_one_is_replaced():

@@ -18,7 +18,7 @@ from headway.gateway.hub.sliced import SlicedLimits
 from headway.policy.common_limits import CommonBucket, CommonLimits, Slice
 from headway.policy.shared_limits import SharedBucket, SharedLease
 from headway.sim import SimSettings, Simulator
-from headway.testing import virtual_run
+from headway.testing import FakeProvider, virtual_run
 
 WAY_S = 0.0003
 """To the hub and back."""
@@ -228,3 +228,83 @@ class Taking(RuleBasedStateMachine):
 
 TestTaking = Taking.TestCase
 TestTaking.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def rate(bucket: CommonBucket) -> float:
+    """Requests a minute that it refills by; 0.0 where no limit is known."""
+    return bucket.take((0.0, 0.0), (0.0, 0.0), 0.0).refill[0] * 60.0
+
+
+def test_another_configuration_takes_the_place_of_what_was_told_under_the_old():
+    """Without a provider's word nobody else would say so. Workers change one after the other."""
+    for first, second in ((120.0, 6_000.0), (6_000.0, 120.0)):
+        bucket = CommonBucket(0.0)
+        old, new = SharedBucket(requests_per_min=first), SharedBucket(requests_per_min=second)
+        bucket.tell(old, 0.0, who=1, full=True)
+        bucket.tell(old, 0.0, who=2, full=True)
+        assert rate(bucket) == first
+        bucket.tell(new, 0.0, who=1, full=True)
+        assert rate(bucket) == second
+        bucket.tell(old, 0.0, who=2)  # it has yet to change, and tells what it takes the limit for
+        bucket.tell(new, 0.0, who=2, full=True)
+        assert rate(bucket) == second
+        assert bucket.levels[0] <= second
+        bucket.tell(SharedBucket(), 0.0, who=1, full=True)
+        assert not bucket.known
+
+
+def test_the_same_configuration_again_is_not_over_what_was_learned():
+    """A worker that is replaced, an engine that is made anew for something else."""
+    for configured in (SharedBucket(requests_per_min=600.0), SharedBucket()):
+        bucket = CommonBucket(0.0)
+        bucket.tell(configured, 0.0, who=1, full=True)
+        bucket.tell(SharedBucket(requests_per_min=60.0), 0.0, who=1)
+        bucket.tell(configured, 20.0, who=2, full=True)
+        assert rate(bucket) == 60.0
+
+
+@pytest.mark.parametrize(("first", "second"), [(120.0, 6_000.0), (6_000.0, 120.0), (None, 120.0)])
+def test_a_configured_limit_that_is_changed_holds_for_engines_that_follow(first, second):
+    """A provider that says nothing of limits: what goes is what is configured, in the old and the new engine's time."""
+
+    async def main() -> None:
+        provider = FakeProvider([200] * 100_000)
+        common = CommonLimits()
+        buckets = Buckets(common, 1)
+        limits = SlicedLimits(buckets.take, buckets.tell)
+
+        async def counted(engine: Engine, for_s: float) -> int:
+            until_s, found = asyncio.get_running_loop().time() + for_s, 0
+
+            async def client(number: int) -> None:
+                nonlocal found
+                while asyncio.get_running_loop().time() < until_s:
+                    body = {"model": "gpt-5.4-mini", "input": f"{number} {found}", "max_output_tokens": 16}
+                    async with asyncio.timeout(until_s - asyncio.get_running_loop().time() + 600.0):
+                        await engine.send("/v1/responses", body)
+                    found += asyncio.get_running_loop().time() < until_s
+                    await asyncio.sleep(0.01)
+
+            await asyncio.gather(*[client(number) for number in range(4)])
+            return found
+
+        def made(before: Engine | None, per_min: float | None) -> Engine:
+            given = {} if per_min is None else {"requests_per_min": per_min}
+            engine = Engine(handler=provider, log="off", log_level="off", api_key="sk", timeout_s=900.0, **given)
+            engine.company = Company(limits, before)
+            return engine
+
+        old = made(None, first)
+        if first is not None:
+            await counted(old, 90.0)  # the full bucket is empty
+        else:
+            await counted(old, 1.0)
+        new = made(old, second)
+        await counted(new, 90.0)
+        found = await counted(new, 60.0)
+        assert found == pytest.approx(second, rel=0.1)
+        await old.aclose()
+        await new.aclose()
+        await limits.aclose()
+
+    virtual_run(main)

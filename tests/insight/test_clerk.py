@@ -66,12 +66,26 @@ def test_it_is_one_process_for_all_who_ask(tmp_path: Path) -> None:
 
 def test_it_does_not_get_the_providers_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor anything else of the environment that it has no use for."""
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    for name in ("OPENAI_API_KEY", "LANGCHAIN_API_KEY", "HOMEBREW_TOKEN", "PYTHON_KEYRING_PW", "PATH_TO_SECRET"):
+        monkeypatch.setenv(name, "sk-secret")
 
     async def main() -> None:
         clerk = Clerk(tmp_path / "none.sqlite")
         await calls(clerk)
         assert b"sk-secret" not in environ_of(clerk.pid)
+        await clerk.aclose()
+
+    run(main())
+
+
+def test_it_runs_nothing_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that has a library's name is only a file."""
+    (tmp_path / "msgspec.py").write_text("raise SystemExit(f'run: {__file__}')\n")
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        clerk = Clerk(tmp_path / "none.sqlite")
+        assert await calls(clerk) == 0
         await clerk.aclose()
 
     run(main())

@@ -115,6 +115,70 @@ def test_what_the_gateway_knows_now_is_told_with_it(tmp_path: Path) -> None:
     closed(log, desk)
 
 
+def test_where_answers_came_from_counts_answers(tmp_path: Path) -> None:
+    """What was refused, failed or joined to a failure came from nowhere; the rate is that of the time covered."""
+    log = log_at(tmp_path / "calls.sqlite")
+    log.write(trace_of("a", cache="miss", attempts=1))
+    log.write(trace_of("b", cache="memory", sent_at_s=None))
+    log.write(trace_of("c", cache="joined", outcome="server_error"))
+    log.write(trace_of("d", cache="miss", outcome="budget", attempts=1, sent_at_s=None, upstream="", status=402))
+    log.write(trace_of("e", cache="miss", outcome="connect_failed", attempts=3, sent_at_s=None, status=None))
+    desk = desk_of(log)
+    view = answered(desk, what="overview", filters=Filters(window_s=61.0))
+    assert {tier["tier"]: tier["share"] for tier in view["tiers"]} == {"memory": 0.5, "miss": 0.5}
+    assert sum(view["series"]["hits"]) == 1
+    assert {line["id"]: line["attempts"] for line in view["calls"]} == {"a": 1, "b": 0, "c": 0, "d": 0, "e": 3}
+    assert answered(desk, what="call", id="d")["call"]["attempts"] == 0
+    assert view["totals"]["requests_per_s"] == pytest.approx(5 / (NOW_S - view["series"]["at_wall_s"][0]))
+    closed(log, desk)
+
+
+def test_an_upstream_that_is_down_is_seen(tmp_path: Path) -> None:
+    """Without a breaker, too: its last tries failed, whatever was before."""
+    log = log_at(tmp_path / "calls.sqlite")
+    for nth in range(8):
+        log.write(trace_of(f"a{nth}.0", NOW_S - 30, kind="attempt"))
+    for nth in range(6):
+        log.write(trace_of(f"b{nth}.0", kind="attempt", outcome="connect_failed", sent_at_s=None, dollars=None))
+    desk = desk_of(log)
+    (line,) = answered(desk, what="overview")["upstreams"]
+    assert (line["attempts"], line["failed"], line["breaker"]) == (14, 6, "none")
+    assert (line["last"], line["last_failed"]) == (6, 6)
+    closed(log, desk)
+
+
+def test_who_brings_no_key_has_none(tmp_path: Path) -> None:
+    """A credential's digest is no name; where there are keys, it is the id of one that is not known here."""
+    log = log_at(tmp_path / "calls.sqlite")
+    log.write(trace_of("a", tenant="0123456789abcdef"))
+    desk = desk_of(log)
+    desk.answer(Ask(what="names", keyed=False))
+    view = answered(desk, what="overview")
+    assert view["choices"]["keys"] == [{"id": "0123456789abcdef", "name": "no key"}]
+    assert view["calls"][0]["key_name"] == view["money"]["by_key"][0]["name"] == "no key"
+    desk.answer(Ask(what="names", keyed=True))
+    assert answered(desk, what="overview")["calls"][0]["key_name"] == "0123456789abcdef"
+    closed(log, desk)
+
+
+def test_views_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows that show the same are one view; many heavy ones push the oldest out, and each tells its own window."""
+    log = log_at(tmp_path / "calls.sqlite")
+    log.write(trace_of("a"))
+    desk = desk_of(log)
+    for nth in range(50):
+        view = answered(desk, what="overview", filters=Filters(window_s=604_800.0 - nth))
+        assert view["filters"]["window_s"] == 604_800.0 - nth
+        assert view["totals"]["calls"] == 1
+    assert len(desk._pages) == 1
+    monkeypatch.setattr("headway.insight.desk.WEIGHT_MAX", 30)
+    for nth in range(20):
+        answered(desk, what="overview", filters=Filters(key=f"k{nth}"))
+        answered(desk, what="overview")
+    assert 1 <= len(desk._pages) < 10
+    closed(log, desk)
+
+
 def step(name: str, index: int, start_s: float, end_s: float, **more: Any) -> StepRow:
     return StepRow(
         pipeline="article", run=more.pop("run", "r1"), step=name, index=index, start_wall_s=NOW_S - 50,

@@ -43,6 +43,24 @@ def test_what_is_there_and_what_comes_is_counted_once(tmp_path: Path) -> None:
     follower.log.close()
 
 
+def test_a_clock_that_was_set_back_hides_nothing(tmp_path: Path) -> None:
+    """It was hours ahead for a moment: what was moved to coarse stretches meanwhile is read anew."""
+    log = log_at(tmp_path / "calls.sqlite")
+    for nth in range(10):
+        log.write(trace_of(f"a{nth}"))
+    log.flush()
+    now_s = [NOW_S]
+    follower = Follower(tmp_path / "calls.sqlite", lambda: now_s[0])
+    assert calls(follower) == 10
+    now_s[0] = NOW_S + 7_200
+    follower.step(1.0)
+    assert calls(follower) == 0
+    now_s[0] = NOW_S + 1
+    assert calls(follower) == 10
+    log.close()
+    follower.log.close()
+
+
 def test_the_youngest_are_counted_first(tmp_path: Path) -> None:
     """A first look at a huge log shows the last minutes, and says that more is to come."""
     path = tmp_path / "calls.sqlite"

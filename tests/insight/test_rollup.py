@@ -53,7 +53,7 @@ def counted(rows: list[Taken], filters: Filters, now_s: float) -> dict[str, Any]
         found[1] += one.outcome not in ("ok", "abandoned")
         found[2] += one.dollars or 0.0
         found[3] += one.dollars is None
-        found[4] += one.cache in ("memory", "joined")
+        found[4] += one.cache in ("memory", "joined") and one.outcome == "ok"
         if one.outcome == "ok":
             bins[bin_of(took_s)] = bins.get(bin_of(took_s), 0) + 1
     return {"series": series, "sums": found, "total": bins}
@@ -114,6 +114,17 @@ def test_a_try_in_its_calls_row_counts_like_one_of_its_own() -> None:
         assert (whole.sum.attempts, whole.sum.throttled, whole.sum.attempts_failed) == (1, 1, 1)
         assert whole.sum.wasted == {"retry": [1, 0.01]}
         assert whole.upstreams["https://u.example"].throttled == 1
+
+
+def test_tries_are_those_that_went_out() -> None:
+    """One that could not connect is a try that failed; one that our own limits refused is none."""
+    rollup = Rollup(NOW_S)
+    for outcome in ("connect_failed", "budget", "queue_full", "deadline", "abandoned"):
+        rollup.attempt(row("c.0", kind="attempt", outcome=outcome, sent_at_s=None, dollars=None), NOW_S)
+    whole = View(Filters()).figures(rollup, NOW_S)[1]
+    assert (whole.sum.attempts, whole.sum.attempts_failed) == (1, 1)
+    assert whole.sum.wasted == {"retry": [1, 0.0]}
+    assert whole.upstreams["https://u.example"].failed == 1
 
 
 @pytest.mark.parametrize("call_first", [True, False])

@@ -437,3 +437,28 @@ assert os.waitpid(child, 0)[1] == 0
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "l.db")], check=True, timeout=60)
     with CallLogReader(tmp_path / "l.db") as reader:
         assert sorted(row.id for row in reader.calls()) == ["child", "first", "queued"]
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("left", ["", "-wal"])
+def test_a_log_that_was_removed_is_begun_anew(tmp_path, left, inline):
+    """The next row makes a new file, also where the write-ahead log was left lying; one put in its place is written to."""
+    path = tmp_path / "l.db"
+    with closing(open_log(path, writer=WriterSettings(inline=inline))) as log:
+        log.write(trace("c1"))
+        assert log.flush()
+        for side in ("", "-wal", "-shm"):
+            if side != left or not left:
+                Path(f"{path}{side}").unlink(missing_ok=True)
+        log.write(trace("c2"))
+        assert log.flush()
+        assert query(path, "SELECT id FROM calls") == [("c2",)]
+        with closing(open_log(tmp_path / "other.db")) as other:
+            other.write(trace("c3"))
+        for side in ("-wal", "-shm"):
+            Path(f"{path}{side}").unlink(missing_ok=True)
+        (tmp_path / "other.db").replace(path)
+        log.write(trace("c4"))
+        assert log.flush()
+        assert query(path, "SELECT id FROM calls ORDER BY id") == [("c3",), ("c4",)]
+        assert log.dropped == 0

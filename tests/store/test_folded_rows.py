@@ -200,6 +200,38 @@ def test_what_the_queue_does_not_take_is_not_waited_for(tmp_path: Path):
     assert [row.id for row in viewed(tmp_path / "l", "attempts")] == ["c0.0", "c1.0"]
 
 
+@pytest.mark.parametrize("why", ["gone", "locked"])
+def test_what_the_disk_refuses_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str):
+    """A try that is given up before it is looked at leaves nothing behind; its caller's row is dropped and counted."""
+    monkeypatch.setattr("headway.store.database._WRITE_BUSY_S", 0.0)
+    path = tmp_path / "l"
+    log = CallLog(path, writer=INLINE, on_error=lambda _: None)
+    pairs = [pair(f"c{number}") for number in range(4)]
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        if why == "locked":
+            other.execute("BEGIN EXCLUSIVE")  # it opens, but the transaction does not begin
+        else:
+            path.rename(tmp_path / "aside")
+            path.mkdir()
+        for _, tried in pairs:
+            log.write(tried)
+        log.flush()
+        assert (log.dropped, log._held) == (4, {})
+        for call, _ in pairs[:3]:
+            call.first_byte_at_s = None if call.id == "c0" else call.started_at_s + 0.75  # c0 could be one row
+            log.write(call)
+        log.flush()
+        assert (log.dropped, log._held) == (7, {})
+    if why == "gone":
+        path.rmdir()
+        (tmp_path / "aside").rename(path)
+    log.write(pairs[3][0])
+    log.close()
+    assert log.dropped == 7
+    assert [row.id for row in viewed(path, "calls")] == ["c3"]
+    assert viewed(path, "attempts") == []
+
+
 def test_each_is_there_once_however_the_thread_runs(tmp_path: Path):
     """A thread that writes all the time beside a loop that ends calls: never twice, never none."""
     log = CallLog(tmp_path / "l", writer=WriterSettings(batch_s=0.0, batch_rows=7, queue_rows_max=1_000_000))

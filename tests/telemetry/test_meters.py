@@ -59,6 +59,16 @@ def test_tries_carry_tokens_and_money_and_every_token_has_one_kind():
     assert value(meters, "headway_throttled_total", "openai") == 1
 
 
+def test_what_never_left_here_is_no_try():
+    """Refused by an own budget or limit, or left in the queue; a connection that failed is one."""
+    meters = Meters()
+    for outcome, sent_at_s in (("budget", None), ("abandoned", None), ("abandoned", 10.1), ("connect_failed", None)):
+        meters.finished(attempt(outcome, sent_at_s=sent_at_s, dollars=None, usage=None))
+    state = meters.state()
+    assert state["headway_attempts_total"] == {("openai", "abandoned"): [1], ("openai", "connect_failed"): [1]}
+    assert sum(lines[0] for lines in state["headway_unpriced_attempts_total"].values()) == 2
+
+
 def test_waste_is_told_apart_once_the_call_has_ended():
     """A try that was let go of lost a race where its call was answered, else nobody waited for it."""
     meters = Meters()

@@ -148,6 +148,35 @@ def test_it_tells_the_sum_over_all_workers_and_is_not_upset_by_one_of_another_ve
     within(main())
 
 
+def test_figures_that_are_late_are_no_page_as_a_counter_would_fall(monkeypatch):
+    """Four times they may be late, then it says so; a retry that finds them answers as ever."""
+    late = [0]
+
+    async def states(self) -> list[WorkerState]:
+        late[0] -= 1
+        return [self._own(), WorkerState(pid=2, state={}, late=late[0] >= 0)]
+
+    monkeypatch.setattr("headway.gateway.peers.Alone.states", states)
+
+    async def main() -> None:
+        async with gateway(FakeProvider([200])) as url, httpx.AsyncClient() as client:
+            for times, status in ((3, 200), (99, 503)):
+                late[0] = times
+                answer = await client.get(f"{url}/metrics")
+                assert answer.status_code == status
+            assert answer.json()["error"]["code"] == "overloaded"
+
+    within(main())
+
+
+@pytest.mark.parametrize("version", ["x", "2.x", "", "1..0", "9.9.9", "1.0.0 ;q=0.5"])
+def test_a_version_that_is_none_is_answered_with_what_there_is(version):
+    for kind in ("application/openmetrics-text", "text/plain"):
+        body, told = asyncio.run(_page(Meters().state(), f"{kind}; version={version},*/*;q=0.1"))
+        assert told.startswith(kind)
+        assert body.endswith(b"# EOF\n") == (kind != "text/plain")
+
+
 def test_a_page_that_is_written_in_pieces_is_the_same_page():
     """As the library would write it at once, in both formats."""
     meters, registry = Meters(), CollectorRegistry()

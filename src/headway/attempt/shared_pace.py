@@ -214,8 +214,7 @@ class SharedPace:
         scope = self._scopes.get(name)
         if scope is None:
             scope = self._scopes[name] = _Scope(name, self._queue_max)
-            known = limits.requests.limit is not None or limits.tokens.limit is not None
-            if known and not (limits.requests.learned or limits.tokens.learned):  # but configured
+            if not (limits.requests.learned or limits.tokens.learned):  # but configured, or not: that may have changed
                 self._shared.begin(name, _bucket(limits))
             if len(self._scopes) > SCOPES_MAX:
                 idle = next((old for old, other in self._scopes.items() if other.asking is None), name)

@@ -67,6 +67,7 @@ def doctor(
         if call:
             _say_price(gathered, model)
         values = explained(gathered) if explain else []
+        level = "ok"  # of a reader that left before all was looked at
         with reader_may_leave():
             if not json:
                 _print_values(values)

@@ -111,7 +111,11 @@ def list_(
                 print_json(_plain(key) | {"ended": key.id in ended, "texts": [f"hw-{text}-..." for text in texts]})
             return
         names = {key.id: key.name for key in found}
-        rows = [_row(key, names, now_s, ended=key.id in ended) for key in shown]
+        taken: dict[str, str] = {}
+        for secret in known.secrets.values():
+            if secret.until_wall_s > now_s:
+                taken[secret.key] = f"{taken.get(secret.key, '')} hw-{secret.id}-...".lstrip()
+        rows = [_row(key, names, now_s, taken.get(key.id, ""), ended=key.id in ended) for key in shown]
         with reader_may_leave():
             print_table(lambda console, _: _table(console, rows), width_min=100)
 
@@ -124,7 +128,7 @@ def revoke(name: _Name, file: _File = None, json: _Json = False) -> None:
         if json:
             print_json(_plain(ended))
         else:
-            typer.echo(f"The key {ended.name!r} ({ended.id}) is revoked.")
+            typer.echo(f"The key {ended.name!r} (id {ended.id}) is revoked.")
 
 
 @keys.command()
@@ -232,7 +236,7 @@ def _show_new(key: Key, text: Secret, *, json: bool, file: Path) -> None:
     if json:
         print_json(_plain(key) | {"text": text.reveal()})
         return
-    typer.echo(f"The key {key.name!r} ({key.id}), shown this once; its digest is in {file}:", err=True)
+    typer.echo(f"The key {key.name!r} (id {key.id}), shown this once; its digest is in {file}:", err=True)
     typer.echo(text.reveal())
 
 
@@ -253,7 +257,7 @@ def _date(wall_s: float) -> str:
     return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _row(key: Key, names: dict[str, str], now_s: float, *, ended: bool) -> list[str]:
+def _row(key: Key, names: dict[str, str], now_s: float, text: str, *, ended: bool) -> list[str]:
     from math import inf
 
     limits = [
@@ -272,7 +276,7 @@ def _row(key: Key, names: dict[str, str], now_s: float, *, ended: bool) -> list[
         state = "until " + _date(key.expires_wall_s)[:10] if key.expires_wall_s < inf else "stands"
     notes = [*(["admin"] if key.admin else []), *([f"below {names.get(key.parent, '?')}"] if key.parent else [])]
     return [
-        key.name, key.id, state, " ".join(key.models), ", ".join(limits) or "no limits", ", ".join(notes)
+        key.name, key.id, text, state, " ".join(key.models), ", ".join(limits) or "no limits", ", ".join(notes)
     ]  # fmt: skip
 
 
@@ -283,7 +287,7 @@ def _table(console: Console, rows: list[list[str]]) -> None:
     from headway.report.grid import grid
 
     table = grid("dim")
-    for name in ("name", "id", "state", "models", "limits", ""):
+    for name in ("name", "id", "text", "state", "models", "limits", ""):
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*[Text(fmt.printable(cell)) for cell in row])

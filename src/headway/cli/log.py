@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headway.cli.ending import call_log_path, print_json
+from headway.cli.ending import call_log_path, print_json, print_table, reader_may_leave
 from headway.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from headway.store.call_reader import LatencyBreakdown, Part
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["log"]
 
+_WIDE = 1_000
+_ANSWER_MIN = 6
 _ASKED = ("", "off", "miss", "refresh")
 
 _HELP = """
@@ -55,10 +58,11 @@ def log(
         typer.echo(f"headway log: {error}", err=True)
         raise typer.Exit(2) from None
     rows = [(call, breakdown_of(call, tries.get(call.flight_id, []))) for call in calls]
-    if json:
-        _print_json(rows)
-    else:
-        _print(rows, path, run)
+    with reader_may_leave():
+        if json:
+            _print_json(rows)
+        else:
+            _print(rows, path, run)
 
 
 log.__doc__ = _HELP
@@ -73,17 +77,23 @@ def _print_json(rows: list[tuple[LogRow, LatencyBreakdown | None]]) -> None:
 
 
 def _print(rows: list[tuple[LogRow, LatencyBreakdown | None]], path: Path, run: str | None) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
     if not rows:
         which = f"no call of run {run!r}" if run is not None else "no call"
-        console.print(f"There is {which} in {path}.", markup=False)
+        typer.echo(f"There is {which} in {path}.")
         return
-    console.print(_table(rows))
-    console.print("wait + conn + net+queue + process = TTFT; + gener = total (s); ~: estimated")
-    if told := _prefixes([call for call, _ in rows]):
-        console.print(told)
+
+    def table(console: Console, width: int) -> None:
+        shown = _table(rows)
+        # Figures are never cut: where they alone are wider than the terminal, the lines are, too.
+        full = console.measure(shown, options=console.options.update(width=_WIDE)).maximum
+        answers = max(len(_answer(call)) for call, _ in rows)
+        console.width = max(width, full - max(0, answers - _ANSWER_MIN))
+        console.print(shown)
+        console.print("wait + conn + net+queue + process = TTFT; + gener = total (s); ~: estimated")
+        if told := _prefixes([call for call, _ in rows]):
+            console.print(told)
+
+    print_table(table)
 
 
 def _prefixes(calls: list[LogRow]) -> str:
@@ -111,7 +121,7 @@ def _prefixes(calls: list[LogRow]) -> str:
 
 
 def _table(rows: list[tuple[LogRow, LatencyBreakdown | None]]) -> Table:
-    """One row a call; narrow enough for 80 columns."""
+    """One row a call; on a narrow terminal answers are cut, never figures."""
     from rich.text import Text
 
     from headway.report import format as fmt
@@ -119,13 +129,18 @@ def _table(rows: list[tuple[LogRow, LatencyBreakdown | None]]) -> Table:
 
     table = grid("dim", gap=1)
     table.add_column("time", no_wrap=True)
-    table.add_column("answer", no_wrap=True)
+    table.add_column("answer", min_width=_ANSWER_MIN)  # the only one that rich may make narrower
     for name in ("wait", "conn", "net+queue", "process", "TTFT", "gener", "total", "out", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     for call, parts in rows:
         table.add_row(
             _time(call.start_wall_s),
-            Text(fmt.printable(_answer(call)), style="" if call.outcome == "ok" else "red"),
+            Text(
+                fmt.printable(_answer(call)),
+                style="" if call.outcome == "ok" else "red",
+                no_wrap=True,
+                overflow="ellipsis",
+            ),
             *_parts(parts),
             fmt.count(call.output_tokens),
             "?" if call.dollars is None else fmt.dollars(call.dollars),

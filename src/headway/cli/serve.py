@@ -58,7 +58,9 @@ def serve(
     check: Annotated[bool, typer.Option("--check", help="Explain the configuration, and leave.")] = False,
 ) -> None:
     """Serve the engine to programs in any language."""
-    with exits("serve"):
+    from headway.gateway.hangup import held_back
+
+    with held_back(), exits("serve"):
         from headway.gateway.settings import ServeSettings
 
         given: dict[str, Any] = {"base_url": base_url, "cache": True if cache else None}
@@ -74,10 +76,12 @@ def serve(
             engine={key: value for key, value in given.items() if value is not None},
         )
         from headway.gateway.environment import EnvFile
-        from headway.gateway.explain import explained, keyless
+        from headway.gateway.explain import explained, keyless, rootless
 
         env = EnvFile(settings.env_file)
         env.load()
+        for sentence in rootless(settings):
+            typer.echo(f"headway serve: {sentence}", err=True)
         if check:
             typer.echo(explained(settings))
             return

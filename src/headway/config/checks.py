@@ -46,6 +46,8 @@ def checked(key: str, value: Any, where: str) -> Any:
         raise ConfigError(f"{where}: unknown key {key!r}{hint}")
     if key in _TABLES:
         return _TABLES[key](value, where)
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{where}: {key} must be text without NUL characters; take them out")
     check = _CHECKS.get(key)
     if check is not None:
         value, expected = check(value)

@@ -110,6 +110,9 @@ def _from_file(file: str | Path | None) -> tuple[str, str, dict[str, Any]]:
         raise ConfigError(f"{path}, line {line}: not valid TOML ({said}); mend that line") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); make it a readable UTF-8 file") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        said = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError(f"{path}: not valid TOML ({said}); take that out") from None
     if "api_key" in table:
         raise ConfigError(
             f"{_place(path, line_of(text, 'api_key'))}: api_key must not stand in a file; put it into an environment "
@@ -134,6 +137,8 @@ def _checked(key: str, value: Any, path: Path, text: str) -> Any:
     except ConfigError as error:
         said = str(error).removeprefix(f"{path}: ")
         raise ConfigError(f"{_place(path, line_of_error(text, key, said))}: {said}") from None
+    except (ValueError, OverflowError, RecursionError):  # it can hardly be shown either
+        raise ConfigError(f"{_place(path, line_of(text, key))}: {key} is too large, or nests too deeply") from None
 
 
 def _place(path: Path, line: int | None) -> str:

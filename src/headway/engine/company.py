@@ -14,6 +14,7 @@ from headway.config import Settings
 from headway.engine.record import Recorder, open_recorder
 
 if TYPE_CHECKING:
+    from headway.attempt.budget import Budget
     from headway.engine.core import Engine
     from headway.engine.stack import Stack
     from headway.policy.shared_limits import LimitsShared
@@ -24,11 +25,13 @@ __all__ = ["Company", "Totals", "inherit", "same"]
 class Totals:
     """What was counted since the beginning."""
 
-    __slots__ = ("attempts", "dollars")
+    __slots__ = ("attempts", "budget", "dollars")
 
     def __init__(self) -> None:
         self.attempts = 0
         self.dollars: float | None = 0.0
+        self.budget: Budget | None = None
+        """The last one that there was: where a cap is taken out and put back, what was spent under it stays spent."""
 
 
 class Company:
@@ -67,9 +70,10 @@ def inherit(stack: Stack, before: Stack) -> None:
     _adopt_limits(stack._pace, before._pace)
     if stack._router is not None and before._router is not None:
         stack._router.choice.adopt(before._router.choice)
-    if stack.budget is not None and before.budget is not None:
-        stack.budget.adopt(before.budget)
     stack.totals = before.totals
+    stack.totals.budget = before.budget or stack.totals.budget
+    if stack.budget is not None and stack.totals.budget is not None:
+        stack.budget.adopt(stack.totals.budget)
     before._handed_on = stack._upstream is before._upstream
     before.caches.handed_on = stack.caches.spaces is before.caches.spaces
 

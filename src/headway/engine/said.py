@@ -2,16 +2,17 @@
 
 Lines are JSON with stable names, or coloured text at a terminal; the setting `log_format` decides it.
 No line holds a prompt, an answer or a secret. A flood of failures is cut to `LINES_PER_S_MAX`, and what was left out is
-counted in a line of its own.
+counted in a line of its own. So is what there was no room for because nobody reads stderr: see `Steady`.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from contextlib import suppress
 from typing import Any, Final, Literal, TextIO, cast
 
+from headway.engine.plain import plain_line, shown
+from headway.engine.steady import Steady
 from headway.types import Trace
 
 __all__ = ["LINES_PER_S_MAX", "RANKS", "Said"]
@@ -30,13 +31,14 @@ class Said:
         stream: Instead of stderr.
     """
 
-    __slots__ = ("_format", "_left_out", "_lines", "_logger", "_second", "_stream", "rank")
+    __slots__ = ("_format", "_left_out", "_lines", "_logger", "_out", "_second", "_stream", "rank")
 
     def __init__(self, level: str, format_: str = "auto", stream: TextIO | None = None) -> None:
         self.rank = RANKS[level]
         self._format = format_
         self._stream = stream
         self._logger: Any = None
+        self._out: Steady | None = None
         self._second = 0
         self._lines = 0
         self._left_out = 0
@@ -46,6 +48,7 @@ class Said:
         rank = RANKS[level]
         if rank >= self.rank:
             logger = self._logger or self._open()
+            self._own_up(logger)
             logger.log(rank, event, **{name: value for name, value in fields.items() if value not in ("", None)})
 
     def tell(
@@ -73,19 +76,19 @@ class Said:
             told = {name: value for name, value in fields.items() if value not in ("", None)}
             logger.log(RANKS[level], event, message=sentence, **told)
         elif not quiet or self.rank <= RANKS["info"]:
-            _Steady(self._stream or sys.stderr).write(f"headway serve: {sentence}\n")
+            self._steady().write(f"headway serve: {shown(sentence)}\n")
 
     @property
     def is_console(self) -> bool:
         """Whether a human reads it."""
-        stream = self._stream or sys.stderr
-        return self._format == "console" or (self._format == "auto" and stream.isatty())
+        return self._format == "console" or (self._format == "auto" and self._to.isatty())
 
     def ended(self, trace: Trace, rank: int) -> None:
         """Write the line of a call or a try that has ended."""
         if self.rank > RANKS["debug"] and not self._has_room():
             return
         logger = self._logger or self._open()
+        self._own_up(logger)
         found = {name: value for name, value in _fields(trace).items() if value not in ("", None)}
         event = f"{trace.kind} {trace.outcome}"
         logger.log(rank, event, **found)
@@ -110,38 +113,43 @@ class Said:
         import structlog
 
         # A logger of our own, not structlog's global configuration: that belongs to the application.
-        stream = self._stream or sys.stderr
-        console = self.is_console
+        last = _Plain(coloured=self._to.isatty()) if self.is_console else structlog.processors.JSONRenderer()
         self._logger = structlog.wrap_logger(
-            structlog.WriteLogger(
-                cast("TextIO", _Steady(stream))
-            ),  # a line at once: several workers write to one place
+            structlog.WriteLogger(cast("TextIO", self._steady())),
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
-                *([] if console else [_in_order]),
-                structlog.dev.ConsoleRenderer(colors=stream.isatty())
-                if console
-                else structlog.processors.JSONRenderer(),
+                _in_order,
+                last,
             ],
             wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         ).bind(logger="headway")
         return self._logger
 
+    @property
+    def _to(self) -> TextIO:
+        return self._stream or sys.stderr
 
-class _Steady:
-    """Whoever reads it may have gone (a terminal, a pipe): what cannot be written is left out, and nobody fails."""
+    def _steady(self) -> Steady:
+        """Where lines go, opened for the first one: nobody waits for whoever reads them."""
+        if self._out is None:
+            self._out = Steady(self._to)
+        return self._out
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def _own_up(self, logger: Any) -> None:
+        """Say how many lines there was no room for."""
+        if lost := self._steady().lost():
+            logger.log(RANKS["warning"], "lines left out", lines=lost)
 
-    def write(self, text: str) -> None:
-        with suppress(OSError):
-            self._stream.write(text)
 
-    def flush(self) -> None:
-        with suppress(OSError):
-            self._stream.flush()
+class _Plain:
+    """The last of structlog's processors, at a terminal."""
+
+    def __init__(self, *, coloured: bool) -> None:
+        self._coloured = coloured
+
+    def __call__(self, logger: Any, method: str, event: Any) -> str:
+        return plain_line(event, coloured=self._coloured)
 
 
 def _fields(trace: Trace) -> dict[str, Any]:

@@ -39,7 +39,10 @@ class StateSampler:
         self._seen: dict[int, tuple[Bucket, float, float, float | None]] = {}
 
     def state(self, now_s: float) -> dict[str, Any]:
-        """Figures to be added to a snapshot: `queued_by_priority` and `upstreams`."""
+        """Figures to be added to a snapshot: `queued_by_priority` and `upstreams`.
+
+        A breaker is "none" where there is none: it needs another upstream that could be taken instead.
+        """
         classes = {"high": 0, "normal": 0, "low": 0}
         for lane in self._pace.lanes.values():
             for priority in lane.queue.priorities():
@@ -51,7 +54,7 @@ class StateSampler:
         configured = self._choice.upstreams if self._choice is not None else ()
         found: dict[str, dict[str, Any]] = {}
         for upstream in configured:
-            _entry(found, upstream.name, upstream.origin)
+            _entry(found, upstream.name, upstream.origin)["breaker"] = "closed"
         kept: dict[int, tuple[Bucket, float, float, float | None]] = {}
         for (origin, whose, model), lane in self._pace.lanes.items():
             name, address = _name(origin, whose, configured)
@@ -115,11 +118,11 @@ def breaker_state(breaker: Breaker, now_s: float) -> str:
 
 
 def _worse(state: str) -> int:
-    return ("closed", "half-open", "open").index(state)
+    return ("none", "closed", "half-open", "open").index(state)
 
 
 def _entry(found: dict[str, dict[str, Any]], name: str, origin: str) -> dict[str, Any]:
-    return found.setdefault(name, {"name": name, "origin": origin, "queued": 0, "limits": [], "breaker": "closed"})
+    return found.setdefault(name, {"name": name, "origin": origin, "queued": 0, "limits": [], "breaker": "none"})
 
 
 def _name(origin: str, whose: str, configured: Iterable[Upstream]) -> tuple[str, str]:

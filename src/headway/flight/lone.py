@@ -80,15 +80,15 @@ class Lone:
         except asyncio.CancelledError:
             error = self._error
             if error is None:
-                if task.cancelling() == cancels:
-                    raise underneath() from None
-                raise
+                if task.cancelling():
+                    raise  # its caller left, perhaps before it came here
+                raise underneath() from None
             if task.uncancel() > cancels:
                 raise  # its caller left, too
             raise error from None
         finally:
             self._landed(self)
-            if self._ended is not None:
+            if self._ended is not None and not self._ended.done():  # who waited for it may have been cancelled
                 self._ended.set_result(None)
         if attempt.streaming:
             try:
@@ -151,7 +151,7 @@ class Lone:
                 return attempt
 
     def _flight(self) -> Flight:
-        return Flight(
+        flight = Flight(
             self.call,
             attempt=self._attempt,
             policy=self._policy,
@@ -160,3 +160,5 @@ class Lone:
             landed=self._landed,
             deadlines=self._deadlines,
         )
+        flight.backed_off_s = self.backed_off_s
+        return flight

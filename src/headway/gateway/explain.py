@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import urlsplit
 
 from headway.config import Settings, load_settings
 from headway.config.explain import effective
@@ -11,7 +12,7 @@ from headway.gateway.keys import KeyStore
 from headway.gateway.listening import keys_path
 from headway.gateway.settings import ServeSettings
 
-__all__ = ["explained", "keyless"]
+__all__ = ["explained", "keyless", "rootless"]
 
 
 def explained(settings: ServeSettings) -> str:
@@ -45,6 +46,16 @@ def keyless(settings: ServeSettings) -> list[str]:
         f"upstream {home.name!r} ({home.base_url}) has no key; {_remedy(home, found)}, unless it needs none"
         for home in Homes(found).all
         if home.key is None
+    ]
+
+
+def rootless(settings: ServeSettings) -> list[str]:
+    """A sentence for each address that is a host alone: the APIs are below a path, mostly /v1."""
+    found = load_settings(settings.engine, file=settings.config or None)
+    return [
+        f"upstream {home.name!r} is {home.base_url}, without a path; most providers want {home.base_url.rstrip('/')}/v1"
+        for home in Homes(found).all
+        if not urlsplit(home.base_url).path.strip("/")
     ]
 
 

@@ -5,11 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["STAYS", "Hangup"]
+__all__ = ["STAYS", "Hangup", "held_back"]
 
 STAYS = "the configuration in service stays, for the new one is wrong"
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Before a process serves, SIGHUP would end it: it waits until `Hangup.watch`, and counts then."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Hangup:
@@ -30,6 +44,7 @@ class Hangup:
         if not hasattr(signal, "SIGHUP"):
             return []
         loop.add_signal_handler(signal.SIGHUP, self.came)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))  # see `held_back`
         return [signal.SIGHUP]
 
     def came(self) -> None:

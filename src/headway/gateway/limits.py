@@ -48,6 +48,8 @@ class DoorLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     sockets_max: int = 1024
     """WebSockets at once in one process."""
+    strangers_max: int = 64
+    """Those of them that have not shown the key yet that they need; they take nobody else's place."""
     hello_s: float = 10.0
     """Until a socket without a key in its headers has shown one."""
     idle_s: float = 600.0

@@ -18,6 +18,8 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     """`Engine.snapshot()`; empty for one that has ended, or does not answer, whose last counts are in `meters`."""
     meters: bytes = b""
     """What its metrics stand at, as `headway.telemetry` packs them."""
+    late: bool = False
+    """They may be older than what somebody was told before."""
 
 
 class Peers(Protocol):

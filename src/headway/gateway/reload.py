@@ -8,11 +8,12 @@ Old ones end in their order, for each has handed on to the next what is to be cl
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from headway.config import Settings
-from headway.errors import ConfigError
+from headway.errors import ConfigError, HeadwayError
 from headway.gateway.environment import EnvFile
 from headway.gateway.hangup import STAYS
 from headway.gateway.serving import Serving
@@ -25,6 +26,9 @@ RETIRED_MAX = 32
 _LOOK_S = 0.25
 AT_START = frozenset(("otel", "metrics_keys"))
 """Settings that the process is made with."""
+
+_ODD: Final = (ValueError, OverflowError, RecursionError, OSError, sqlite3.Error)
+"""What a configuration that was not foreseen may raise on its way into service."""
 
 Task: TypeAlias = "asyncio.Task[Any]"
 
@@ -71,15 +75,20 @@ class Reloader:
             ConfigError: It is wrong, and nothing has changed.
         """
         async with self._lock:
+            if len(self._retired) >= RETIRED_MAX:
+                said = f"{RETIRED_MAX} earlier configurations still answer; a reload waits until the oldest has ended"
+                self._serving.said.tell("reload", said, level="warning")
             while len(self._retired) >= RETIRED_MAX:
                 await asyncio.wait((self._retired[0][1],))
             before = self._env.taken()
             try:
-                self._env.load()
-                plan = await asyncio.to_thread(planned, self._serving.settings)
+                plan = await self._plan()
                 changed = _changed(self._standing.plan.settings, plan.settings)
                 if changed:
                     self._swap(self._make(plan, self._standing))
+            except _ODD as error:
+                self._env.put_back(before)
+                raise _wrong(error) from error
             except BaseException:
                 self._env.put_back(before)
                 raise
@@ -88,6 +97,26 @@ class Reloader:
         later = [name for name in changed if name in AT_START]
         rest = f"; {' and '.join(later)} from the next start on" if later else ""
         return f"the configuration was read anew: {', '.join(changed)}{rest}"
+
+    async def check(self) -> str:
+        """Read the configuration anew, and change nothing. Returns "".
+
+        Raises:
+            ConfigError: It is wrong.
+        """
+        async with self._lock:
+            before = self._env.taken()
+            try:
+                await self._plan()
+            except _ODD as error:
+                raise _wrong(error) from error
+            finally:
+                self._env.put_back(before)
+        return ""
+
+    async def _plan(self) -> Plan:
+        self._env.load()
+        return await asyncio.to_thread(planned, self._serving.settings)
 
     def ask(self) -> None:
         """Reload soon; what came of it is said on stderr. Asked while it is busy, it does so once more."""
@@ -101,7 +130,7 @@ class Reloader:
                 self._again = False
                 try:
                     said, level = await self.reload(), "info"
-                except ConfigError as error:
+                except HeadwayError as error:
                     said, level = f"{STAYS}: {error}", "warning"
                 self._serving.said.tell("reload", said, level=level)  # type: ignore[arg-type]  # one of two words
         finally:
@@ -140,6 +169,10 @@ class Reloader:
         self._serving.retired.remove(old.engine)
         await old.aclose()
         self._retired = [pair for pair in self._retired if pair[0] is not old]
+
+
+def _wrong(error: Exception) -> ConfigError:
+    return ConfigError(f"it cannot be put into service ({type(error).__name__}: {error}); mend what it names")
 
 
 def _changed(old: Settings, new: Settings) -> list[str]:

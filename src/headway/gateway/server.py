@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["keys_path", "listen", "run", "url_of"]
 
+LEAVE_S = 1
+"""What an answer that was broken off has for its record."""
+
 
 async def run(
     settings: ServeSettings,
@@ -71,6 +74,8 @@ async def run(
         finally:
             await keys.aclose()  # after the engine, whose last calls have settled by then
     finally:
+        if member is not None:
+            await member.leave()  # last of all: who has left is taken to have ended
         env.put_back({})
 
 
@@ -107,12 +112,12 @@ async def _run(
 
     def answering() -> tuple[Iterable[Task], Iterable[Task]]:
         state = server.server_state
-        own = [one.answering for one in cast("set[object]", state.connections) if isinstance(one, Connection)]
+        own = [one.answering for one in _connections(server)]
         return [task for task in own if task is not None], list(state.tasks)
 
     reloader = Reloader(serving, standing, env, make, answering, settings.drain_s)
     if member is not None:
-        member.join(serving, reloader.reload, server.handle_exit)
+        member.join(serving, reloader, server.handle_exit)
     else:
         serving.reload = reloader.ask
     try:
@@ -121,8 +126,6 @@ async def _run(
         serving.said.tell("end", "it has ended", quiet=True, pid=os.getpid())
     finally:
         await reloader.aclose()
-        if member is not None:
-            await member.leave()
 
 
 async def _until_stopped(server: uvicorn.Server, listener: socket.socket, stop: asyncio.Event | None) -> None:
@@ -132,9 +135,18 @@ async def _until_stopped(server: uvicorn.Server, listener: socket.socket, stop: 
     finally:
         if ending is not None:
             ending.cancel()
-        for connection in list(cast("set[object]", server.server_state.connections)):
-            if isinstance(connection, Connection):
-                connection.abort()
+        connections = _connections(server)
+        for connection in connections:
+            connection.end()
+        if tasks := [task for connection in connections if (task := connection.answering) is not None]:
+            await asyncio.wait(tasks, timeout=LEAVE_S)
+        for connection in connections:
+            connection.abort()
+
+
+def _connections(server: uvicorn.Server) -> list[Connection]:
+    """Those of the data plane."""
+    return [one for one in cast("set[object]", server.server_state.connections) if isinstance(one, Connection)]
 
 
 async def _stopped(server: uvicorn.Server, stop: asyncio.Event) -> None:
@@ -142,15 +154,9 @@ async def _stopped(server: uvicorn.Server, stop: asyncio.Event) -> None:
     server.handle_exit(signal.SIGTERM, None)
 
 
-def _server(serving: Serving, begun: Callable[[], None]) -> uvicorn.Server:
-    """The server of uvicorn, quiet, with our protocol in front of its own."""
-    try:
-        import uvicorn
-
-        from headway.gateway.app import application
-        from headway.gateway.protocol.handed import Handed
-    except ImportError:
-        raise ConfigError("the gateway's server is not installed; run: pip install 'headway[serve]'") from None
+def _protocol(serving: Serving) -> Callable[..., Connection]:
+    """Makes our protocol for each connection, with the server's own behind it."""
+    from headway.gateway.protocol.handed import Handed
 
     site: Site | None = None
     settings = serving.settings
@@ -168,17 +174,47 @@ def _server(serving: Serving, begun: Callable[[], None]) -> uvicorn.Server:
             site.refused = serving.refused
         return Connection(site, asyncio.get_running_loop())
 
+    return protocol
+
+
+def _server(serving: Serving, begun: Callable[[], None]) -> uvicorn.Server:
+    """The server of uvicorn, quiet, with our protocol in front of its own."""
+    try:
+        import uvicorn
+
+        from headway.gateway.app import application
+        from headway.gateway.protocol import handed  # noqa: F401  # may be missing something, too
+    except ImportError:
+        raise ConfigError("the gateway's server is not installed; run: pip install 'headway[serve]'") from None
+
+    settings = serving.settings
+
     class Server(uvicorn.Server):
         """Takes signals without handing them on at the end: to end in good order is exit code 0."""
 
         def handle_exit(self, sig: int, frame: Any) -> None:
             again, serving.draining = serving.draining, True  # whoever asks whether it takes more is told no
-            self.force_exit = self.should_exit  # the second one is in a hurry
+            if self.should_exit:
+                self._hurry()  # the second one
             self.should_exit = True
             if not again:
-                under_way = len(cast("set[object]", self.server_state.connections))
-                said = "it ends; what is being answered is answered"
-                serving.said.tell("drain", said, quiet=True, connections=under_way)
+                said, open_ = "it ends; what is being answered is answered", self.server_state.connections
+                serving.said.tell("drain", said, quiet=True, connections=len(open_))
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            late = asyncio.get_running_loop().call_later(max(1.0, settings.drain_s), self._hurry)
+            try:
+                await super().shutdown(sockets)
+            finally:
+                late.cancel()
+
+        def _hurry(self) -> None:
+            """Wait for nobody any more; who is being answered is told so."""
+            self.force_exit = True
+            for task in list(self.server_state.tasks):
+                task.cancel()
+            for connection in _connections(self):
+                connection.end()
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
@@ -202,7 +238,7 @@ def _server(serving: Serving, begun: Callable[[], None]) -> uvicorn.Server:
     return Server(
         uvicorn.Config(
             application(serving),
-            http=protocol,  # type: ignore[arg-type]  # called like the class
+            http=_protocol(serving),  # type: ignore[arg-type]  # called like the class
             ws="none",  # `Handed` has its own
             loop="asyncio",
             lifespan="off",
@@ -213,6 +249,6 @@ def _server(serving: Serving, begun: Callable[[], None]) -> uvicorn.Server:
             server_header=False,
             date_header=False,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+            timeout_graceful_shutdown=max(1, round(settings.drain_s)) + 2 * LEAVE_S,  # it says so in words of its own
         )
     )

@@ -49,7 +49,7 @@ class Serving:
         """Of the process: they see every engine that stands here, one after the other."""
         engine.observe(self.meters)
         self.refused = Refusals(self.meters, lambda: self.said)
-        self._dropped = self._dropped_before = 0
+        self._dropped_before = 0
         self.door = door
         self.homes = homes
         self.gate = gate
@@ -64,6 +64,8 @@ class Serving:
 
     def put(self, engine: Engine, door: Door, homes: Homes) -> None:
         """Have the next request go to those. The engine has taken over from the one before, its observers as well."""
+        if engine.recorder is not self.engine.recorder:
+            self._dropped_before += self.engine.recorder.dropped  # the other one's log begins anew
         self.engine, self.door, self.homes = engine, door, homes
 
     def handle(self, request: Request) -> Awaitable[Reply]:
@@ -104,11 +106,8 @@ class Serving:
 
     def _figures(self) -> dict[str, float]:
         """What the meters cannot see by themselves."""
-        dropped = self.engine.recorder.dropped
-        if dropped < self._dropped:  # another engine's log begins anew
-            self._dropped_before += self._dropped
-        self._dropped = dropped
-        found = process_figures() | {"headway_log_rows_dropped_total": float(self._dropped_before + dropped)}
+        dropped = self._dropped_before + self.engine.recorder.dropped
+        found = process_figures() | {"headway_log_rows_dropped_total": float(dropped)}
         budget = self.engine.budget if self.engine.settings.budget_usd is not None else None
         if budget is not None:
             found["headway_budget_dollars"] = budget.cap.dollars_max

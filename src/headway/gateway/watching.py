@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
 
 from headway.errors import ConfigError
 from headway.gateway.environment import EnvFile
-from headway.gateway.hangup import STAYS, Hangup
+from headway.gateway.hangup import Hangup
 from headway.gateway.hub.hub import Hub, Seat
 from headway.gateway.listening import listen, url_of
 from headway.gateway.settings import ServeSettings
@@ -75,7 +76,8 @@ class Workers:
             ConfigError: They do not start, or die as soon as they have started.
         """
         loop = asyncio.get_running_loop()
-        self._over, self._hub = loop.create_future(), Hub()
+        warn = partial(self._said.tell, "reload", level="warning")
+        self._over, self._hub = loop.create_future(), Hub(warn)
         numbers = [int(signal.SIGINT), int(signal.SIGTERM)]
         for number in numbers:
             loop.add_signal_handler(number, self._end)
@@ -108,7 +110,7 @@ class Workers:
                 return
             await gone.wait()
             code = await self._exit_code(place)
-            if self._ending:
+            if code is None:
                 return
             if not self._started:
                 self._fail(ConfigError("a worker did not start; see what it said above"))
@@ -128,7 +130,7 @@ class Workers:
         ours, theirs = socket.socketpair()
         with theirs:
             place.child = subprocess.Popen(  # noqa: ASYNC220, S603 - it takes milliseconds; our own interpreter
-                [sys.executable, "-m", "headway.gateway", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "headway.gateway", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 env=self._env.without(),
                 pass_fds=(theirs.fileno(),),
@@ -147,16 +149,16 @@ class Workers:
                 self._started = True
                 return True
 
-    async def _exit_code(self, place: _Place) -> int:
-        """Of a worker that has hung up: it ends, or is ended."""
+    async def _exit_code(self, place: _Place) -> int | None:
+        """Of a worker that has hung up: it ends, or is ended. None at the end of all, which waits for each longer."""
         child = place.child
         assert child is not None  # it was started
         until_s = asyncio.get_running_loop().time() + _EXIT_S
-        while child.poll() is None and asyncio.get_running_loop().time() < until_s:  # noqa: ASYNC110 - nobody tells
+        while not self._ending and child.poll() is None:
+            if asyncio.get_running_loop().time() > until_s:
+                child.kill()
             await asyncio.sleep(_LOOK_S)
-        if child.poll() is None:
-            child.kill()
-        return child.wait()
+        return None if self._ending else child.wait()
 
     async def _watch(self) -> None:
         """End those that hang."""
@@ -167,15 +169,18 @@ class Workers:
             now_s = loop.time()
             if now_s - before_s > 5.0 * WATCH_S:  # this process was stopped, and perhaps the others with it
                 for seat in self._hub.seats:
-                    seat.heard_at_s = now_s
+                    seat.born_at_s = seat.heard_at_s = now_s
             for place in self._places:
                 seat_, child = place.seat, place.child
                 if seat_ is None or child is None or child.poll() is not None:
                     continue
-                if seat_.ready.is_set() and now_s - seat_.heard_at_s > HUNG_S:
-                    said = f"worker {child.pid} has said nothing for {HUNG_S:g} s; it is ended"
+                ready = seat_.ready.is_set()
+                since_s, most_s = (seat_.heard_at_s, HUNG_S) if ready else (seat_.born_at_s, READY_S)
+                if now_s - since_s > most_s:
+                    what = "has said nothing for" if ready else "takes no requests after"
+                    said = f"worker {child.pid} {what} {most_s:g} s; it is ended"
                     self._said.tell("worker hung", said, level="warning", pid=child.pid)
-                    seat_.heard_at_s = now_s
+                    seat_.born_at_s = seat_.heard_at_s = now_s
                     child.send_signal(signal.SIGABRT)  # it says where it hangs, and ends
                     loop.call_later(_EXIT_S, child.kill)
 
@@ -189,8 +194,7 @@ class Workers:
             while self._again:
                 self._again = False
                 ok, said = await self._hub.reload()
-                told = said if ok else f"{STAYS}: {said}"
-                self._said.tell("reload", told, level="info" if ok else "warning")
+                self._said.tell("reload", said, level="info" if ok else "warning")
         finally:
             self._reloading = None
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import gc
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ from headway.gateway.environment import EnvFile
 from headway.gateway.hub.link import read_one
 from headway.gateway.hub.messages import Start
 from headway.gateway.listening import listen, url_of
+from headway.gateway.memory import settle
 from headway.gateway.settings import ServeSettings
 from headway.gateway.watching import Workers
 
@@ -28,8 +28,6 @@ __all__ = ["serve_forever", "work"]
 
 DESCRIPTORS: Final = 256
 """Open files beside connections."""
-ALLOCATIONS: Final = 50_000
-"""Between two looks of the garbage collector: a request makes hundreds of objects that live for its time only."""
 
 
 def serve_forever(settings: ServeSettings, *, ready: Callable[[str], None] | None = None) -> None:
@@ -53,7 +51,7 @@ def serve_forever(settings: ServeSettings, *, ready: Callable[[str], None] | Non
     url = url_of(listener)
 
     def begun() -> None:
-        _settle()
+        settle()
         if ready is not None:
             ready(url)
 
@@ -97,16 +95,10 @@ async def _work(settings: ServeSettings, listener: socket.socket, sock: socket.s
     await member.open()
 
     def begun() -> None:
-        _settle()
+        settle()
         member.ready()
 
     await run(settings, listener, ready=begun, member=member, env=env)
-
-
-def _settle() -> None:
-    gc.collect()
-    gc.freeze()  # what stands now stands to the end: nobody need look at it again
-    gc.set_threshold(ALLOCATIONS, 20, 50)
 
 
 def _prepare(settings: ServeSettings) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
+from headway.insight.cell import went
 from headway.insight.details import CallDetail, Span
 from headway.insight.documents import CallLine
 from headway.store.call_reader import LatencyBreakdown, breakdown_of
 from headway.store.rows import LogRow, Taken
 
-__all__ = ["detail_of", "failed", "line_of"]
+__all__ = ["NameOf", "detail_of", "failed", "line_of"]
+
+NameOf: TypeAlias = Callable[[str], str]
+"""What a key of that id is called."""
 
 _LEFT_OUT = frozenset(("prompt", "answer", "block_hashes"))
 """Texts, and what is made of them."""
+_NOT_SENT = frozenset(("budget", "queue_full"))
+"""How calls end whose last try was refused by ourselves."""
 
 
 def failed(outcome: str | None) -> bool:
@@ -23,7 +30,7 @@ def failed(outcome: str | None) -> bool:
     return outcome not in ("ok", "abandoned")
 
 
-def line_of(row: Taken, names: Mapping[str, str]) -> CallLine:
+def line_of(row: Taken, name_of: NameOf) -> CallLine:
     """A caller's row as a line."""
     began_s, usage = row.started_at_s, row.usage
     total_s = None if row.ended_at_s is None else row.ended_at_s - began_s
@@ -32,7 +39,7 @@ def line_of(row: Taken, names: Mapping[str, str]) -> CallLine:
         id=row.id,
         start_wall_s=row.start_wall_s,
         key=row.tenant,
-        key_name=names.get(row.tenant, row.tenant),
+        key_name=name_of(row.tenant),
         model=row.model,
         route=row.path,
         upstream=row.upstream,
@@ -41,7 +48,7 @@ def line_of(row: Taken, names: Mapping[str, str]) -> CallLine:
         error_code=row.error_code,
         cache=row.cache,
         stream=row.stream,
-        attempts=row.attempts,
+        attempts=_tries(row),
         wait_s=row.wait_s,
         ttft_s=first_s if row.stream and first_s is not None else total_s,
         total_s=total_s,
@@ -53,11 +60,17 @@ def line_of(row: Taken, names: Mapping[str, str]) -> CallLine:
     )
 
 
+def _tries(row: Taken) -> int:
+    """How many tries were sent, or tried to connect; its row tells that of the last one, and of others by its end."""
+    last_went = went(row) or (row.attempts > 1 and row.outcome not in _NOT_SENT)
+    return row.attempts if last_went else max(0, row.attempts - 1)
+
+
 def detail_of(line: CallLine, call: LogRow, attempts: list[LogRow]) -> CallDetail:
     """A call with its tries, and where its time went: the latency equation as one lane, each try as another."""
     tries = sorted(attempts, key=lambda row: (row.attempt_index, row.start_wall_s))
     return CallDetail(
-        call=line,
+        call=replace(line, attempts=sum(map(went, tries))) if tries else line,
         fields=_fields(call),
         attempts=[_fields(row) for row in tries],
         spans=[*_call_spans(call, breakdown_of(call, attempts)), *_try_spans(call, tries)],

@@ -7,14 +7,20 @@ from collections.abc import Callable
 from typing import Final
 
 from headway.insight.histogram import Histogram, bin_of, merge
-from headway.store.rows import Taken
+from headway.store.rows import LogRow, Taken
 
-__all__ = ["HITS", "Cell", "Hedges"]
+__all__ = ["HITS", "Cell", "Hedges", "went"]
 
 FLIGHTS_MAX: Final = 4_096
 
 HITS: Final = frozenset(("memory", "sqlite", "redis", "joined", "stale"))
 """What the log says of calls that were answered without asking a provider for them."""
+
+
+def went(row: Taken | LogRow) -> bool:
+    """Whether a try counts as one: it was sent, or tried to connect. What was refused before that went nowhere."""
+    sent_s = row.sent_s if isinstance(row, LogRow) else row.sent_at_s
+    return sent_s is not None or row.outcome == "connect_failed"
 
 
 class Cell:
@@ -77,8 +83,13 @@ class Cell:
 
     @property
     def hits(self) -> int:
-        """Calls that were answered without asking."""
+        """Calls that were answered without asking; `caches` holds only what was answered."""
         return int(sum(count for word, (count, _) in self.caches.items() if word in HITS))
+
+    @property
+    def answered(self) -> int:
+        """Calls that got a whole answer: just they have a time in `total`."""
+        return sum(self.total.values())
 
     @property
     def wasted_dollars(self) -> float:
@@ -93,14 +104,14 @@ class Cell:
             ended_at_s: Its own.
             lost: What it was for, where nobody waited for its end.
         """
-        sent_at_s = row.sent_at_s
-        if sent_at_s is None:
+        if not went(row):
             return
+        sent_at_s = row.sent_at_s
         self.attempts += 1
         outcome = row.outcome
         if outcome == "ok":
             first_s = row.first_content_at_s if row.stream else ended_at_s
-            if first_s is not None:
+            if first_s is not None and sent_at_s is not None:
                 place = bin_of(first_s - sent_at_s)
                 self.tries[place] = self.tries.get(place, 0) + 1
             return

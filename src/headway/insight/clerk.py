@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sys
 from asyncio.subprocess import Process
 from contextlib import suppress
@@ -25,8 +24,15 @@ ANSWER_S: Final = 20.0
 IDLE_S: Final = 60.0
 WAITING_MAX: Final = 256
 """Questions at once."""
-_ENVIRONMENT: Final = re.compile("PATH|PYTHON|VIRTUAL_ENV|HOME|LANG|LC_|TZ|TMP|TEMP|SYSTEMROOT")
-"""What the process needs of the environment's variables; providers' keys are none of its business."""
+_ENVIRONMENT: Final = frozenset(
+    "PATH LD_LIBRARY_PATH PYTHONPATH PYTHONHOME PYTHONUTF8 PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX PYTHONWARNINGS "
+    "VIRTUAL_ENV HOME LANG LANGUAGE TZ TMPDIR TMP TEMP SYSTEMROOT".split()
+)
+"""What the process needs of the environment, by whole names, and locales; secrets are none of its business."""
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith("LC_")}
 
 
 class ClerkFailed(Exception):
@@ -117,10 +123,11 @@ class Clerk:
         """One process, from its start to its end."""
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "headway.insight", self.path,
+                # -P: no module of the working directory is run
+                sys.executable, "-P", "-m", "headway.insight", self.path,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=ANSWER_BYTES_MAX,
                 start_new_session=True,  # Ctrl-C is the gateway's to hand on
-                env={name: value for name, value in os.environ.items() if _ENVIRONMENT.match(name)},
+                env=_environment(),
             )  # fmt: skip
         except OSError as error:
             self._starting = None

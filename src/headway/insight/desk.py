@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from headway.errors import ConfigError
 from headway.insight.calls import detail_of, failed, line_of
@@ -18,13 +20,18 @@ from headway.insight.documents import CallLine, CallLines, Filters, Overview
 from headway.insight.fold import Rollup
 from headway.insight.follower import Follower
 from headway.insight.overview import Now, overview_of
-from headway.insight.view import View, matches
+from headway.insight.view import View, matches, rounded
 from headway.store.call_reader import CallLogReader
 from headway.store.rows import Taken
 
 __all__ = ["Ask", "Desk"]
 
 VIEWS_MAX: Final = 64
+WEIGHT_MAX: Final = 400_000
+"""Of all views; some 60 MB."""
+NO_KEY: Final = "no key"
+_DIGEST: Final = re.compile("[0-9a-f]{16}")
+"""What stands for whoever brought a credential that is no key of the gateway's."""
 LINES: Final = 50
 FIRST_S: Final = 0.6
 """How long after it was asked for the first view of a log waits for older calls."""
@@ -50,6 +57,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = LINES
     names: dict[str, str] = {}
     """What keys are called, by id."""
+    keyed: bool = True
+    """The gateway has keys; where it has none, whoever calls has "no key"."""
 
 
 class _Page:
@@ -78,6 +87,7 @@ class Desk:
         self._pages: OrderedDict[Filters, _Page] = OrderedDict()
         self._nothing = Rollup(wall_s())
         self._names: dict[str, str] = {}
+        self._keyed = True
         self._waited = 0  # the log whose first view was waited for
         self._encode = msgspec.json.Encoder().encode
 
@@ -116,20 +126,22 @@ class Desk:
             follower.step(STEP_S if known else max(STEP_S, FIRST_S - since_s))
             self._waited = follower.number
         self._hand_out()
-        page = self._page(ask.filters)
+        page = self._page(rounded(ask.filters))
         now_wall_s = self._wall_s()
         there = follower is not None and follower.there
         log = ("loading" if self._loading() else "on") if there else "off"
-        return 200, overview_of(
+        document = overview_of(
             page.view,
             page.rollup,
             ask.now,
             now_wall_s=now_wall_s,
-            names=self._names,
+            name_of=self._name_of,
             log=log,
             log_note="" if there else self._why_none(),
             calls=[line for line in page.lines if _line_ended_s(line) >= now_wall_s - ask.filters.window_s],
         )
+        self._make_room()
+        return 200, replace(document, filters=ask.filters)
 
     def _why_none(self) -> str:
         return self._follower.log.problem if self._follower is not None else "The log is switched off (log)."
@@ -144,9 +156,19 @@ class Desk:
             page = self._pages[filters] = _Page(filters, rollup)
             page.lines.extend(self._lines(filters, "", "", LINES)[0])
         self._pages.move_to_end(filters)
-        while len(self._pages) > VIEWS_MAX:
-            self._pages.popitem(last=False)
         return page
+
+    def _make_room(self) -> None:
+        """Forget the views that were not looked at for longest, but for the last one."""
+        weight = sum(page.view.weight for page in self._pages.values())
+        while len(self._pages) > VIEWS_MAX or (weight > WEIGHT_MAX and len(self._pages) > 1):
+            weight -= self._pages.popitem(last=False)[1].view.weight
+
+    def _name_of(self, id_: str) -> str:
+        name = self._names.get(id_)
+        if name is None:
+            return NO_KEY if not self._keyed and _DIGEST.fullmatch(id_) else id_
+        return name
 
     def _hand_out(self) -> None:
         """Put calls that have just come in front of the lists that they belong to."""
@@ -160,11 +182,11 @@ class Desk:
                 if len(found) == LINES:
                     break
                 if row.id not in known and matches(page.view.filters, (row.tenant, row.model, row.path, row.upstream)):
-                    found.append(line_of(row, self._names))
+                    found.append(line_of(row, self._name_of))
             page.lines.extendleft(reversed(found))
 
     def _keep_names(self, ask: Ask) -> tuple[int, None]:
-        self._names = ask.names
+        self._names, self._keyed = ask.names, ask.keyed
         self._pages.clear()
         return 200, None
 
@@ -190,7 +212,7 @@ class Desk:
                 if _wanted(one, filters, outcome):
                     if len(found) == limit:
                         return found, found[-1].id
-                    found.append(line_of(one, self._names))
+                    found.append(line_of(one, self._name_of))
             if rows and _ended_s(rows[-1]) < since_s:
                 return [line for line in found if _line_ended_s(line) >= since_s], ""
             last = rows[-1].id if rows else last
@@ -207,7 +229,7 @@ class Desk:
                 return 404, _error("there is no call of that id in the log", "unknown_call")
             flight = calls[0].flight_id
             attempts = log.attempts(flight_id=flight, limit=ATTEMPTS_MAX) if flight else []
-        return 200, detail_of(line_of(taken[0], self._names), calls[0], attempts)
+        return 200, detail_of(line_of(taken[0], self._name_of), calls[0], attempts)
 
     # -- pipelines -------------------------------------------------------------------------------------------------
 

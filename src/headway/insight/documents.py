@@ -116,7 +116,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tier(msgspec.Struct, frozen=True, kw_only=True):
-    """Where answers came from: "memory", "sqlite", "redis", "joined", "stale", "prompt cache" (tokens), "miss"."""
+    """Where answers came from: "memory", "sqlite", "redis", "joined", "stale", "miss", "prompt cache" (tokens)."""
 
     tier: str
     count: int
@@ -138,7 +138,7 @@ class LimitUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True):
-    """A breaker: "closed" (all is well), "open" or "half-open"."""
+    """A breaker: "closed" (all is well), "open" or "half-open"; "none" where there is none."""
 
     name: str
     state: str
@@ -151,13 +151,19 @@ class UpstreamLine(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     """"" where nobody knows it any more."""
     attempts: int = 0
+    """Tries that were sent, or tried to connect."""
     failed: int = 0
     throttled: int = 0
     ttft: Quantiles = Quantiles()
     """Of tries, from when they were sent."""
     queued: int = 0
     limits: list[LimitUse] = []
-    breaker: str = "closed"
+    breaker: str = "none"
+    """As in `Breaker`. There is none where no other upstream could be taken instead: none is configured."""
+    last: int = 0
+    """How many tries there were lately: about the last 5, as far back as the window goes."""
+    last_failed: int = 0
+    """How many of those failed."""
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +212,7 @@ class CallLine(msgspec.Struct, frozen=True, kw_only=True):
     cache: str
     stream: bool
     attempts: int
+    """As in `UpstreamLine`."""
     wait_s: float
     ttft_s: float | None
     total_s: float | None

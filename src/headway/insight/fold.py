@@ -101,7 +101,7 @@ class Rollup:
             if row.attempts:  # who got another's answer read nothing of a prompt's cache
                 cell.cached_tokens += usage.cached_tokens
                 cell.written_tokens += usage.cache_write_tokens
-        if word := row.cache:
+        if row.outcome == "ok" and (word := row.cache):
             pair = cell.caches.get(word)
             if pair is None:
                 pair = cell.caches[word] = [0, 0.0]

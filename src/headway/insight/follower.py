@@ -16,6 +16,8 @@ __all__ = ["Follower"]
 NEW_ROWS, OLD_ROWS = 5_000, 2_000
 """At a time; 2,000 take about 8 ms."""
 AGED_EVERY_S: Final = 0.25
+CLOCK_S: Final = 1.0
+"""A clock that was set back so far makes stretches of time wrong: all of it is read anew."""
 
 
 class _Place:
@@ -99,7 +101,9 @@ class Follower:
             if self._places:
                 self._places, self.rollup = (), Rollup(now_wall_s)
             return False
-        if self.log.number != self._number or not self._places:
+        fell_back = now_wall_s < self._aged_at_s - CLOCK_S
+        if self.log.number != self._number or not self._places or fell_back:
+            self._aged_at_s = now_wall_s
             self._number = self.log.number
             self.rollup = rollup = Rollup(now_wall_s)
             self.fresh = []

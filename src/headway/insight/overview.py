@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
+from headway.insight.calls import NameOf
 from headway.insight.cell import HITS, Cell
 from headway.insight.documents import (
     CallLine,
@@ -30,6 +31,8 @@ from headway.insight.view import Figures, Slot, Spending, View
 __all__ = ["Now", "NowUpstream", "overview_of"]
 
 CHOICES_MAX, SPENT_MAX = 100, 20
+LAST_MIN = 5
+"""So many tries tell how an upstream does now."""
 _CACHE_LAYERS = ("memory", "sqlite", "redis", "stale")
 _TIERS = (*_CACHE_LAYERS[:3], "joined", "stale")
 
@@ -41,7 +44,7 @@ class NowUpstream(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     queued: int = 0
     limits: list[LimitUse] = []
-    breaker: str = "closed"
+    breaker: str = "none"
 
 
 class Now(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +61,7 @@ def overview_of(
     now: Now,
     *,
     now_wall_s: float,
-    names: Mapping[str, str],
+    name_of: NameOf,
     log: str,
     log_note: str = "",
     calls: list[CallLine],
@@ -70,7 +73,7 @@ def overview_of(
         rollup: What was counted.
         now: What the gateway knows.
         now_wall_s: Unix seconds.
-        names: What keys are called.
+        name_of: What keys are called.
         log: As in `Overview`.
         log_note: Likewise.
         calls: The last ones, the latest first.
@@ -82,17 +85,17 @@ def overview_of(
         now_wall_s=now_wall_s,
         version=now.version,
         filters=view.filters,
-        choices=_choices(whole, names),
+        choices=_choices(whole, name_of),
         log=log,
         log_note=log_note,
         live=now.live,
-        totals=_totals(whole.sum, view.filters.window_s),
+        totals=_totals(whole.sum, now_wall_s - first_s),
         series=_series(slots, first_s, view.width_s),
         tiers=_tiers(whole.sum, prompts_saved),
-        upstreams=_upstreams(whole, now, view.filters),
+        upstreams=_upstreams(slots, whole, now, view.filters),
         money=Money(
-            by_key=_spent(whole.by_key, names),
-            by_model=_spent(whole.by_model, {}),
+            by_key=_spent(whole.by_key, name_of),
+            by_model=_spent(whole.by_model, str),
             by_layer=_layers(whole.sum, prompts_saved),
         ),
         calls=calls,
@@ -108,18 +111,18 @@ def _prompts_saved(whole: Figures, now: Now) -> float:
     return saved_dollars({(model, origins.get(name, name)): both for (model, name), both in whole.cached.items()})
 
 
-def _choices(whole: Figures, names: Mapping[str, str]) -> Choices:
+def _choices(whole: Figures, name_of: NameOf) -> Choices:
     lists = []
     for nth, seen in enumerate(whole.seen):
         ranked = sorted(((count, name) for name, count in seen.items() if name), reverse=True)[:CHOICES_MAX]
-        lists.append([Choice(name, names.get(name, name) if nth == 0 else name) for _, name in ranked])
+        lists.append([Choice(name, name_of(name) if nth == 0 else name) for _, name in ranked])
     return Choices(keys=lists[0], models=lists[1], routes=lists[2], upstreams=lists[3])
 
 
-def _totals(cell: Cell, took_s: float) -> Totals:
+def _totals(cell: Cell, covered_s: float) -> Totals:
     return Totals(
         calls=cell.calls,
-        requests_per_s=cell.calls / took_s,
+        requests_per_s=cell.calls / covered_s,
         failed=cell.failed,
         throttled=cell.throttled,
         input_tokens=cell.input_tokens,
@@ -154,15 +157,16 @@ def _series(slots: Sequence[Slot], first_s: float, width_s: float) -> Series:
 
 
 def _tiers(cell: Cell, prompts_saved: float) -> list[Tier]:
-    """In a fixed order; the shares of all but the prompt cache's add up to 1."""
-    calls = cell.calls or 1
+    """Of calls that were answered, in a fixed order; the shares of all but the prompt cache's add up to 1."""
+    answered = cell.answered
+    calls = answered or 1
     found = [
         Tier(tier=word, count=int(count), share=count / calls, saved_dollars=saved)
         for word in _TIERS
         if (count := cell.caches.get(word, (0, 0.0))[0]) and (saved := cell.caches[word][1]) is not None
     ]
-    missed = cell.calls - cell.hits
-    if missed:
+    missed = answered - cell.hits
+    if missed > 0:
         found.append(Tier(tier="miss", count=missed, share=missed / calls))
     if cell.cached_tokens:
         share = cell.cached_tokens / max(1, cell.input_tokens)
@@ -170,7 +174,7 @@ def _tiers(cell: Cell, prompts_saved: float) -> list[Tier]:
     return found
 
 
-def _upstreams(whole: Figures, now: Now, filters: Filters) -> list[UpstreamLine]:
+def _upstreams(slots: Sequence[Slot], whole: Figures, now: Now, filters: Filters) -> list[UpstreamLine]:
     """Those that are configured, and those that were asked; the busiest first."""
     known = {upstream.name: upstream for upstream in now.upstreams}
     lines = []
@@ -178,6 +182,7 @@ def _upstreams(whole: Figures, now: Now, filters: Filters) -> list[UpstreamLine]
         if filters.upstream and name != filters.upstream:
             continue
         there, counted = known.get(name), whole.upstreams.get(name)
+        last, last_failed = _last(slots, name) if counted is not None else (0, 0)
         lines.append(
             UpstreamLine(
                 name=name,
@@ -188,17 +193,31 @@ def _upstreams(whole: Figures, now: Now, filters: Filters) -> list[UpstreamLine]
                 ttft=quantiles(counted.tries if counted is not None else {}),
                 queued=there.queued if there is not None else 0,
                 limits=there.limits if there is not None else [],
-                breaker=there.breaker if there is not None else "closed",
+                breaker=there.breaker if there is not None else "none",
+                last=last,
+                last_failed=last_failed,
             )
         )
     return sorted(lines, key=lambda line: (-line.attempts, line.name))[:CHOICES_MAX]
 
 
-def _spent(table: Spending, names: Mapping[str, str]) -> list[Spent]:
+def _last(slots: Sequence[Slot], name: str) -> tuple[int, int]:
+    """How many tries there were of an upstream in the youngest stretches that hold enough of them; and failures."""
+    tries = failures = 0
+    for slot in reversed(slots):
+        if (line := slot.figures.upstreams.get(name)) is not None:
+            tries += line.attempts
+            failures += line.failed
+            if tries >= LAST_MIN:
+                break
+    return tries, failures
+
+
+def _spent(table: Spending, name_of: NameOf) -> list[Spent]:
     ranked = sorted(table.items(), key=lambda item: (-item[1][1], -item[1][0], item[0]))[:SPENT_MAX]
     return [
         Spent(
-            id=id_, name=names.get(id_, id_), calls=int(calls), dollars=dollars, saved_dollars=saved,
+            id=id_, name=name_of(id_), calls=int(calls), dollars=dollars, saved_dollars=saved,
             wasted_dollars=wasted,
         )
         for id_, (calls, dollars, saved, wasted) in ranked

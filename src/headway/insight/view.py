@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from math import ceil
 from typing import Final, TypeAlias
+
+from msgspec.structs import replace
 
 from headway.insight.cell import Cell
 from headway.insight.documents import Filters
 from headway.insight.fold import TIERS_S, Bucket, Names, Rollup, tier_for
 from headway.insight.histogram import Histogram, merge, quantiles
 
-__all__ = ["Figures", "Slot", "Spending", "View", "matches"]
+__all__ = ["Figures", "Slot", "Spending", "View", "matches", "rounded"]
 
 _BLOCK: Final = 16
 """So many places are summed up together, and kept until one of them changes."""
@@ -77,6 +79,12 @@ class Figures:
             tokens[0] += cell.cached_tokens
             tokens[1] += cell.written_tokens
 
+    @property
+    def weight(self) -> int:
+        """How many things it holds."""
+        tables: tuple[Sized, ...] = (self.by_key, self.by_model, self.upstreams, self.cached, *self.seen)
+        return 1 + sum(map(len, tables))
+
     def add(self, other: Figures) -> None:
         """Count what another one has counted."""
         self.sum.add(other.sum)
@@ -114,6 +122,12 @@ def matches(filters: Filters, names: Names) -> bool:
     )
 
 
+def rounded(filters: Filters) -> Filters:
+    """The same with a window of whole stretches: views that show the same are one."""
+    width_s = TIERS_S[tier_for(filters.window_s)]
+    return replace(filters, window_s=ceil(filters.window_s / width_s) * width_s)
+
+
 class Slot:
     """What a chart shows at one place."""
 
@@ -139,6 +153,8 @@ class View:
         self.width_s = TIERS_S[self.tier]
         self.points = max(1, ceil(filters.window_s / self.width_s))
         # What was worked out before: of stretches, of places, and of several places together.
+        self.weight = 0
+        """How many things it holds, about: what it takes of memory."""
         self._parts: dict[tuple[int, int], tuple[Mark, Figures]] = {}
         self._slots: dict[int, Slot] = {}
         self._blocks: dict[int, tuple[tuple[Marks, ...], Figures]] = {}
@@ -165,6 +181,7 @@ class View:
         self._parts = parts
         slots = {first + place: self._slot(first + place, made_of) for place, made_of in enumerate(found)}
         self._slots = slots
+        self.weight = sum(part.weight for _, part in parts.values())
         return list(slots.values()), self._whole(slots)
 
     def _slot(self, number: int, made_of: list[tuple[Mark, Figures]]) -> Slot:

@@ -54,13 +54,14 @@ class CommonBucket:
         now_s: The time now, as all others.
     """
 
-    __slots__ = ("_at_s", "_claims", "_ramp", "_requests", "_tokens")
+    __slots__ = ("_at_s", "_begun", "_claims", "_ramp", "_requests", "_tokens")
 
     def __init__(self, now_s: float) -> None:
         self._at_s = now_s
         self._requests = Side()
         self._tokens = Side()
         self._claims: dict[int, tuple[SharedBucket, float]] = {}
+        self._begun: SharedBucket | None = None  # what is configured
         self._ramp = Ramp(double_s=0.7)  # by several at once, refusals come back later
 
     @property
@@ -135,11 +136,17 @@ class CommonBucket:
             left: Requests and tokens, as the provider says.
             mark: Of the request whose answer told that.
             larger: A capacity that the same worker told before has turned out to be larger.
-            full: Nobody has asked the provider for anything yet.
+            full: It is what is configured, and nobody has asked the provider for anything yet. Where it is as before,
+                what was learned since stays; another configuration takes the place of all that was told under the old.
         """
         self._refill(now_s)
-        if full and self.known:
-            return
+        if full:
+            given = None if bucket.requests_per_min is None and bucket.tokens_per_min is None else bucket
+            if given != self._begun:
+                self._begun, larger = given, True
+                self._claims.clear()
+            elif self.known and (given is None or self._claims.get(who, (bucket,))[0] == bucket):
+                return  # else what the worker told was of an older configuration, while others had this one
         requests, tokens = self._requests, self._tokens
         self._claims.pop(who, None)
         self._claims[who] = bucket, now_s

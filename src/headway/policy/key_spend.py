@@ -27,7 +27,8 @@ class LeasedCap(SpendCap):
     """
 
     __slots__ = (
-        "active", "day", "held", "per_day", "per_month", "requests", "short_of", "spent_day", "spent_month", "tried",
+        "active", "day", "held", "impatient", "per_day", "per_month", "requests", "short_of", "spent_day",
+        "spent_month", "tried",
     )  # fmt: skip
 
     def __init__(self, per_day: float = inf, per_month: float = inf) -> None:
@@ -46,6 +47,8 @@ class LeasedCap(SpendCap):
         """Sent and not yet written down; so are `dollars_spent` and `tokens_spent` here."""
         self.tried = 0.0
         self.active = False
+        self.impatient = False
+        """What does not fit now is not waited for any longer: others hold what it would need."""
 
     @property
     def capped(self) -> bool:
@@ -62,6 +65,8 @@ class LeasedCap(SpendCap):
 
     def possible(self, dollars: float, tokens: int) -> bool:
         """Whether this fits beside what is spent today and this month."""
+        if self.impatient:
+            return False
         more = self.dollars_spent + dollars - _EPSILON
         return self.spent_day + more <= self.per_day and self.spent_month + more <= self.per_month
 
@@ -69,7 +74,8 @@ class LeasedCap(SpendCap):
         """Set the worst case aside; False when it does not fit into what is held."""
         self.active = True
         if self.capped and self.dollars_reserved + self.dollars_spent + dollars > self.held + _EPSILON:
-            self.short_of = dollars
+            if self.possible(dollars, tokens):
+                self.short_of = dollars
             return False
         self.tried = max(dollars, 0.9 * self.tried)
         self.dollars_reserved += dollars
@@ -83,17 +89,28 @@ class LeasedCap(SpendCap):
     def wants(self) -> tuple[float, float, float]:
         """For an exchange: what has to stay held, what is needed, and what would be welcome beyond it.
 
-        While calls come what is held is kept, but for what is written down now; afterwards it goes back. Until
-        `exchanged` is called nothing is reserved that would not fit into that.
+        While calls come, what is held beyond reservations is kept as far as it is a small part of what is left;
+        afterwards it goes back, and at once where it does not suffice for the call that is next: several processes
+        would each keep what another one needs, for good. Until `exchanged` is called nothing is reserved that would
+        not fit into that.
         """
         active, short, self.active, self.short_of = self.active, self.short_of, False, 0.0
         if not self.capped:
             return 0.0, 0.0, 0.0
         needed = self.dollars_reserved + short
-        if active:
-            return max(self.dollars_reserved, self.held - self.dollars_spent), needed, _SLACK_TRIES * self.tried
-        self.held = self.dollars_reserved + self.dollars_spent
-        return self.dollars_reserved, needed, 0.0
+        spare = max(0.0, self.held - self.dollars_spent - self.dollars_reserved)
+        if not active or short:
+            spare = 0.0
+        elif spare > (most := SLACK_RATIO * self._left()):
+            spare = most
+        keep = self.dollars_reserved + spare
+        self.held = keep + self.dollars_spent
+        return keep, needed, _SLACK_TRIES * self.tried if active else 0.0
+
+    def _left(self) -> float:
+        """What is not spent, as far as it is known here."""
+        left = min(self.per_day - self.spent_day, self.per_month - self.spent_month) - self.dollars_spent
+        return max(0.0, left)
 
     def exchanged(self, day: str, held: float, spent: tuple[float, float], dollars: float, tokens: int) -> None:
         """What the exchange brought.

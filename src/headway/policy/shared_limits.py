@@ -46,7 +46,7 @@ class LimitsShared(Protocol):
     """Buckets that several processes take from. Fails open: where they cannot be asked, every request is granted."""
 
     def begin(self, scope: str, bucket: SharedBucket) -> None:
-        """Tell of limits that are configured, before anything is asked of the provider. Not where some are known."""
+        """Tell of limits that are configured, or that none are, before anything is asked of the provider."""
         ...  # fmt: skip
 
     def at_hand(self, scope: str, tokens: float) -> SharedLease | None:

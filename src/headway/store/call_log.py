@@ -162,13 +162,19 @@ class _Calls:
             bound.keep(connection)
 
     def written(self, rows: list[_Try | _Columns]) -> None:
-        pass
+        for row in rows:
+            if isinstance(row, _Try) and not row.alone:
+                self._take(row)  # given up: a caller that comes now is a row of its own, and is counted as such
 
-    def _add_try(self, tried: _Try, calls: list[Any], tries: list[Any]) -> None:
-        row = tried.row
+    def _take(self, tried: _Try) -> None:
+        """From here on it is no caller's."""
         taken = self.held.pop(tried.flight_id, None)
         if taken is not None:
             taken.alone = True  # also when it is asked for again
+
+    def _add_try(self, tried: _Try, calls: list[Any], tries: list[Any]) -> None:
+        row = tried.row
+        self._take(tried)
         if tried.both is not None and not tried.alone:
             _add_call(tried.both, calls)
         else:

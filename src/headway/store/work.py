@@ -175,7 +175,8 @@ class Work:
             raise
 
     def _connected(self) -> sqlite3.Connection:
-        if self._connection is None or self.broken_inode:
+        # One stat a transaction: SQLite would go on writing to a file that was removed or replaced, for nobody to read.
+        if self._connection is None or self.broken_inode or self._file.inode() != self.inode:
             self.disconnect()
             self._connection = self._file.open(broken_inode=self.broken_inode)
             self.inode, self.broken_inode = self._file.inode(), 0

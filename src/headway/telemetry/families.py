@@ -91,7 +91,12 @@ FAMILIES: Final = (
         ("layer",),
         "What calls would have cost that a cache answered, or another's call: by layer.",
     ),
-    Family("headway_attempts_total", "counter", ("upstream", "outcome"), "Tries at an upstream that have ended."),
+    Family(
+        "headway_attempts_total",
+        "counter",
+        ("upstream", "outcome"),
+        "Tries that were sent, or failed to connect. What never left here (own budget, limits, queue) is no try.",
+    ),
     Family("headway_throttled_total", "counter", ("upstream",), "Tries that were throttled by the provider (429)."),
     Family(
         "headway_attempt_duration_seconds",

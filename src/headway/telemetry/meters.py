@@ -221,8 +221,9 @@ class Meters:
             line = self._attempts.get((trace.upstream, trace.model))
             if line is None:
                 line = self._attempt_line(trace)
-            ends = line.ends
-            ends[outcome] = ends.get(outcome, 0) + 1
+            if tried := sent_at_s is not None or outcome == "connect_failed":  # else it never left us
+                ends = line.ends
+                ends[outcome] = ends.get(outcome, 0) + 1
             if sent_at_s is not None and trace.ended_at_s is not None:
                 took_s = trace.ended_at_s - sent_at_s
                 line.took_s += took_s
@@ -234,7 +235,7 @@ class Meters:
                     line.input += usage.input_tokens
                     line.output += usage.output_tokens
             if dollars is None:
-                line.unpriced += 1
+                line.unpriced += tried
             elif dollars:
                 line.dollars += dollars
                 if outcome != "ok":

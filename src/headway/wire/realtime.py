@@ -14,7 +14,18 @@ import msgspec
 from headway.types import Outcome, Usage
 from headway.wire.decoding import UNREADABLE
 
-__all__ = ["FORMAT", "KEY_PROTOCOLS", "Asked", "Event", "Took", "dollars_of", "outcome_of", "read_asked", "read_event"]
+__all__ = [
+    "FORMAT",
+    "KEY_PROTOCOLS",
+    "Asked",
+    "Event",
+    "Took",
+    "dollars_of",
+    "outcome_of",
+    "read_asked",
+    "read_event",
+    "said_once",
+]
 
 FORMAT: Final = "openai_realtime"
 
@@ -52,7 +63,13 @@ class _Audio(msgspec.Struct, frozen=True):
     input: _Input | None = None
 
 
+class _Named(msgspec.Struct, frozen=True):
+    model: str | None = None
+
+
 class _Wanted(msgspec.Struct, frozen=True):
+    type: str | None = None
+    model: str | None = None
     audio: _Audio | None = None
     input_audio_transcription: Any = None
 
@@ -63,6 +80,12 @@ class Asked(msgspec.Struct, frozen=True):
     type: str = ""
     event_id: str | None = None
     session: _Wanted | None = None
+    response: _Named | None = None
+
+    @property
+    def models(self) -> set[str]:
+        """Those that it names."""
+        return {named.model for named in (self.session, self.response) if named is not None and named.model}
 
     @property
     def transcribes(self) -> bool:
@@ -70,7 +93,7 @@ class Asked(msgspec.Struct, frozen=True):
         wanted = self.session or _Wanted()
         heard = wanted.audio.input if wanted.audio is not None else None
         asked = wanted.input_audio_transcription is not None or (heard is not None and heard.transcription is not None)
-        return asked or self.type.startswith("transcription_session.")
+        return asked or wanted.type == "transcription" or self.type.startswith("transcription_session.")
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -192,6 +215,14 @@ def read_asked(text: str) -> Asked | None:
     """A client's event; None where it is none."""
     try:
         return _asked.decode(text)
+    except UNREADABLE:
+        return None
+
+
+def said_once(text: str) -> str | None:
+    """The same JSON with each name once: of two, others might take another one than `read_asked`; None: it is none."""
+    try:
+        return msgspec.json.encode(msgspec.json.decode(text)).decode()
     except UNREADABLE:
         return None
 

@@ -300,3 +300,26 @@ def test_a_file_that_is_no_keys_file_is_a_sentence(tmp_path):
 
     asyncio.run(main())
     assert Key(id="", name="x").has_cap is False
+
+
+def test_half_a_key_is_told_from_none(tmp_path):
+    """Who copied a part of it need not look for the header."""
+    app = made(tmp_path / "k")
+
+    async def main() -> None:
+        async with served(tmp_path / "k", Provider()) as (keys, _):
+            for text, said in (
+                ("hw-abc-def", "in full; copy all"),
+                (app[:-1], "in full"),
+                ("sk-x", "no key of this gateway came"),
+            ):
+                with pytest.raises(Refused, match=said):
+                    keys.guard(Request("POST", PATH, bearing(text)))
+            for text in ("", "hw-abc", "me"):
+                with pytest.raises(Refused, match="no key of this gateway; copy all") as refused:
+                    keys.admin_text(text)
+                assert "Authorization" not in refused.value.message
+            with pytest.raises(Refused, match="not an admin key"):
+                keys.admin_text(app)
+
+    virtual_run(main)

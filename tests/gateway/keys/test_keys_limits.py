@@ -9,7 +9,7 @@ import pytest
 
 from headway.errors import DeadlineExceeded
 from headway.gateway.keys import Keys, KeyStore
-from headway.gateway.keys.meter import KeyBudgetExceeded
+from headway.gateway.keys.meter import PATIENCE_S, KeyBudgetExceeded
 from headway.gateway.keys.rate import KeyOverloaded
 from headway.gateway.request import Request
 from headway.testing import virtual_run
@@ -188,6 +188,75 @@ def test_what_is_set_aside_is_waited_for(tmp_path):
         async with served(tmp_path / "k", provider) as (_, send):
             await asyncio.gather(*(send(text, body(**CENT)) for _ in range(6)))
         assert [round(at_s) for at_s in provider.times] == [0, 0, 1, 1, 2, 2]
+
+    virtual_run(main)
+
+
+def test_what_is_left_for_no_call_is_not_kept_apart_by_two_processes(tmp_path):
+    """Both have calls that wait, and each holds a little: all are refused soon, and nothing is left in hand."""
+    text, provider = made(tmp_path / "k", dollars_per_day=0.02), Provider(output_tokens=1000, after_s=0.5)
+
+    async def main() -> None:
+        async with served(tmp_path / "k", provider) as (one, send), served(tmp_path / "k", provider) as (two, other):
+            sent = [asyncio.ensure_future(way(text, body(**CENT))) for _ in range(30) for way in (send, other)]
+            done = await asyncio.wait_for(asyncio.gather(*sent, return_exceptions=True), 60.0)
+            assert sum(isinstance(got, KeyBudgetExceeded) for got in done) == 60 - len(provider.calls)
+            assert len(provider.calls) == 33, "0.02 / 0.0006015"
+            assert now_s() < 20.0
+            begun_s = now_s()
+            await send(text, body(max_tokens=10))
+            assert now_s() - begun_s < 1.0
+            await asyncio.sleep(3.0)
+            assert not one._books._busy
+            assert not two._books._busy
+
+    virtual_run(main)
+
+
+def test_a_busy_process_does_not_keep_what_another_needs(tmp_path):
+    """What it holds beyond its calls is at most a fiftieth of what is left, however much it held before."""
+    text, provider = made(tmp_path / "k", dollars_per_day=0.02), Provider(output_tokens=10, after_s=0.2)
+
+    async def main() -> None:
+        async with served(tmp_path / "k", provider) as (_, send), served(tmp_path / "k", provider) as (_, other):
+            await asyncio.gather(*(send(text, body(**CENT)) for _ in range(30)))  # it held nearly all of it
+            busy = asyncio.ensure_future(repeated(send, text))
+            await asyncio.sleep(1.0)
+            begun_s = now_s()
+            await other(text, body(max_tokens=25_000))  # $0.015 at most, and some $0.018 are left
+            assert now_s() - begun_s < 2.0
+            busy.cancel()
+            await asyncio.gather(busy, return_exceptions=True)
+
+    async def repeated(send, text) -> None:
+        while True:
+            await send(text, body(max_tokens=10))
+
+    virtual_run(main)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_nobody_waits_long_for_what_another_process_holds(tmp_path, dies):
+    """It has a long answer under way, or has died: the call is refused, with a time to come back at."""
+    text = made(tmp_path / "k", dollars_per_day=0.001)
+    slow, quick = Provider(output_tokens=10, after_s=100.0), Provider(output_tokens=10)
+
+    async def main() -> None:
+        async with served(tmp_path / "k", slow) as (keys, send), served(tmp_path / "k", quick) as (_, other):
+            under_way = asyncio.ensure_future(send(text, body(**CENT)))
+            await asyncio.sleep(1.0)
+            if dies:
+                keys._books._tending.cancel()
+            begun_s = now_s()
+            with pytest.raises(KeyBudgetExceeded, match="other processes") as refused:
+                await other(text, body(**CENT))
+            assert now_s() - begun_s < PATIENCE_S + 1.0
+            assert 0.0 < refused.value.retry_after_s <= 60.0
+            await other(text, body(max_tokens=10))  # what fits is not refused
+            under_way.cancel()
+            await asyncio.gather(under_way, return_exceptions=True)
+            if dies:
+                keys._books._tending = None
 
     virtual_run(main)
 

@@ -165,3 +165,17 @@ def test_another_programs_database_is_refused(tmp_path):
         KeyStore(tmp_path / "other")
     with pytest.raises(ConfigError, match="cannot be opened"):
         KeyStore(tmp_path / "other" / "below")
+
+
+def test_who_only_reads_waits_for_nobody_who_writes(tmp_path):
+    """The operator's page holds no thread while a file is locked; and it changes nothing."""
+    with KeyStore(tmp_path / "k") as store:
+        store.create(key())
+    with closing(sqlite3.connect(tmp_path / "k", isolation_level=None)) as locker:
+        locker.execute("BEGIN IMMEDIATE")
+        with KeyStore(tmp_path / "k", only_reads=True) as store:
+            assert store.known().find("app").name == "app"
+            with pytest.raises(ConfigError):
+                store.revoke("app")
+    with pytest.raises(ConfigError):
+        KeyStore(tmp_path / "none", only_reads=True)

@@ -13,10 +13,11 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request as AppRequest
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
@@ -45,6 +46,7 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 _PACK_BYTES_MIN: Final = 512
+_VIEWS: Final = ("overview", "calls", "pipelines", "runs", "keys")
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -152,7 +154,17 @@ def routes(serving: Serving) -> list[BaseRoute]:
             body, headers["content-encoding"] = file.packed, "gzip"
         return Response(body, headers=headers | {"content-type": file.type})
 
-    return [_ForBrowsers("/", page), Route("/static/{version}/{path:path}", static)]
+    async def view(request: AppRequest) -> Response:
+        """An address that was typed by hand: views are behind the page's `#`."""
+        return RedirectResponse(
+            "/#" + quote(request.scope["path"]), headers=PAGE_HEADERS | {"cache-control": "no-cache"}
+        )
+
+    return [
+        _ForBrowsers("/", page),
+        *(_ForBrowsers(f"/{name}{rest}", view) for name in _VIEWS for rest in ("", "/{id}")),
+        Route("/static/{version}/{path:path}", static),
+    ]
 
 
 def _plain() -> dict[str, str]:

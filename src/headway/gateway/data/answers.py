@@ -18,9 +18,10 @@ from headway.errors import (
 from headway.gateway.data.calls import answer_headers
 from headway.gateway.request import Refused
 from headway.types import Call, Headers, Reply
+from headway.wire import reader_for
 from headway.wire.refusals import refusal_body
 
-__all__ = ["answered", "failed", "refused", "stated"]
+__all__ = ["answered", "failed", "key_refused", "refused", "stated"]
 
 _STATUS: Final[dict[type[HeadwayError], int]] = {
     Overloaded: 429,
@@ -34,6 +35,10 @@ _STATUS: Final[dict[type[HeadwayError], int]] = {
 """Any other failure is a provider's broken answer: 502."""
 _FINAL: Final = ("x-should-retry", "false")
 """The official SDKs obey it: what is answered here has been tried already. Source: FACTS section 1."""
+
+_CREDENTIALS: Final = frozenset(("authorization", "x-api-key", "api-key"))
+"""Of a call's headers these are the gateway's own: a client's are never sent on."""
+_KEY_CODES: Final = frozenset(("invalid_api_key", "authentication_error"))
 
 
 def answered(reply: Reply, call: Call) -> Reply:
@@ -57,6 +62,33 @@ def stated(reply: Reply) -> Reply:
     """A reply that passed through, as the client gets it."""
     reply.headers = tuple(answer_headers(reply.headers, reply.status))
     return reply
+
+
+async def key_refused(path: str, reply: Reply, call: Call) -> Reply | None:
+    """What is said where a provider refused the gateway's own key: the client would look for the fault in its own.
+
+    None where it did not: where it answered something else, or no key was sent. What is replaced is closed.
+    """
+    if reply.status not in (401, 403) or not any(name in _CREDENTIALS for name, _ in call.headers):
+        return None
+    if reply.status == 403 and not _names_key(path, reply):  # of a model, a region, a right of its account
+        return None
+    await reply.aclose()
+    said = (
+        f"the upstream {call.trace.upstream} refused the gateway's own key ({reply.status}); its operator can mend that"
+    )
+    trace = call.trace
+    told = ("headway-id", trace.id), ("headway-attempts", str(trace.attempts))
+    return _said(path, 502, said, "upstream_key_refused", (*told, _FINAL))
+
+
+def _names_key(path: str, reply: Reply) -> bool:
+    """Whether an error is about the key, by the provider's word for it."""
+    reader = reader_for(path)
+    if reply.body is None or reader is None:
+        return False
+    view = reader.read_answer(reply.status, reply.body).error
+    return view is not None and view.code in _KEY_CODES
 
 
 def refused(path: str, refusal: Refused) -> Reply:

@@ -40,7 +40,8 @@ class Sorted(msgspec.Struct, frozen=True):
 
     carried: Headers
     control: Control
-    timeouts: Timeouts | None
+    patience: str
+    """As the client wrote it: what follows from it is a matter of the engine's settings, which a reload changes."""
     upstream: str
     messages: bool
     """It is of the Messages API, whatever its path."""
@@ -84,7 +85,7 @@ class Calls:
         made = request.notes["sorted"] = Sorted(
             carried=tuple(carried),
             control=read_control(control) if control else NO_CONTROL,
-            timeouts=self._patience(patience) if patience else None,
+            patience=patience,
             upstream=upstream,
             messages=messages,
         )
@@ -123,7 +124,7 @@ class Calls:
             deadline_at_s=trace.started_at_s + min(control.deadline_s, settings.timeout_s),
             priority=control.priority,
             attempts_max=settings.attempts_max,
-            timeouts=found.timeouts,
+            timeouts=self._patience(found.patience) if found.patience else None,
             namespace=control.namespace,
             sample=control.sample,
             tags=control.tags,

@@ -17,13 +17,14 @@ from headway.attempt.route import target_of
 from headway.engine import Engine
 from headway.engine.ways import utility_call
 from headway.errors import HeadwayError
-from headway.gateway.data.answers import answered, failed, refused, stated
+from headway.gateway.data.answers import answered, failed, key_refused, refused, stated
 from headway.gateway.data.calls import Calls, Sorted
 from headway.gateway.data.gate import Gate
 from headway.gateway.data.guard import check_path
 from headway.gateway.data.homes import Home, Homes
 from headway.gateway.data.models import Models
 from headway.gateway.data.passed import Passed
+from headway.gateway.keys.text import looks_like_key
 from headway.gateway.request import Refused, Request, uncounted
 from headway.types import Call, Handler, Reply, RequestView
 from headway.wire import reader_for
@@ -96,7 +97,10 @@ class Door:
             found = self._calls.sort(request)
             if way.reader is not None and request.method == "POST":
                 call = self._call(request, way, way.reader, found)
-                return answered(await self._engine.handle(call), call)
+                reply = await self._engine.handle(call)
+                if reply.status < 400:
+                    return answered(reply, call)
+                return await key_refused(path, reply, call) or answered(reply, call)
             return await self._rest(request, way, found)
         except Refused as refusal:
             self.refused(refusal)
@@ -127,6 +131,8 @@ class Door:
         view = reader.read_request(body, found.carried)
         if len(view.model) > _MODEL_CHARS_MAX:
             raise Refused(400, f"the model's name is longer than {_MODEL_CHARS_MAX} characters", "invalid_model")
+        if looks_like_key(view.model):
+            raise Refused(400, "what came as the model's name looks like a key; name a model there", "invalid_model")
         admitted = self._gate.admit(request, view)
         if found.upstream:
             home = self._homes.for_rest(way.path, found.upstream, messages=False)
@@ -151,8 +157,10 @@ class Door:
         if admitted is not None:
             call = await admitted.counted(call)
         if utility:
-            return answered(await self._utility(call), call)
-        return stated(await self._passing(call))
+            reply = await self._utility(call)
+            return await key_refused(path, reply, call) or answered(reply, call)
+        reply = await self._passing(call)
+        return await key_refused(path, reply, call) or stated(reply)
 
     async def _utility(self, call: Call) -> Reply:
         return await self._engine.handle(utility_call(call, call.method, None, None, stream=False))

@@ -115,11 +115,13 @@ class Asked:
         finally:
             del self._waiting[number]
 
-    def answered(self, number: int, answer: Any) -> None:
-        """It has come."""
+    def answered(self, number: int, answer: Any) -> bool:
+        """It has come; False where nobody waits for it any more."""
         waiting = self._waiting.get(number)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(answer)
+        if waiting is None or waiting.done():
+            return False
+        waiting.set_result(answer)
+        return True
 
     def end(self) -> None:
         """Nobody will answer any more."""

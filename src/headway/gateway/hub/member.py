@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -30,6 +30,7 @@ from headway.gateway.peers import WorkerState
 from headway.policy.common_limits import Slice
 
 if TYPE_CHECKING:
+    from headway.gateway.reload import Reloader
     from headway.gateway.serving import Serving
 
 __all__ = ["Member"]
@@ -51,7 +52,7 @@ class Member:
         self._link: Link[FromHub] = Link(FromHub, self._came, self._ended)
         self._asked = Asked()
         self._serving: Serving | None = None
-        self._reload: Callable[[], Awaitable[str]] | None = None
+        self._reloader: Reloader | None = None
         self._end: Callable[[int, Any], None] | None = None
         self._gone = False
         self._reporting: asyncio.Task[None] | None = None
@@ -65,15 +66,15 @@ class Member:
         """Speak."""
         await self._link.open(self._sock)
 
-    def join(self, serving: Serving, reload: Callable[[], Awaitable[str]], end: Callable[[int, Any], None]) -> None:
+    def join(self, serving: Serving, reloader: Reloader, end: Callable[[int, Any], None]) -> None:
         """Begin to report.
 
         Args:
             serving: Whose figures.
-            reload: Reads the configuration anew; see `Reloader`.
+            reloader: Reads the configuration anew.
             end: Ends this process in good order, like a signal: the process that started it has gone.
         """
-        self._serving, self._reload, self._end = serving, reload, end
+        self._serving, self._reloader, self._end = serving, reloader, end
         serving.peers = self
         self._reporting = asyncio.get_running_loop().create_task(self._report())
         if self._gone:
@@ -108,8 +109,9 @@ class Member:
             )
         finally:
             self._asking = None
-        if others is None:  # too late: what they had counted stays
-            others = [WorkerState(pid=one.pid, state={}, meters=one.meters) for one in self._others]
+        if others is None:  # too late: there is what this one was told before, and another may have been told more
+            known = [WorkerState(pid=one.pid, state={}, meters=one.meters, late=True) for one in self._others]
+            return [own, *(known or [WorkerState(pid=0, state={}, late=True)])]
         self._others = others
         return [own, *others]
 
@@ -131,24 +133,29 @@ class Member:
 
     def _came(self, message: FromHub) -> None:
         if isinstance(message, Taken):
-            self._asked.answered(message.id, message.slice)
+            if not self._asked.answered(message.id, message.slice):
+                self.limits.came_late(message.scope, message.slice)
         elif isinstance(message, States):
             self._asked.answered(message.id, message.states)
         elif isinstance(message, Report) and self._serving is not None:
             self._link.send(Reported(message.id, self._serving.state()))
         elif isinstance(message, Reload):
-            task = asyncio.get_running_loop().create_task(self._do_reload(message.id))
+            task = asyncio.get_running_loop().create_task(self._do_reload(message))
             self._reloading.add(task)
             task.add_done_callback(self._reloading.discard)
 
-    async def _do_reload(self, number: int) -> None:
-        ok, said = False, "it is only starting"
-        if self._reload is not None:
-            try:
-                ok, said = True, await self._reload()
-            except HeadwayError as error:
-                said = str(error)
-        self._link.send(Reloaded(number, ok, said))
+    async def _do_reload(self, message: Reload) -> None:
+        ok, said = False, "a worker failed over it, in a way that is told above"
+        try:
+            if self._reloader is None:
+                said = "it is only starting"
+            else:
+                said = await (self._reloader.check() if message.check else self._reloader.reload())
+                ok = True
+        except HeadwayError as error:
+            said = str(error)
+        finally:  # whatever has happened: all reloads that come later wait for the answer
+            self._link.send(Reloaded(message.id, ok, said))
 
     def _ended(self) -> None:
         """The process that started this one has gone."""

@@ -89,6 +89,7 @@ class Taken(msgspec.Struct, tag=True):
     """The answer to `Take`."""
 
     id: int
+    scope: str
     slice: Slice
 
 
@@ -109,6 +110,8 @@ class Reload(msgspec.Struct, tag=True):
     """Read the configuration anew."""
 
     id: int
+    check: bool = False
+    """Only say whether it is right."""
 
 
 FromWorker: TypeAlias = Ready | Figures | Take | Give | Tell | StatesAsked | Reported | Reloaded

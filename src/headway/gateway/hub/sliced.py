@@ -142,7 +142,15 @@ class SlicedLimits:
 
     def begin(self, scope: str, bucket: SharedBucket) -> None:
         """Tell of limits that are configured, before anything is asked of the provider."""
+        pool = self._pools.get(scope)
+        if pool is not None and pool.mark is None:
+            pool.requests = pool.tokens = 0.0  # they were granted when there was no limit
         self._tell(Tell(scope, bucket, full=True))
+
+    def came_late(self, scope: str, taken: Slice) -> None:
+        """A slice that nobody waits for any more goes back."""
+        if not taken.empty:
+            self._tell(Give(scope, (_finite(taken.requests), _finite(taken.tokens)), taken.mark is not None))
 
     async def aclose(self) -> None:
         """Give everything back."""

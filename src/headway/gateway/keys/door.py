@@ -32,6 +32,7 @@ __all__ = ["Admitted", "Keys"]
 _NOBODY = SecretRow(id="", key="", digest=bytes(32), created_wall_s=0.0)
 _VERDICTS_MAX = 10_000
 _NOTE = "key"
+_SHAPE = "copy all of it, hw-<id>-<secret>, 59 characters"
 
 
 class Admitted:
@@ -160,15 +161,17 @@ class Keys:
         return admitted
 
     def admin(self, headers: Headers) -> Key:
-        """The operator's key that a request came with, whatever its path. Raises `Refused` where it is none."""
+        """The admin key that a request came with, whatever its path. Raises `Refused` where it is none."""
         admitted = self._known_by(in_headers(headers))
         self._check_end(admitted)
         if not all(key.admin for key in admitted.chain):
-            raise Refused(403, "this key is not an operator's; make one with headway keys create --admin", "not_admin")
+            raise Refused(403, "this is not an admin key; make one with headway keys create NAME --admin", "not_admin")
         return admitted.key
 
     def admin_text(self, text: str) -> Key:
         """The same of a key that was typed in, or that a cookie holds."""
+        if split(text.strip()) is None:
+            raise Refused(401, f"that is no key of this gateway; {_SHAPE}", "invalid_key")
         return self.admin((("x-api-key", text),))
 
     def admitted(self, id_: str) -> Admitted | None:
@@ -188,6 +191,8 @@ class Keys:
         if text is None:
             raise Refused(401, "different keys came with one request; send one", "invalid_key")
         parts = split(text)
+        if parts is None and text:
+            raise Refused(401, f"what came is no key of this gateway in full; {_SHAPE}", "invalid_key")
         if parts is None:
             raise Refused(
                 401,

@@ -18,8 +18,10 @@ from headway.policy.key_spend import LeasedCap
 from headway.policy.keys import Key
 from headway.types import Call, Trace
 
-__all__ = ["KeyAllowance", "KeyBudgetExceeded", "Meter"]
+__all__ = ["PATIENCE_S", "KeyAllowance", "KeyBudgetExceeded", "Meter"]
 
+PATIENCE_S = 10.0
+"""How long a call waits for dollars that nobody but other processes holds, and nothing comes back."""
 _RENEW_S = LOST_S / 6
 
 
@@ -60,6 +62,7 @@ class Meter:
         self._loop = asyncio.get_running_loop()
         self._asked_at_s = self._loop.time()
         self._under_way = 0
+        self._stuck_since_s: float | None = None
 
     def change(self, key: Key) -> None:
         """Its record was changed."""
@@ -143,12 +146,26 @@ class Meter:
         if ask.limits == self.rate.limits:
             self.rate.filled(ask, given)
         self._line.admit()
+        self._lose_patience(heard=given is not None)
         if given is not None and cap.short_of > 0.0 and given.held > ask.keep:
             self._ask_soon()  # some were let in, others wait behind them
 
     def close(self) -> None:
         """Stop its timers."""
         self.rate.close()
+
+    def _lose_patience(self, *, heard: bool) -> None:
+        """Send away who could only wait for other processes, be it for a long answer of theirs or for a dead one."""
+        cap, now_s = self.cap, self._loop.time()
+        if not heard or cap.short_of <= 0.0 or cap.dollars_reserved > 0.0:
+            self._stuck_since_s = None
+        elif self._stuck_since_s is None:
+            self._stuck_since_s = now_s
+        elif now_s - self._stuck_since_s >= PATIENCE_S:
+            self._stuck_since_s = None
+            cap.impatient = True
+            self._line.admit()
+            cap.impatient = False
 
     def _waits(self, call: Call) -> None:
         """A call has to wait for dollars: perhaps the others leave some; perhaps its readers have some of their own."""
@@ -158,6 +175,13 @@ class Meter:
 
     def _spent(self, dollars: float) -> KeyBudgetExceeded:
         cap, name = self.cap, self.key.name
+        if cap.possible(dollars, 0):
+            error = KeyBudgetExceeded(
+                f"this call may cost up to ${dollars:.6f}, and other processes hold what the key {name!r} has left for "
+                "calls of theirs; try again in a moment, bound the output, or have the cap raised"
+            )
+            error.retry_after_s = PATIENCE_S
+            return error
         _, day_s, month_s = self._day()
         monthly = cap.spent_month + cap.dollars_spent + dollars > cap.per_month
         spent, most, span = (

@@ -32,15 +32,20 @@ class KeyStore:
     Args:
         path: The file; made when it is missing.
         wall_s: Calendar time.
+        only_reads: The file is there, and nothing is to be changed: nobody who writes is waited for.
 
     Raises:
         ConfigError: The file cannot be had, or is not one of keys.
     """
 
-    def __init__(self, path: Path, *, wall_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, *, wall_s: Callable[[], float] = time.time, only_reads: bool = False) -> None:
         self.path = path
         self._wall_s = wall_s
-        self._connection = key_file(path).open()
+        file = key_file(path)
+        if only_reads:
+            self._connection = self._tried(file.open_to_read)
+            return
+        self._connection = file.open()
         self._connection.execute("PRAGMA synchronous = FULL")  # who was told that a key is revoked can rely on it
 
     def __enter__(self) -> KeyStore:

@@ -14,10 +14,12 @@ from typing import Final
 from headway.types import Headers
 from headway.types.secret import Secret
 
-__all__ = ["PREFIX", "digest_of", "in_headers", "new_id", "new_secret", "split"]
+__all__ = ["PREFIX", "digest_of", "in_headers", "looks_like_key", "new_id", "new_secret", "split"]
 
 PREFIX: Final = "hw-"
 _TEXT: Final = re.compile(r"hw-([0-9a-f]{12})-([A-Za-z0-9_-]{43})")
+_KEYS: Final = frozenset(("hw-", "sk-", "bea"))
+_KEY: Final = re.compile(r"(?:bearer\s+)?(?:hw-[0-9a-f]{12}-|sk-[a-z0-9_-]{16})", re.IGNORECASE)
 _NAMES: Final = frozenset(("authorization", "x-api-key", "api-key"))
 """Where clients put their key: OpenAI's, Anthropic's, Azure's."""
 
@@ -42,6 +44,11 @@ def split(text: str) -> tuple[str, str] | None:
     """Id and secret of a key's text; None when it is none."""
     found = _TEXT.fullmatch(text)
     return (found[1], found[2]) if found is not None else None
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether a text that should be something else, such as a model's name, is a key of ours or of a provider."""
+    return text[:3].lower() in _KEYS and _KEY.match(text) is not None
 
 
 def in_headers(headers: Headers) -> str | None:

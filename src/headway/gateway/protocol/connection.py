@@ -17,15 +17,12 @@ from typing import cast
 from headway.errors import HeadwayError
 from headway.gateway.protocol.alarm import Alarm
 from headway.gateway.protocol.incoming import Incoming
-from headway.gateway.protocol.outgoing import CONTINUE, END, head_of, refusal
+from headway.gateway.protocol.outgoing import CONTINUE, END, ENDED, broken_off, head_of, refusal, whole
 from headway.gateway.protocol.site import Site
 from headway.gateway.request import Refused, Request
 from headway.types import Reply
-from headway.wire.refusals import refusal_event
 
 __all__ = ["Connection"]
-
-_NO_BODY = frozenset((204, 304))
 
 
 class Connection(asyncio.Protocol):
@@ -33,7 +30,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_alarm", "_closing", "_counted_bytes", "_drained", "_incoming", "_lingering", "_loop", "_paused",
-        "_pending_bytes", "_reading", "_site", "_stage", "_task", "_transport",
+        "_pending_bytes", "_reading", "_reply", "_site", "_stage", "_task", "_transport",
     )  # fmt: skip
 
     def __init__(self, site: Site, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,8 +39,9 @@ class Connection(asyncio.Protocol):
         self._incoming = Incoming(site.limits, site.names, site.heads)
         self._transport: asyncio.Transport
         self._task: asyncio.Task[None] | None = None
+        self._reply: Reply | None = None  # the stream that is being written
         self._stage = ""
-        """What the deadline is for: "idle", "head", "body", "linger", or "" while an answer is made."""
+        """What the deadline is for: "idle", "head", "body", "linger"; "" until there is an answer, then "answer"."""
         self._closing = False  # after the answer that is being made
         self._lingering = False
         self._reading = True
@@ -122,6 +120,17 @@ class Connection(asyncio.Protocol):
         """What makes and writes the answer to the present request; None between two."""
         return self._task
 
+    def end(self) -> None:
+        """The gateway ends before the answer has: say so, and end the connection."""
+        if self._task is not None and not self._transport.is_closing():
+            if (reply := self._reply) is not None:
+                self._transport.write(broken_off(self._incoming.target, reply.status, ENDED, bare=self._incoming.old))
+                if reply.trace is not None:
+                    reply.trace.settled = reply.trace.settled or "closed"
+            elif not self._stage:
+                self._transport.write(refusal(self._incoming.target, Refused(503, str(ENDED), ENDED.code)))
+        self._transport.close()
+
     def abort(self) -> None:
         """End it at once."""
         self._transport.abort()
@@ -199,8 +208,10 @@ class Connection(asyncio.Protocol):
     async def _serve(self, request: Request) -> None:
         try:
             reply = await self._site.handle(request)
+            self._stage = "answer"
             if reply.body is not None:
-                self._write_whole(request, reply.status, reply.headers, reply.body)
+                keep = self._incoming.keep and not self._closing
+                self._transport.write(whole(request.method, reply.status, reply.headers, reply.body, keep=keep))
                 if reply.held:
                     await reply.aclose()
             else:
@@ -235,13 +246,6 @@ class Connection(asyncio.Protocol):
         self._transport.close()
         self._due("close", self._site.limits.write_s)
 
-    def _write_whole(self, request: Request, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
-        keep = self._incoming.keep and not self._closing
-        length = None if status in _NO_BODY else len(body)
-        if request.method == "HEAD":
-            body, length = b"", None  # the provider's own is not known any more
-        self._transport.write(head_of(status, headers, length, keep=keep, chunked=False) + body)
-
     async def _write_stream(self, request: Request, reply: Reply) -> None:
         transport, old = self._transport, self._incoming.old
         if old:
@@ -249,6 +253,7 @@ class Connection(asyncio.Protocol):
         keep = self._incoming.keep and not self._closing
         try:
             transport.write(head_of(reply.status, reply.headers, None, keep=keep, chunked=not old))
+            self._reply = reply
             async for chunk in reply:
                 if chunk:
                     transport.write(chunk if old else b"%x\r\n%b\r\n" % (len(chunk), chunk))
@@ -256,15 +261,13 @@ class Connection(asyncio.Protocol):
                     self._drained = self._loop.create_future()
                     await self._drained
         except HeadwayError as error:
-            # Without the last chunk: whoever counts bytes sees that it is not whole, whoever reads events is told why.
             self._closing = True
-            if reply.status < 300:
-                event = refusal_event(request.target, 502, str(error), error.code)
-                transport.write(event if old else b"%x\r\n%b\r\n" % (len(event), event))
+            transport.write(broken_off(request.target, reply.status, error, bare=old))
         else:
             if not old:
                 transport.write(END)
         finally:
+            self._reply = None
             await reply.aclose()
 
     # -- time --------------------------------------------------------------------------------------------------------

@@ -6,14 +6,17 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
+from headway.errors import Closed, HeadwayError
 from headway.gateway.request import Refused
 from headway.types import Headers
-from headway.wire.refusals import refusal_body
+from headway.wire.refusals import refusal_body, refusal_event
 
-__all__ = ["CONTINUE", "END", "head_of", "refusal"]
+__all__ = ["CONTINUE", "END", "ENDED", "broken_off", "head_of", "refusal", "whole"]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 END: Final = b"0\r\n\r\n"
+ENDED: Final = Closed("the gateway ended before this answer did; ask again")
+_NO_BODY: Final = frozenset((204, 304))
 
 
 def head_of(status: int, headers: Headers, length: int | None, *, keep: bool, chunked: bool) -> bytes:
@@ -40,6 +43,25 @@ def head_of(status: int, headers: Headers, length: int | None, *, keep: bool, ch
     if text.count("\n") != len(lines) or text.count("\r") != len(lines):
         raise ValueError("a header of the answer holds a line break")
     return _status_line(status) + text.encode("latin-1", "replace") + b"\r\n"
+
+
+def whole(method: str, status: int, headers: Headers, body: bytes, *, keep: bool) -> bytes:
+    """An answer that is known to its end."""
+    length = None if status in _NO_BODY else len(body)
+    if method == "HEAD":
+        body, length = b"", None  # the provider's own is not known any more
+    return head_of(status, headers, length, keep=keep, chunked=False) + body
+
+
+def broken_off(target: str, status: int, error: HeadwayError, *, bare: bool) -> bytes:
+    """What ends a stream that is not whole; `bare` without chunks.
+
+    The last chunk is missing: whoever counts bytes sees that it is not whole, whoever reads events is told why.
+    """
+    if status >= 300:
+        return b""
+    event = refusal_event(target, 502, str(error), error.code)
+    return event if bare else b"%x\r\n%b\r\n" % (len(event), event)
 
 
 def refusal(target: str, refused: Refused, headers: Headers = ()) -> bytes:

@@ -87,9 +87,9 @@ async def examine(
 def _configuration(gathered: Gathered) -> Finding:
     settings = sum(source != "default" for source in gathered.sources.values())
     file = gathered.file or "no headway.toml here"
-    return ok(
-        "configuration", f"{file}; {settings} settings are not as by default (--explain shows them)", set=settings
-    )
+    told = "1 setting is" if settings == 1 else f"{settings or 'no'} settings are"
+    shown = " (--explain shows them)" if settings else ""
+    return ok("configuration", f"{file}; {told} not as by default{shown}", set=settings)
 
 
 async def _look(address: Address, gathered: Gathered, wanted: Wanted, send: Upstream) -> list[Finding]:

@@ -23,7 +23,7 @@ MIB: Final = 1 << 20
 FREE_BYTES_MIN: Final = 64 * MIB
 """Less than this is full for a database that writes ahead."""
 FREE_BYTES_LOW: Final = 1024 * MIB
-_REQUIRED: Final = re.compile(r"([A-Za-z0-9._-]+)[^;]*;.*extra == ['\"]([\w-]+)['\"]")
+_REQUIRED: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[([\w,-]+)\])?[^;]*;.*extra == ['\"]([\w-]+)['\"]")
 
 
 def state(settings: Settings, environ: Mapping[str, str]) -> Finding:
@@ -139,11 +139,20 @@ def extras() -> Finding:
         lines = requires("headway") or []
     except PackageNotFoundError:
         return skipped("extras", "the package's own description is not installed")
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[str, set[str]] = {}
+    parts: dict[str, set[str]] = {}
     for line in lines:
-        if (found := _REQUIRED.match(line)) is not None and found[2] != "dev":
-            wanted.setdefault(found[2], []).append(found[1].partition("[")[0])
-    there = sorted(name for name, packages in wanted.items() if all(map(_is_installed, packages)))
+        if (found := _REQUIRED.match(line)) is not None and found[3] != "dev":
+            wanted.setdefault(found[3], set())
+            if found[1] == "headway":
+                parts.setdefault(found[3], set()).update((found[2] or "").split(","))
+            else:
+                wanted[found[3]].add(found[1])
+
+    def is_there(name: str) -> bool:
+        return all(map(_is_installed, wanted.get(name, ()))) and all(map(is_there, parts.get(name, ())))
+
+    there = sorted(filter(is_there, wanted))
     missing = sorted(set(wanted) - set(there))
     text = f"installed: {', '.join(there) or 'none'}"
     if missing:

@@ -27,7 +27,7 @@ __all__ = ["COOKIE", "SESSION_S", "Access", "cookie_of", "session_key"]
 COOKIE: Final = "headway_session"
 SESSION_S: Final = 12 * 3600.0
 FAILURES_MAX, FAILURES_S = 10, 60.0
-"""Wrong keys from one address in so long; more of them are not even looked at."""
+"""Wrong keys from one address in so long; more of them are not told what is wrong."""
 ADDRESSES_MAX: Final = 4_096
 COOKIE_CHARS_MAX: Final = 256
 _PURPOSE: Final = b"headway session 1"
@@ -91,14 +91,17 @@ class Access:
             loopback_only(request)
 
     def _counted(self, address: str, look: Callable[[], Key]) -> Key:
-        """Look at a key, unless too many were wrong lately."""
-        now_s = time.monotonic()
-        wrong = [at_s for at_s in self._failures.get(address, ()) if now_s - at_s < FAILURES_S]
-        if len(wrong) >= FAILURES_MAX:
-            raise TooMany(wrong[0] + FAILURES_S - now_s)
+        """Look at a key. Who sent too many wrong ones lately is only told to wait; the right one is let in always.
+
+        Many may share an address (a proxy's), and none of them is to keep the operator out.
+        """
         try:
             return look()
         except Refused:
+            now_s = time.monotonic()
+            wrong = [at_s for at_s in self._failures.get(address, ()) if now_s - at_s < FAILURES_S]
+            if len(wrong) >= FAILURES_MAX:
+                raise TooMany(wrong[0] + FAILURES_S - now_s) from None
             self._failures[address] = [*wrong, now_s]
             self._failures.move_to_end(address)
             if len(self._failures) > ADDRESSES_MAX:
@@ -141,6 +144,14 @@ def _code(digest: bytes, id_: str, end: int) -> str:
     return hmac.new(own, f"{id_}.{end}".encode(), sha256).hexdigest()
 
 
+def _place(origin: str) -> str:
+    """An origin's host and port; "null" where it is none."""
+    try:
+        return urlsplit(origin).netloc.lower() or "null"
+    except ValueError:
+        return "null"
+
+
 def _same_origin(request: Request, *, writes: bool = False) -> None:
     """Pages of other origins may neither read nor write here.
 
@@ -151,9 +162,7 @@ def _same_origin(request: Request, *, writes: bool = False) -> None:
     """
     site, origin, host = (request.header(name) for name in ("sec-fetch-site", "origin", "host"))
     foreign = site not in ("", "same-origin", "none")
-    if not site and origin:
-        foreign = urlsplit(origin).netloc.lower() != host.lower()
-    if site == "none" and writes and origin:
-        foreign = urlsplit(origin).netloc.lower() != host.lower()
+    if origin and (not site or (site == "none" and writes)):
+        foreign = _place(origin) != host.lower()
     if foreign:
         raise Refused(403, "pages of other origins may not use this", "foreign_origin")

@@ -59,7 +59,7 @@ def keys_of(path: Path) -> KeyLines:
     """The keys of a file. Raises `ConfigError` where it cannot be read."""
     now_s = time.time()
     now = datetime.fromtimestamp(now_s, UTC)
-    with KeyStore(path) as store:
+    with KeyStore(path, only_reads=True) as store:
         known = store.known()
         month = {row.key: row for row in store.spend(now.strftime("%Y-%m"))}
         today = store.spend_of_day(now.strftime("%Y-%m-%d"))
@@ -95,7 +95,7 @@ def keys_of(path: Path) -> KeyLines:
 
 def spend_csv(path: Path, month: str) -> str:
     """What each key spent in each month, as `headway keys spend` has it, safe for spreadsheets."""
-    with KeyStore(path) as store:
+    with KeyStore(path, only_reads=True) as store:
         rows = store.spend(month)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")

@@ -12,7 +12,7 @@ from headway.insight.overview import Now, NowUpstream
 
 __all__ = ["now_of"]
 
-_WORSE: Final = ("closed", "half-open", "open")
+_WORSE: Final = ("none", "closed", "half-open", "open")
 LIMITS_MAX: Final = 50
 
 

@@ -65,7 +65,7 @@ class Office:
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
         self._clerk: Clerk | None = None
-        self._told = (0, -1)
+        self._told = (0, -1, False)
         self._sights: dict[Filters, _Sight] = {}
         self._updating: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
@@ -166,16 +166,14 @@ class Office:
         path = _log_path(self._serving)
         if self._clerk is None or self._clerk.path != path:
             old, self._clerk = self._clerk, Clerk(path)
-            self._told = (0, -1)
+            self._told = (0, -1, False)
             if old is not None:
                 await old.aclose()
-        clerk, known = self._clerk, self._serving.keys.known
-        if self._told != (clerk.starts, known.edits) or not clerk.pid:
-            if not known.keys and not self._told[1] > 0:
-                return clerk
+        clerk, known, keyed = self._clerk, self._serving.keys.known, self._serving.gate.keyed
+        if self._told != (clerk.starts, known.edits, keyed) or not clerk.pid:
             youngest = sorted(known.keys.values(), key=lambda key: -key.created_wall_s)[:NAMES_MAX]
-            await clerk.ask(Ask(what="names", names={key.id: key.name for key in youngest}))
-            self._told = (clerk.starts, known.edits)
+            await clerk.ask(Ask(what="names", names={key.id: key.name for key in youngest}, keyed=keyed))
+            self._told = (clerk.starts, known.edits, keyed)
         return clerk
 
     async def _now(self) -> Now:

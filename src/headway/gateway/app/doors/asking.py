@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, Literal, get_args
 
 from headway.engine.question import Api, Question, Texts, posed
-from headway.errors import HeadwayError
+from headway.errors import Closed, HeadwayError
 from headway.gateway.app.doors.visitor import Visitor
 from headway.gateway.request import Refused
 from headway.gateway.serving import Serving
@@ -23,6 +23,7 @@ __all__ = ["Answering", "Unanswered", "asked", "question_of"]
 
 _APIS: Final = ("chat", "responses", "messages")
 """In this order where nobody says: Chat Completions is what most servers speak."""
+_ENDED: Final = "the gateway ended, or began anew, before the answer was whole; ask again"
 
 
 class Unanswered(Refused):
@@ -70,7 +71,7 @@ class Answering:
                     self._first_at_s = loop.time()
                 yield text
         except HeadwayError as error:
-            raise Unanswered(502, str(error), error.code) from None
+            raise _broken(error) from None
         if self._texts.error:
             raise Unanswered(502, self._texts.error, "provider_error")
 
@@ -182,12 +183,21 @@ async def asked(serving: Serving, visitor: Visitor, question: Question) -> Answe
         try:
             data = await reply.read()
         except HeadwayError as error:
-            raise Unanswered(502, str(error), error.code) from None
+            raise _broken(error) from None
     reader = reader_for(question.path)
     view = reader.read_answer(reply.status, data).error if reader is not None else None
     said = view.message if view is not None and view.message else f"the provider answered {reply.status}"
     code = view.code if view is not None and view.code else "provider_error"
+    if reply.status == 503 and code == Closed.code:
+        said = _ENDED
     raise Unanswered(reply.status, said, code, reply.header("retry-after"))
+
+
+def _broken(error: HeadwayError) -> Unanswered:
+    """What broke off. Who asks here knows of no engine that he could open anew."""
+    if isinstance(error, Closed):
+        return Unanswered(503, _ENDED, error.code)
+    return Unanswered(502, str(error), error.code)
 
 
 def _rounded(dollars: float | None) -> float | None:

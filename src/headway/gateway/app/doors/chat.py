@@ -15,7 +15,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from headway.errors import HeadwayError
 from headway.gateway.app.doors.asking import Answering, asked, question_of
 from headway.gateway.app.doors.conversation import Conversation
-from headway.gateway.app.doors.sockets import GOING_AWAY, INTERNAL, POLICY, Sockets, deny, ending_of, goodbye
+from headway.gateway.app.doors.parameters import of_address
+from headway.gateway.app.doors.sockets import GOING_AWAY, INTERNAL, POLICY, Place, Sockets, deny, ending_of, goodbye
 from headway.gateway.app.doors.visitor import Visitor
 from headway.gateway.request import Refused
 from headway.gateway.serving import Serving
@@ -80,11 +81,11 @@ class Chat:
         """Hold one conversation."""
         try:
             visitor, agreed = self._sockets.visitor(socket, PATH)
-            wishes = _wishes(socket)
-            with self._sockets.one():
-                known = _known(visitor)
+            wishes = of_address(socket.query_params, _Wishes)
+            known = _known(visitor)
+            with self._sockets.one(known=known) as place:
                 await socket.accept(agreed or None)
-                talk = _Talk(self._serving, socket, visitor, wishes, known=known)
+                talk = _Talk(self._serving, socket, visitor, wishes, None if known else place)
                 try:
                     await talk.run()
                 except (OSError, WebSocketDisconnect):
@@ -97,14 +98,17 @@ class Chat:
 class _Talk:
     """One socket's conversation."""
 
-    def __init__(self, serving: Serving, socket: WebSocket, visitor: Visitor, wishes: _Wishes, *, known: bool) -> None:
+    def __init__(
+        self, serving: Serving, socket: WebSocket, visitor: Visitor, wishes: _Wishes, place: Place | None
+    ) -> None:
         limits = serving.settings.doors
         self._serving = serving
         self._limits = limits
         self._socket = socket
         self._visitor = visitor
         self._wishes = wishes
-        self._known = known
+        self._place = place
+        """A stranger's; None for who is known."""
         self._said = Conversation(limits.turns_max, limits.turns_bytes_max)
         self._waiting: _Say | None = None
         self._answer: asyncio.Task[None] | None = None
@@ -146,6 +150,10 @@ class _Talk:
         await asyncio.gather(*ended, return_exceptions=True)
         # Cancelled by the server, or by a mistake of ours; any other way it is closed already.
         await goodbye(self._socket, GOING_AWAY if ending_of(self._socket).is_set() else INTERNAL)
+
+    @property
+    def _known(self) -> bool:
+        return self._place is None
 
     def _patience(self) -> float | None:
         """How long the client may say nothing; None while something is answered."""
@@ -189,12 +197,14 @@ class _Talk:
                 raise Refused(401, "the first frame must show a key of this gateway", "invalid_key")
             self._visitor.bring(frame.key)
             self._visitor.check_key()
+            if self._place is not None:
+                self._place.take(known=True)
         except Refused as refused:
             self._serving.refused(refused)
             await self._fail(refused)
             await goodbye(self._socket, POLICY, refused.code)
             return False
-        self._known = True
+        self._place = None
         return True
 
     async def _hear(self, say: _Say) -> None:
@@ -270,14 +280,6 @@ def _known(visitor: Visitor) -> bool:
             raise
         return False
     return True
-
-
-def _wishes(socket: WebSocket) -> _Wishes:
-    pairs = {name: value for name, value in socket.query_params.items() if value}
-    try:
-        return msgspec.convert(pairs, _Wishes, strict=False)
-    except msgspec.ValidationError as problem:
-        raise Refused(400, f"the address is not understood: {problem}") from None
 
 
 def _read(message: Any) -> _AnyFrame:

@@ -28,7 +28,7 @@ from headway.gateway.keys import Admitted
 from headway.gateway.request import Refused
 from headway.gateway.serving import Serving
 from headway.types import Call, RequestView
-from headway.wire.realtime import FORMAT, read_asked, read_event
+from headway.wire.realtime import FORMAT, read_asked, read_event, said_once
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -179,6 +179,8 @@ class _Relay:
             if message["type"] != "websocket.receive":
                 return int(message.get("code") or 1000)
             text: str | None = message.get("text")
+            if text is not None and self._responses.is_bound:
+                text = said_once(text) or text  # what is none is refused below
             data = message["bytes"] if text is None else text
             asked = read_asked(text) if text is not None else None
             try:

@@ -30,6 +30,7 @@ _OPEN_MAX: Final = 64
 """Responses of one connection at once; the API has one, and one for each that is out of band."""
 _CREATE: Final = "response.create"
 _UNTOLD: Final = "what is written down of speech has a model and a price of its own, and this key is bound to either"
+_FIXED: Final = "this key is bound to models or dollars, so the model stays; open another connection for another one"
 
 
 def is_bound(admitted: Admitted | None) -> bool:
@@ -72,7 +73,7 @@ class Responses:
         self._serving = serving
         self._call = call
         self._admitted = admitted
-        self._bound = is_bound(admitted)
+        self.is_bound = is_bound(admitted)
         self._judge = judge
         self._rates = priced.rates() if priced is not None else None
         self._model = call.view.model
@@ -86,11 +87,15 @@ class Responses:
         """The client has sent an event, or a frame that is none; it may have to wait for its key's limits.
 
         Raises:
-            Refused: The key may not ask, or is bound and nobody could tell what it would cost.
+            Refused: The key may not ask, or is bound and nobody could tell what it would cost; or too many wait.
             HeadwayError: There is no money for it, or its limits leave no room in time.
         """
-        if self._bound and (asked is None or asked.transcribes):
+        if self.is_bound and (asked is None or asked.transcribes):
             raise Refused(403, _UNTOLD, "cost_unknown")
+        if self.is_bound and asked is not None and asked.models - {self._call.view.model, self._model}:
+            raise Refused(403, _FIXED, "model_not_allowed")
+        if len(self._asked) >= _OPEN_MAX and asked is not None and asked.type == _CREATE:
+            raise Refused(429, f"{_OPEN_MAX} responses were asked for and have not begun; wait for them", "busy")
         if asked is not None and asked.type == _CREATE:
             self._asked.append(await self._begin(asked.event_id))
             self.idle.clear()

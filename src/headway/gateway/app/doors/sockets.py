@@ -14,7 +14,7 @@ from headway.gateway.protocol.handed import ENDING
 from headway.gateway.request import Refused
 from headway.gateway.serving import Serving
 
-__all__ = ["GOING_AWAY", "INTERNAL", "POLICY", "Sockets", "deny", "ending_of", "goodbye"]
+__all__ = ["GOING_AWAY", "INTERNAL", "POLICY", "Place", "Sockets", "deny", "ending_of", "goodbye"]
 
 GOING_AWAY = 1001
 POLICY = 1008
@@ -24,8 +24,35 @@ INTERNAL = 1011
 _REASON_BYTES_MAX = 123
 
 
+class Place:
+    """One socket's place among all."""
+
+    def __init__(self, sockets: Sockets) -> None:
+        self._sockets = sockets
+        self._known: bool | None = None
+
+    def take(self, *, known: bool) -> None:
+        """Take one, or another one than before. Raises `Refused` where there is no room."""
+        self._sockets.check(known=known)
+        self.leave()
+        self._known = known
+        self._count(1)
+
+    def leave(self) -> None:
+        """Give it back."""
+        if self._known is not None:
+            self._count(-1)
+            self._known = None
+
+    def _count(self, by: int) -> None:
+        if self._known:
+            self._sockets.open += by
+        else:
+            self._sockets.strangers += by
+
+
 class Sockets:
-    """Counts the sockets of one process.
+    """Counts the sockets of one process: strangers, who have shown no key yet, have a few places of their own.
 
     Args:
         serving: Whose limits hold.
@@ -33,18 +60,26 @@ class Sockets:
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
-        self._open = 0
+        self.open = self.strangers = 0
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def one(self, *, known: bool = True) -> Iterator[Place]:
         """One more. Raises `Refused` where there is no room."""
-        if self._open >= self._serving.settings.doors.sockets_max:
-            raise Refused(503, "too many sockets are open; try again in a moment", "overloaded")
-        self._open += 1
+        place = Place(self)
+        place.take(known=known)
         try:
-            yield
+            yield place
         finally:
-            self._open -= 1
+            place.leave()
+
+    def check(self, *, known: bool) -> None:
+        """Raises `Refused` where there is no room for one more."""
+        limits = self._serving.settings.doors
+        if not known and self.strangers >= limits.strangers_max:
+            raise Refused(503, "too many sockets have shown no key yet; send it in a header, or try again in a moment",
+                          "overloaded")  # fmt: skip
+        if known and self.open >= limits.sockets_max:
+            raise Refused(503, "too many sockets are open; try again in a moment", "overloaded")
 
     def visitor(self, socket: WebSocket, path: str) -> tuple[Visitor, str]:
         """Who asks for a socket at that path, and the subprotocol to agree on; "" for none.

@@ -19,6 +19,7 @@ from headway.engine.question import Question
 from headway.errors import HeadwayError
 from headway.gateway.app.doors.asking import asked, question_of
 from headway.gateway.app.doors.keeping import head_of, keeping, tag_of
+from headway.gateway.app.doors.parameters import of_address, of_body
 from headway.gateway.app.doors.sending import NO_STORE, TYPES, Left, Relay, refuse, send_whole
 from headway.gateway.app.doors.visitor import Visitor
 from headway.gateway.app.plane import Message, Receive, Send, while_there, whole_body
@@ -108,10 +109,7 @@ class StreamDoor:
         if len(body) > limits.body_bytes_max:
             most = limits.body_bytes_max >> 20
             raise Refused(413, f"the request's body is larger than {most} MiB", "request_too_large")
-        try:
-            return msgspec.json.decode(body, type=_Asked)
-        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-            raise Refused(400, f"the body is not understood: {_first(problem)}") from None
+        return of_body(body, _Asked)
 
     async def _answer(self, scope: Message, send: Send, visitor: Visitor, question: Question, form: str) -> None:
         """Ask, and hand on what comes."""
@@ -156,15 +154,14 @@ def _of_query(query: bytes) -> _Asked:
     """What an address asks. Raises `Refused`."""
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict")
-        if len({name for name, _ in pairs}) < len(pairs):
-            raise Refused(400, "the address says something twice; say each of its parameters once")
-        return msgspec.convert({name: value for name, value in pairs if value}, _Asked, strict=False)
-    except (ValueError, msgspec.ValidationError) as problem:
-        raise Refused(400, f"the address is not understood: {_first(problem)}") from None
-
-
-def _first(problem: Exception) -> str:
-    return str(problem).partition("\n")[0][:200]
+    except ValueError:
+        raise Refused(
+            400, f"the address is not understood: it is no UTF-8, or has more than {_FIELDS_MAX} parameters"
+        ) from None
+    said = dict(pairs)
+    if len(said) < len(pairs):
+        raise Refused(400, "the address says something twice; say each of its parameters once")
+    return of_address(said, _Asked)
 
 
 def _form(said: _Asked, visitor: Visitor) -> str:

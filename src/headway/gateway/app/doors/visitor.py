@@ -88,9 +88,11 @@ class Visitor:
         """Raises `Refused` where a page of another origin asks."""
         site, origin, host = self.header("sec-fetch-site"), self.header("origin"), self.header("host")
         foreign = site not in ("", "none", "same-origin") or (origin != "" and not _is_own(origin, host))
-        if not foreign and not site and not origin and not self.shows_key and has_session(self.headers):
-            # A browser too old to say who sent it, or one on a plain address: then the page must be known.
-            foreign = not _is_own(self.header("referer"), host)
+        if not foreign and not site and not origin and not self.shows_key:
+            # Perhaps a browser too old to say who sent it, or one on a plain address: then its page must be ours.
+            # Programs name none, and need none where there are no keys.
+            referer = self.header("referer")
+            foreign = (referer != "" or has_session(self.headers)) and not _is_own(referer, host)
         if foreign:
             raise Refused(403, "web pages of other origins may not ask here; serve yours from this gateway, or have "
                           "your own server ask /v1", "foreign_origin")  # fmt: skip

@@ -25,6 +25,7 @@ import { signInView } from "./views/sign-in.js";
  * @typedef {{
  *   element: HTMLElement, title: string, unfiltered?: boolean, windowOnly?: boolean, open?: (filters: Filters) => void,
  *   close?: () => void, update?: (overview: Overview) => void, toggleFailed?: () => void,
+ *   showFailed?: (only: boolean) => void,
  * }} View
  */
 
@@ -121,6 +122,7 @@ class Dashboard {
     if (this._shown !== name || this._view === null) this._replace(base, name);
     const view = /** @type {View} */ (this._view);
     this._shell.show(view, base[0] === "runs" ? "pipelines" : base[0], filters);
+    view.showFailed?.(filters.failed === true);
     if (isCall) this._openCall(id);
     else this._drawer.close();
     const watched = queryOf(filters);
@@ -144,8 +146,9 @@ class Dashboard {
   /** @param {string[]} base @returns {View} */
   _viewOf([page, id]) {
     const refused = (/** @type {ApiError} */ error) => this._refused(error);
-    if (page === "overview") return new OverviewView(this._signedIn);
-    if (page === "calls") return new CallsView();
+    const failedOnly = (/** @type {boolean} */ failed) => this._places.filter({ failed });
+    if (page === "overview") return new OverviewView(this._signedIn, failedOnly);
+    if (page === "calls") return new CallsView(failedOnly);
     if (page === "pipelines") return id === undefined ? new PipelinesView(refused) : new PipelineView(id, refused);
     if (page === "runs" && id !== undefined) return new RunView(id, refused);
     if (page === "keys") return new KeysView(refused);

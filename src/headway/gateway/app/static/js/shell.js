@@ -3,11 +3,11 @@
 import { announce } from "./core/said.js";
 import { h, icon, say, set } from "./core/dom.js";
 import { link } from "./core/place.js";
-import { shown, toggle } from "./core/theme.js";
 import { brand } from "./parts/brand.js";
 import { FilterBar } from "./parts/filters.js";
 import { helpDialog } from "./parts/help.js";
 import { banner } from "./parts/notice.js";
+import { ThemeButton } from "./parts/theme-button.js";
 
 /** @typedef {import("./core/live.js").State} State */
 /** @typedef {import("./core/types.js").Filters} Filters */
@@ -20,9 +20,6 @@ export const PAGES = /** @type {const} */ ([
   ["keys", "Keys"],
 ]);
 
-const SUN =
-  "M8 5.200a2.800 2.800 0 1 0 0 5.600 2.800 2.800 0 0 0 0-5.600zM8 1v1.600M8 13.400V15M1 8h1.600M13.400 8H15M3 3l1.200 1.200M11.800 11.800 13 13M13 3l-1.200 1.200M4.200 11.800 3 13";
-const MOON = "M13.500 9.700A5.800 5.800 0 0 1 6.300 2.500a5.800 5.800 0 1 0 7.200 7.200z";
 const PAUSE = "M5.500 3.500v9M10.500 3.500v9";
 const PLAY = "M5 3.200v9.600L12.500 8z";
 const OUT = "M6.500 2.500h-4v11h4M6.500 8h7M10.500 5l3 3-3 3";
@@ -64,7 +61,7 @@ export class Shell {
     this._word = h("span", {}, "Connecting");
     this._state = h("span", { class: "state plain" }, h("i", { "aria-hidden": "true" }), this._word);
     this._pause = iconButton(PAUSE, "Hold the figures (p)", on.pause);
-    this._theme = iconButton(shown() === "dark" ? SUN : MOON, "Light or dark (t)", () => this.switchTheme());
+    this._theme = new ThemeButton("Light or dark (t)");
     this._out = iconButton(OUT, "Sign out", on.signOut);
     this._out.hidden = true;
     const helper = h(
@@ -78,7 +75,7 @@ export class Shell {
       },
       "?",
     );
-    const tools = h("div", { class: "top-tools" }, this._state, this._pause, this._theme, helper, this._out);
+    const tools = h("div", { class: "top-tools" }, this._state, this._pause, this._theme.element, helper, this._out);
     const home = h("a", { class: "home", href: link("overview"), "aria-label": "Headway, overview" }, brand());
     this._banners = h("div", { class: "banners" });
     this._heading = h("h1", { class: "unseen" });
@@ -165,8 +162,7 @@ export class Shell {
   }
 
   switchTheme() {
-    const theme = toggle();
-    set(this._theme.firstElementChild?.firstElementChild ?? this._theme, "d", theme === "dark" ? SUN : MOON);
+    this._theme.press();
   }
 
   showHelp() {

@@ -1,4 +1,4 @@
-/** A line without words beside a figure: which way it goes. */
+/** A line without words below a figure: which way it goes. */
 
 import { s, set } from "../core/dom.js";
 import { linePath } from "./marks.js";
@@ -9,7 +9,7 @@ const HEIGHT = 20;
 export class Spark {
   constructor() {
     this._path = s("path", { class: "line" });
-    this.element = s("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" }, this._path);
+    this.element = s("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, this._path);
   }
 
   /** @param {(number | null)[]} values The last 40 count. */

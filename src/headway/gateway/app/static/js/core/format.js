@@ -44,7 +44,8 @@ export function dollars(value) {
   const sign = value < 0 ? "-" : "";
   if (size >= 999.995) return `${sign}$${fixed(size, 0)}`;
   if (size >= 0.995) return `${sign}$${fixed(size, 2)}`;
-  return `${sign}$${size.toFixed(Math.min(12, 2 - Math.floor(Math.log10(size))))}`;
+  const text = size.toFixed(Math.min(12, 2 - Math.floor(Math.log10(size))));
+  return `${sign}$${size < 0.0001 ? bare(text) : text}`;
 }
 
 /**
@@ -117,6 +118,11 @@ export const host = (origin) => origin.replace(/^https?:\/\//, "");
 /** A time of day on this machine's clock: "14:03:20". @param {number} wall_s */
 export function clock(wall_s) {
   return new Date(wall_s * 1000).toLocaleTimeString("en-GB");
+}
+
+/** A day on this machine's clock: "3 Dec 2026". @param {number} wall_s */
+export function day(wall_s) {
+  return new Date(wall_s * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
 }
 
 /** Date and time on this machine's clock, with the zone. @param {number} wall_s */

@@ -6,7 +6,7 @@
 export const WINDOWS_S = [300, 900, 3600, 21_600, 86_400, 604_800];
 
 /** @type {Filters} */
-export const NO_FILTERS = Object.freeze({ window_s: 900, key: "", model: "", route: "", upstream: "" });
+export const NO_FILTERS = Object.freeze({ window_s: 900, key: "", model: "", route: "", upstream: "", failed: false });
 
 const NAMES = /** @type {const} */ (["key", "model", "route", "upstream"]);
 
@@ -25,6 +25,7 @@ export function parse(hash, kept) {
   const asked_s = Number(given.get("window"));
   const filters = { ...NO_FILTERS, window_s: asked_s >= 60 && asked_s <= 604_800 ? asked_s : NO_FILTERS.window_s };
   for (const name of NAMES) filters[name] = given.get(name) ?? "";
+  filters.failed = given.get("outcome") === "failed";
   return { path, filters };
 }
 
@@ -41,6 +42,7 @@ function decoded(part) {
 export function hashOf({ path, filters }) {
   const query = new URLSearchParams({ window: String(filters.window_s) });
   for (const name of NAMES) if (filters[name]) query.set(name, filters[name]);
+  if (filters.failed) query.set("outcome", "failed");
   return `#/${path.map(encodeURIComponent).join("/")}?${query}`;
 }
 

@@ -2,7 +2,9 @@
  * The admin API's documents, as `documents.py` and `details.py` of headway/insight describe them. Seconds, dollars
  * (null: not known) and Unix seconds (`*_wall_s`) as everywhere.
  *
- * @typedef {{window_s: number, key: string, model: string, route: string, upstream: string}} Filters
+ * @typedef {{
+ *   window_s: number, key: string, model: string, route: string, upstream: string, failed?: boolean,
+ * }} Filters `failed`: only these calls are listed; it is the page's own.
  * @typedef {{id: string, name: string}} Choice
  * @typedef {{keys: Choice[], models: Choice[], routes: Choice[], upstreams: Choice[]}} Choices
  * @typedef {{p50_s: number | null, p95_s: number | null, p99_s: number | null}} Quantiles
@@ -22,7 +24,7 @@
  * @typedef {{scope: string, kind: string, per_min: number | null, share: number | null, learned: boolean}} LimitUse
  * @typedef {{
  *   name: string, origin: string, attempts: number, failed: number, throttled: number, ttft: Quantiles,
- *   queued: number, limits: LimitUse[], breaker: string,
+ *   queued: number, limits: LimitUse[], breaker: string, last: number, last_failed: number,
  * }} UpstreamLine
  * @typedef {{
  *   id: string, name: string, calls: number, dollars: number, saved_dollars: number, wasted_dollars: number,

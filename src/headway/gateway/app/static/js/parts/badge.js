@@ -3,6 +3,7 @@
 import { h } from "../core/dom.js";
 
 /** @typedef {import("../core/types.js").CallLine} CallLine */
+/** @typedef {import("../core/types.js").UpstreamLine} UpstreamLine */
 
 /** @param {string} text @param {"ok" | "warn" | "bad" | "plain"} tone */
 export const badge = (text, tone) => h("span", { class: `badge ${tone}` }, text);
@@ -26,8 +27,13 @@ export function endBadge(call) {
   return element;
 }
 
-/** A breaker's state in words that need no manual. @param {string} state */
-export function breakerBadge(state) {
-  if (state === "closed") return badge("closed", "ok");
-  return badge(state, state === "open" ? "bad" : "warn");
+const BREAKERS = /** @type {Record<string, "ok" | "warn" | "bad">} */ ({ closed: "ok", "half-open": "warn", open: "bad" });
+
+/** A breaker's state; it is not green where the last tries failed. @param {UpstreamLine} line */
+export function breakerBadge({ breaker, last, last_failed }) {
+  const word = breaker || "none";
+  if (breaker !== "open" && last > 0 && last_failed === last) {
+    return badge(`${word === "none" ? "" : `${word}, `}last ${last} failed`, "bad");
+  }
+  return badge(word, BREAKERS[breaker] ?? "plain");
 }

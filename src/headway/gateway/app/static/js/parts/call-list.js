@@ -4,6 +4,7 @@ import { ApiError, ask, queryOf } from "../core/api.js";
 import { age } from "../core/ages.js";
 import { h, say, set } from "../core/dom.js";
 import { count, dollars, host, seconds, short } from "../core/format.js";
+import { keyName } from "../core/keys.js";
 import { link } from "../core/place.js";
 import { endBadge, endOf, isFailed } from "./badge.js";
 import { Table } from "./table.js";
@@ -14,6 +15,8 @@ import { Table } from "./table.js";
 /** @typedef {import("./table.js").Column<CallLine>} Column */
 
 const KEPT_MAX = 1000;
+/** What is said of a cache that has not answered. */
+const ASKED = new Set(["", "off", "miss", "refresh"]);
 
 /** A call's time as a bar: what waited here, what came before the first token, the rest. @param {HTMLElement} cell @param {CallLine} call */
 function drawTimes(cell, call) {
@@ -43,43 +46,61 @@ const COLUMNS = [
       cell.replaceChildren(h("a", { href: link("calls", call.id) }, age(call.start_wall_s)));
     },
   },
-  { label: "Result", value: endOf, draw: (cell, call) => cell.replaceChildren(endBadge(call)) },
+  { label: "Result", value: endOf, draw: (cell, call) => drawEnd(cell, call) },
   {
     label: "Model",
     value: (call) => call.model || "–",
-    draw: (cell, call) =>
-      cell.replaceChildren(h("span", { class: "clip", title: call.model || false }, call.model || "–")),
+    draw: (cell, call) => clip(cell, call.model || "–", call.model),
   },
-  { label: "Route", value: (call) => call.route.replace(/^\/v1/, ""), level: 3 },
-  { label: "Key", value: (call) => keyOf(call), level: 3 },
   {
-    label: "Upstream",
-    value: (call) => call.upstream || "–",
-    level: 3,
-    draw: (cell, call) =>
-      cell.replaceChildren(h("span", { class: "clip", title: call.upstream || false }, host(call.upstream) || "–")),
+    label: "Route",
+    value: (call) => call.route,
+    level: 5,
+    draw: (cell, call) => clip(cell, call.route.replace(/^\/v1/, "") || "–", call.route),
   },
-  { label: "Answer from", value: (call) => fromOf(call), level: 2, title: "Where the answer came from" },
-  { label: "Tries", value: (call) => count(call.attempts), numeric: true, level: 3 },
+  {
+    label: "Key",
+    value: (call) => keyName(call.key, call.key_name),
+    level: 5,
+    draw: (cell, call) => clip(cell, keyName(call.key, call.key_name), call.key),
+  },
+  {
+    label: "Answer from",
+    value: fromOf,
+    level: 3,
+    title: "The upstream; or who kept or shared the answer",
+    draw: (cell, call) => clip(cell, fromOf(call), call.upstream),
+  },
+  { label: "Tries", value: (call) => count(call.attempts), numeric: true, level: 6 },
   {
     label: "Time",
     value: (call) => `${call.wait_s} ${call.ttft_s} ${call.total_s}`,
     draw: drawTimes,
-    level: 2,
+    level: 3,
     title: "Waiting here, until the first token, and the rest",
   },
-  { label: "TTFT", value: (call) => seconds(call.ttft_s), numeric: true, level: 2, title: "Until the first token" },
+  { label: "TTFT", value: (call) => seconds(call.ttft_s), numeric: true, level: 3, title: "Until the first token" },
   { label: "Total", value: (call) => seconds(call.total_s), numeric: true },
-  { label: "Tokens", value: tokensOf, numeric: true, level: 3, title: "Input → output" },
+  { label: "Tokens", value: tokensOf, numeric: true, level: 4, title: "Input → output" },
   { label: "Cost", value: (call) => dollars(call.dollars), numeric: true, level: 2 },
 ];
 
-/** A key by its name; without keys it is a digest, whose beginning is enough. @param {CallLine} call */
-const keyOf = ({ key, key_name }) => (key_name && key_name !== key ? key_name : key.slice(0, 8) || "–");
+/** @param {HTMLElement} cell @param {CallLine} call */
+function drawEnd(cell, call) {
+  cell.replaceChildren(endBadge(call));
+  cell.title = [endOf(call), call.error_code].filter(Boolean).join(", ");
+}
+
+/** A text that gives way, and is told whole to who points at it. @param {HTMLElement} cell @param {string} text @param {string} whole */
+function clip(cell, text, whole) {
+  cell.replaceChildren(h("span", { class: "clip", title: whole || false }, text));
+}
 
 /** @param {CallLine} call */
-function fromOf({ cache }) {
-  return cache === "" || cache === "off" || cache === "miss" || cache === "refresh" ? "upstream" : cache;
+function fromOf(call) {
+  const { attempts, cache, upstream } = call;
+  if (isFailed(call) && attempts === 0) return "–";
+  return ASKED.has(cache) ? host(upstream) || "–" : cache;
 }
 
 /** @param {CallLine} call */
@@ -88,10 +109,14 @@ function tokensOf({ input_tokens, output_tokens }) {
 }
 
 export class CallList {
-  /** @param {{limit: number, paged: boolean}} options `paged`: older ones can be fetched. */
-  constructor({ limit, paged }) {
+  /**
+   * @param {{limit: number, paged: boolean, failedOnly: (wanted: boolean) => void}} options `paged`: older ones can be
+   *   fetched. `failedOnly`: somebody wants the failed ones only, or all.
+   */
+  constructor({ limit, paged, failedOnly }) {
     this._limit = limit;
     this._paged = paged;
+    this._failed = false;
     /** @type {Map<string, CallLine>} */
     this._calls = new Map();
     /** @type {Filters | null} */
@@ -105,13 +130,13 @@ export class CallList {
       empty: "",
       mark: (call) => (isFailed(call) ? "failed" : ""),
     });
-    this._box = h("input", { type: "checkbox", onchange: () => this._reset() });
+    this._box = h("input", { type: "checkbox", onchange: () => failedOnly(this._box.checked) });
     this.failedOnly = h("label", { class: "check" }, this._box, "Failed only");
     this._trouble = h("p", { class: "trouble", role: "alert", hidden: true });
     this._more = h("button", { type: "button", onclick: () => this._fetch(true) }, "Show older calls");
     this.element = h(
       "div",
-      {},
+      { class: "calls" },
       this._table.element,
       this._trouble,
       paged ? h("div", { class: "more" }, this._more) : null,
@@ -122,6 +147,13 @@ export class CallList {
     this._box.click();
   }
 
+  /** What the address says. @param {boolean} only */
+  showFailed(only) {
+    if (this._failed === only) return;
+    this._failed = this._box.checked = only;
+    this._reset();
+  }
+
   /** @param {Overview} overview */
   update(overview) {
     const isNew = this._filters === null || queryOf(this._filters) !== queryOf(overview.filters);
@@ -129,12 +161,12 @@ export class CallList {
     if (isNew) this._calls.clear();
     this._take(overview.calls);
     this._show();
-    if (isNew && (this._paged || this._box.checked)) this._fetch(false);
+    if (isNew && (this._paged || this._failed)) this._fetch(false);
   }
 
   /** @param {CallLine[]} calls */
   _take(calls) {
-    for (const call of calls) if (!this._box.checked || isFailed(call)) this._calls.set(call.id, call);
+    for (const call of calls) if (!this._failed || isFailed(call)) this._calls.set(call.id, call);
   }
 
   _sorted() {
@@ -145,7 +177,7 @@ export class CallList {
   _show() {
     const calls = this._sorted();
     this._calls = new Map(calls.map((call) => [call.id, call]));
-    this._table.sayEmpty(this._box.checked ? "No call failed." : "No calls in this window.");
+    this._table.sayEmpty(this._failed ? "No call failed." : "No calls in this window.");
     this._table.update(calls);
     set(this._more, "hidden", calls.length === 0);
   }
@@ -162,7 +194,7 @@ export class CallList {
     this._asking.abort();
     const asking = (this._asking = new AbortController());
     const last = older ? this._sorted().at(-1)?.id : undefined;
-    const query = `${queryOf(this._filters)}&limit=${this._limit}${this._box.checked ? "&outcome=failed" : ""}${last ? `&before=${encodeURIComponent(last)}` : ""}`;
+    const query = `${queryOf(this._filters)}&limit=${this._limit}${this._failed ? "&outcome=failed" : ""}${last ? `&before=${encodeURIComponent(last)}` : ""}`;
     try {
       const { calls, more } = await ask(`/calls?${query}`, { signal: asking.signal });
       this._take(calls);

@@ -1,6 +1,7 @@
 /** What is looked at: a window of time, and a key, a model, a route, an upstream. Kept in the address. */
 
 import { h, set } from "../core/dom.js";
+import { keyName, named } from "../core/keys.js";
 import { span } from "../core/format.js";
 import { NO_FILTERS, WINDOWS_S, isFiltered } from "../core/place.js";
 
@@ -63,7 +64,9 @@ export class FilterBar {
     for (const [name, , , all] of SELECTS) {
       const select = /** @type {HTMLSelectElement} */ (this._selects.get(name));
       const value = filters[name];
-      if (![...select.options].some((one) => one.value === value)) select.append(h("option", { value }, value));
+      if (![...select.options].some((one) => one.value === value)) {
+        select.append(h("option", { value }, name === "key" ? keyName(value, "") : value));
+      }
       select.value = value;
       set(select, "class", value ? "chosen" : false);
       set(select, "title", value ? select.selectedOptions[0].textContent : all);
@@ -76,7 +79,7 @@ export class FilterBar {
     for (const [name, list] of SELECTS) {
       const select = /** @type {HTMLSelectElement} */ (this._selects.get(name));
       // A list that changes under somebody's fingers closes in some browsers.
-      if (select !== document.activeElement) offered(select, choices[list]);
+      if (select !== document.activeElement) offered(select, name === "key" ? named(choices.keys) : choices[list]);
     }
   }
 

@@ -8,11 +8,11 @@ import { h, say, set } from "../core/dom.js";
 /**
  * @template R
  * @typedef {{
- *   label: string, value: (row: R) => string | number, title?: string, numeric?: boolean, level?: 1 | 2 | 3,
+ *   label: string, value: (row: R) => string | number, title?: string, numeric?: boolean, level?: 1 | 2 | 3 | 4 | 5 | 6,
  *   draw?: (cell: HTMLElement, row: R) => void,
  * }} Column
  * `value` tells whether a cell has changed, and is its text unless `draw` fills it. `level`: 1 is always shown, 2 not
- * on a phone, 3 on wide screens only.
+ * on a phone, 3 to 6 the wider the table is.
  */
 
 /** @template R */

@@ -19,6 +19,7 @@ export function tile(label, note, extra) {
     /** @param {string} value @param {string[]} beside Each stays on one line. @param {"" | "bad" | "good" | "warn"} [tone] */
     update(value, beside, tone = "") {
       say(figure, value);
+      figure.style.setProperty("--chars", String(value.length)); // so that it is as large as there is room
       while (more.children.length < beside.length) more.append(h("span"));
       beside.forEach((text, index) => say(more.children[index], text));
       set(element, "class", `tile ${tone}`.trim());

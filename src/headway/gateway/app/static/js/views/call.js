@@ -3,6 +3,7 @@
 import { age } from "../core/ages.js";
 import { h } from "../core/dom.js";
 import { count, dollars, moment, seconds } from "../core/format.js";
+import { keyName } from "../core/keys.js";
 import { link } from "../core/place.js";
 import { waterfall } from "../charts/waterfall.js";
 import { endBadge, isFailed } from "../parts/badge.js";
@@ -48,7 +49,7 @@ function facts(call) {
     fact("Tokens out", count(call.output_tokens)),
     fact("Cost", dollars(call.dollars)),
     fact("Cache", call.cache || "–"),
-    fact("Key", call.key_name || call.key || "–"),
+    fact("Key", keyName(call.key, call.key_name)),
     fact("Upstream", call.upstream || "–"),
     fact("Route", call.route || "–"),
     fact("Streamed", call.stream ? "yes" : "no"),

@@ -2,6 +2,7 @@
 
 import { h } from "../core/dom.js";
 import { count, dollars } from "../core/format.js";
+import { named } from "../core/keys.js";
 import { card } from "../parts/card.js";
 import { Table } from "../parts/table.js";
 import { tabs } from "../parts/tabs.js";
@@ -61,7 +62,7 @@ export class MoneyCard {
 
   /** @param {Overview} overview */
   update({ money }) {
-    this._keys.update(money.by_key);
+    this._keys.update(named(money.by_key));
     this._models.update(money.by_model);
     this._layers.update(money.by_layer);
   }

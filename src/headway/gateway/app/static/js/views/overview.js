@@ -17,9 +17,9 @@ import { StartCard } from "./start.js";
 export class OverviewView {
   title = "Overview";
 
-  /** @param {boolean} needsKey Whether callers need one of the gateway's keys. */
-  constructor(needsKey) {
-    this._calls = new CallList({ limit: 20, paged: false });
+  /** @param {boolean} needsKey Whether callers need one of the gateway's keys. @param {(wanted: boolean) => void} failedOnly */
+  constructor(needsKey, failedOnly) {
+    this._calls = new CallList({ limit: 20, paged: false, failedOnly });
     this._start = new StartCard(needsKey);
     const calls = card(
       "Last calls",
@@ -60,5 +60,10 @@ export class OverviewView {
 
   toggleFailed() {
     this._calls.toggleFailed();
+  }
+
+  /** @param {boolean} only */
+  showFailed(only) {
+    this._calls.showFailed(only);
   }
 }

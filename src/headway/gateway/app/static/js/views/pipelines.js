@@ -59,7 +59,7 @@ export class PipelinesView {
         { label: "Failed", value: (line) => count(line.failed), numeric: true },
         { label: "p50", value: (line) => seconds(line.total.p50_s), numeric: true },
         { label: "p95", value: (line) => seconds(line.total.p95_s), numeric: true, level: 2 },
-        { label: "p99", value: (line) => seconds(line.total.p99_s), numeric: true, level: 3 },
+        { label: "p99", value: (line) => seconds(line.total.p99_s), numeric: true, level: 4 },
         { label: "Cost", value: (line) => dollars(line.dollars), numeric: true, level: 2 },
         {
           label: "Last run",

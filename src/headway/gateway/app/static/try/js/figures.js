@@ -3,8 +3,15 @@
 import { count, dollars, rate, seconds } from "../../js/core/format.js";
 import { tile } from "../../js/parts/tile.js";
 
-const CACHE = /** @type {Record<string, string>} */ ({
-  off: "off", miss: "asked", refresh: "asked", memory: "hit", sqlite: "hit", redis: "hit", joined: "joined", stale: "stale",
+const CACHE = /** @type {Record<string, [string, string]>} */ ({
+  off: ["off", "asked upstream"],
+  miss: ["asked", "nothing was kept"],
+  refresh: ["asked", "anew, as wished"],
+  memory: ["hit", "kept in memory"],
+  sqlite: ["hit", "kept on disk"],
+  redis: ["hit", "kept in Redis"],
+  joined: ["joined", "an equal call"],
+  stale: ["stale", "an old answer"],
 });
 
 /** @param {number | null | undefined} value_ms */
@@ -32,7 +39,8 @@ export function figures(place) {
       speed.update(usage && took.ttft_ms !== null && told_s > 0.001 ? rate(usage.output_tokens / told_s) : "–", []);
       tokens.update(usage ? `${about}${count(usage.output_tokens)}` : "–", usage ? [`${count(usage.input_tokens)} asked`] : []);
       cost.update(dollars(took.dollars), took.saved_dollars ? [`${dollars(took.saved_dollars)} saved`] : []);
-      cache.update(CACHE[took.cache] ?? took.cache ?? "–", took.cache ? [took.cache] : [], CACHE[took.cache] === "hit" ? "good" : "");
+      const [word, more] = CACHE[took.cache] ?? [took.cache || "–", ""];
+      cache.update(word, [more], word === "hit" ? "good" : "");
     },
   };
 }

@@ -2,9 +2,10 @@
 
 import { session } from "../../js/core/api.js";
 import { h, say } from "../../js/core/dom.js";
-import { toggle } from "../../js/core/theme.js";
 import { brand } from "../../js/parts/brand.js";
+import { ThemeButton } from "../../js/parts/theme-button.js";
 import { figures } from "./figures.js";
+import { offerModels } from "./models.js";
 import { ask } from "./stream.js";
 import { Talk } from "./talk.js";
 
@@ -142,7 +143,7 @@ function command() {
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 find("brand").append(brand());
-find("theme").addEventListener("click", () => toggle());
+find("tools").append(new ThemeButton("Light or dark").element);
 find("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = prompt.value.trim();
@@ -176,4 +177,7 @@ command();
 prompt.focus();
 
 const who = await session().catch(() => null);
-if (who?.needs_key && !who.signed_in) find("key-label").hidden = false;
+const needsKey = who?.needs_key === true && !who.signed_in;
+find("key-label").hidden = !needsKey;
+find("key").addEventListener("change", () => offerModels(wishes().key));
+if (!who?.needs_key) void offerModels();
