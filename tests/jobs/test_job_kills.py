@@ -9,7 +9,7 @@ from headway.sim.server import serving
 from tests.jobs.killing import IN_FLIGHT, RUN_S_MAX, SIMULATOR, killed, ledger, start
 
 ROWS = 400
-FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (81_920, resource.RLIM_INFINITY))\n"
+FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (147_456, resource.RLIM_INFINITY))\n"
 """No file may grow beyond that: to a program it looks as a full disk does."""
 
 

@@ -14,7 +14,7 @@ from headway.prompts.lint.registry import RULES, chosen, rule_named
 from headway.prompts.lint.run import edited, lint_task, lint_together
 from headway.prompts.lint.source import Source, log_source, source_of
 from headway.prompts.task import Task
-from headway.store.rows import LogRow, encoded, row_of, snapshot
+from headway.store.rows import LogRow, encoded, row_of, snapshot, taken
 from headway.types import Tags, Trace, Usage
 from headway.wire.blocks import block_hashes
 
@@ -30,7 +30,7 @@ def call(at_s: float = 0.0, *, input_tokens: int = 300, output: int = 8, reasoni
     made.cache = "off"
     for name, value in fields.items():
         setattr(made, name, value)
-    return row_of(encoded(snapshot(made)).decode())
+    return row_of(taken(encoded(snapshot(made))))
 
 
 def found(source: Source, rule: str) -> list[Finding]:
