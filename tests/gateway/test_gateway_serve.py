@@ -54,7 +54,10 @@ def test_it_serves_drains_and_ends_with_zero():
     with serving(SimSettings(latency_scale=0.3)) as base, served("--base-url", base) as (child, url):
         assert get(f"{url}/healthz") == b"ok\n"
         host, port = url.removeprefix("http://").split(":")
-        body = b'{"model":"gpt-5.4-mini","stream":true,"messages":[{"role":"user","content":"%b"}]}' % b"Write 900 words about the tides."
+        body = (
+            b'{"model":"gpt-5.4-mini","stream":true,"messages":[{"role":"user","content":"%b"}]}'
+            % b"Write 900 words about the tides."
+        )
         with socket.create_connection((host, int(port)), 20) as client:
             client.sendall(
                 b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -81,7 +84,10 @@ def test_what_is_cut_off_at_the_end_is_told_so(signals, tmp_path):
         served("--base-url", base, "--drain-s", drain_s, HEADWAY_HOME=str(tmp_path)) as (child, url),
     ):
         host, port = url.removeprefix("http://").split(":")
-        body = b'{"model":"gpt-5.4-mini","stream":true,"messages":[{"role":"user","content":"%b"}]}' % b"Write 900 words about the tides."
+        body = (
+            b'{"model":"gpt-5.4-mini","stream":true,"messages":[{"role":"user","content":"%b"}]}'
+            % b"Write 900 words about the tides."
+        )
         asked = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
         with (
             socket.create_connection((host, int(port)), 20) as client,
