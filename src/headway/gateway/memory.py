@@ -17,7 +17,7 @@ __all__ = ["settle"]
 
 ALLOCATIONS: Final = 5_000
 """Objects more than before at which the collector looks at the youngest. A call that succeeds leaves none, a client
-who leaves over a hundred: looking at 50,000 stopped the process for 60 ms at a time."""
+who leaves over a hundred: more of them are longer pauses."""
 YOUNG: Final = 5
 """Looks at the youngest for one at those that outlived one, and so on: what was under way at a look outlives it, and is
 rubbish a moment later. At 20 and 50 that grew for seven minutes (by 50 MB, 600 calls a second)."""
