@@ -16,7 +16,7 @@ from headway.errors import ConfigError
 from headway.gateway.data.answers import failed
 from headway.gateway.keys import KeyStore
 from headway.gateway.keys.meter import KeyBudgetExceeded
-from headway.gateway.keys.rate import KeyOverloaded
+from headway.gateway.keys.rate import KeyOverloaded, KeyTooLate
 from headway.gateway.server import listen
 from headway.gateway.settings import ServeSettings
 from headway.policy.keys import Key
@@ -189,8 +189,10 @@ def test_the_call_log_knows_the_key_by_its_id_alone(tmp_path, capfd, caplog):
 
 def test_a_refusal_that_ends_says_when():
     """Whole seconds, never too few."""
-    late = failed("/v1/responses", KeyOverloaded("full", 1.2))
-    assert (late.status, dict(late.headers)["retry-after"]) == (429, "2")
+    for kind, code in ((KeyOverloaded, "queue_full"), (KeyTooLate, "deadline")):
+        late = failed("/v1/responses", kind("full", 1.2))
+        assert (late.status, dict(late.headers)["retry-after"]) == (429, "2")
+        assert json.loads(late.body)["error"]["code"] == code
     spent = KeyBudgetExceeded("spent")
     assert "retry-after" not in dict(failed("/v1/responses", spent).headers)
     spent.retry_after_s = 60.0

@@ -19,12 +19,13 @@ from headway.gateway import server, watching
 from headway.gateway.environment import EnvFile
 from headway.gateway.hub.hub import Hub, Seat
 from headway.gateway.hub.member import Member
-from headway.gateway.hub.messages import Give, Ready, Reload, Reloaded, Taken
+from headway.gateway.hub.messages import Figures, Give, Ready, Reload, Reloaded, StatesAsked, Taken
 from headway.gateway.listening import listen
 from headway.gateway.reload import Reloader
 from headway.gateway.settings import ServeSettings
 from headway.policy.common_limits import Slice
 from headway.policy.shared_limits import SharedMark
+from headway.telemetry.states import merged, packed, unpacked
 from headway.testing import FakeProvider
 
 
@@ -135,6 +136,30 @@ def test_a_slice_that_comes_too_late_goes_back():
             assert said == [Give("scope", (3.0, 40.0), known=True)]
 
     asyncio.run(main())
+
+
+def test_a_worker_that_dies_while_it_is_asked_is_counted_once():
+    """Its last figures are kept when it leaves; the answer that waits for it must not bring them a second time."""
+    name, labels = "headway_requests_total", ("/v1/responses", "m", "ok", "2xx")
+
+    async def main() -> None:
+        hub, said = Hub(), []
+        asking, dying = Seat(hub, 1, lambda: None), Seat(hub, 2, lambda: None)
+        hub.seats += [asking, dying]
+        asking.link.send = lambda message: said.append(message) or True  # type: ignore[method-assign]
+        dying.link.send = lambda message: True  # type: ignore[method-assign]  # it is asked, and says nothing any more
+        dying._came(Ready())
+        dying._came(Figures(packed({name: {labels: [7]}})))
+        hub.came(asking, StatesAsked(5))
+        await asyncio.sleep(0)
+        dying._left()
+        while not said:
+            await asyncio.sleep(0)
+        (answer,) = said
+        assert merged(unpacked(one.meters) for one in answer.states)[name] == {labels: [7]}
+        await hub.aclose()
+
+    asyncio.run(asyncio.wait_for(main(), 5))
 
 
 def reloader(make: Any, said: list[str], env: str = "") -> Reloader:

@@ -7,10 +7,11 @@ import sqlite3
 
 import pytest
 
+from headway.attempt.outcomes import outcome_of_error
 from headway.errors import DeadlineExceeded
 from headway.gateway.keys import Keys, KeyStore
 from headway.gateway.keys.meter import PATIENCE_S, KeyBudgetExceeded
-from headway.gateway.keys.rate import KeyOverloaded
+from headway.gateway.keys.rate import KeyOverloaded, KeyTooLate
 from headway.gateway.request import Request
 from headway.testing import virtual_run
 from headway.types import Call, RequestView, Trace
@@ -75,8 +76,9 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once_with_the_true_wait(tmp
         async with served(tmp_path / "k", provider) as (_, send):
             await asyncio.gather(*(send(text) for _ in range(6)))
             begun_s = now_s()
-            with pytest.raises(KeyOverloaded, match="after its deadline") as refused:
+            with pytest.raises(KeyTooLate, match="after its deadline") as refused:
                 await send(text, deadline_s=5.0)
+            assert (refused.value.code, outcome_of_error(refused.value)) == ("deadline", ("deadline", False))
             assert now_s() - begun_s < 0.1
             assert refused.value.retry_after_s == pytest.approx(10.0, abs=0.6)
             await asyncio.sleep(refused.value.retry_after_s)

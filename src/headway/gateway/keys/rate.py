@@ -15,7 +15,7 @@ from headway.gateway.keys.ledger import Ask, Given
 from headway.policy.queue import FairQueue
 from headway.types import Call, Trace
 
-__all__ = ["QUEUE_MAX", "KeyOverloaded", "KeyRate"]
+__all__ = ["QUEUE_MAX", "KeyOverloaded", "KeyRate", "KeyTooLate"]
 
 QUEUE_MAX = 10_000
 
@@ -27,6 +27,12 @@ class KeyOverloaded(Overloaded):
         super().__init__(message)
         self.retry_after_s = retry_after_s
         """When there would be room for this request, in seconds from now."""
+
+
+class KeyTooLate(KeyOverloaded):
+    """The request's turn would come after its deadline; others may still be served in time."""
+
+    code = "deadline"
 
 
 class _Waiter:
@@ -84,7 +90,8 @@ class KeyRate:
         """Be counted, perhaps after a wait.
 
         Raises:
-            KeyOverloaded: Too many wait, or the request's turn would come after its deadline.
+            KeyOverloaded: Too many wait.
+            KeyTooLate: The request's turn would come after its deadline.
         """
         self._active = True
         if not self.queue and self._fits(tokens):
@@ -231,8 +238,8 @@ class KeyRate:
                 found_s = max(found_s, (total - self._pool[nth] - min(limit, level)) * 60.0 / limit)
         return found_s
 
-    def _late(self, wait_s: float) -> KeyOverloaded:
-        return KeyOverloaded(
+    def _late(self, wait_s: float) -> KeyTooLate:
+        return KeyTooLate(
             f"the limits of the key {self._name!r} have room for this request in {wait_s:.1f} s, which is after its "
             "deadline; ask again then, or raise them",
             wait_s,

@@ -145,7 +145,7 @@ export class KeysView {
           value: (key) => `${key.day_dollars} ${key.dollars_per_day}`,
           draw: (cell, key) => drawSpent(cell, `${key.name} today`, key.day_dollars, key.dollars_per_day),
           numeric: true,
-          title: "Dollars since midnight UTC, and the day's cap",
+          title: "Dollars since midnight UTC, and the day's cap. Answers that broke off count at their worst case",
         },
         {
           label: "This month",
@@ -153,7 +153,7 @@ export class KeysView {
           draw: (cell, key) => drawSpent(cell, `${key.name} this month`, key.month_dollars, key.dollars_per_month),
           numeric: true,
           level: 2,
-          title: "Dollars since the month began (UTC), and its cap",
+          title: "Dollars since the month began (UTC), and its cap. Answers that broke off count at their worst case",
         },
         { label: "Requests", value: (key) => count(key.month_requests), numeric: true, level: 5, title: "This month" },
         {
