@@ -153,8 +153,7 @@ def test_a_worker_that_dies_while_it_is_asked_is_counted_once():
         hub.came(asking, StatesAsked(5))
         await asyncio.sleep(0)
         dying._left()
-        while not said:
-            await asyncio.sleep(0)
+        await asyncio.gather(*hub._work)
         (answer,) = said
         assert merged(unpacked(one.meters) for one in answer.states)[name] == {labels: [7]}
         await hub.aclose()

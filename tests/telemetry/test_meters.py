@@ -45,6 +45,14 @@ def test_a_call_is_counted_once_in_each_family():
     assert "headway_tokens_total" not in state  # what was paid for is counted by tries
 
 
+def test_what_failed_was_answered_from_nowhere():
+    """A call that had joined one that failed is no hit; a hit rate over these counts answers alone."""
+    meters = Meters()
+    for outcome, cache in (("ok", "memory"), ("ok", "miss"), ("server_error", "joined"), ("abandoned", "miss")):
+        meters.finished(call(outcome, cache=cache))
+    assert meters.state()["headway_cache_results_total"] == {("memory",): [1], ("miss",): [1]}
+
+
 def test_tries_carry_tokens_and_money_and_every_token_has_one_kind():
     meters = Meters()
     usage = Usage(input_tokens=100, cached_tokens=60, cache_write_tokens=10, output_tokens=50, reasoning_tokens=20)

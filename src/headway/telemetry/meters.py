@@ -160,12 +160,13 @@ class Meters:
                 line.wait[bisect_left(SECONDS, wait_s)] += 1
             if first_at_s is not None and trace.stream:
                 self._streamed(trace, line, first_at_s - started_s, took_s)
-            tier = self._tiers.get(cache)
-            if tier is None:
-                tier = self._tier(cache)
-            tier.count += 1
-            if trace.saved_dollars:
-                tier.amount += trace.saved_dollars
+            if outcome == "ok":  # a call that failed with the one that it had joined was answered by nobody
+                tier = self._tiers.get(cache)
+                if tier is None:
+                    tier = self._tier(cache)
+                tier.count += 1
+                if trace.saved_dollars:
+                    tier.amount += trace.saved_dollars
             if self._pending:
                 self._judge(trace)
             if self._keys and trace.tenant:
@@ -197,7 +198,7 @@ class Meters:
         return line
 
     def _tier(self, cache: str) -> Pair:
-        """`Trace.cache` has a fixed set of values; "" is a call that failed before it was known."""
+        """`Trace.cache` has a fixed set of values; "" is a call for which no cache was asked."""
         return self._tiers.setdefault(cache or "off", Pair())
 
     def _tagged(self, trace: Trace, took_s: float) -> None:
