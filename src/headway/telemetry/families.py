@@ -83,7 +83,7 @@ FAMILIES: Final = (
         "headway_cache_results_total",
         "counter",
         ("tier",),
-        "Calls that got a whole answer, by where it came from: memory, sqlite, redis, stale, joined, miss, refresh, off.",
+        "Whole answers by where they came from: memory, sqlite, redis, stale, joined, or miss, refresh, off.",
     ),
     Family(
         "headway_saved_dollars_total",
