@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -26,23 +27,33 @@ IMPURE = {
 }
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+def of_each(modules: list[Path]) -> pytest.MarkDecorator:
+    """All tests of a module follow each other, which the scope is for: it is parsed once."""
+    return pytest.mark.parametrize("module", modules, ids=lambda p: str(p.relative_to(SRC)), scope="module")
+
+
+@lru_cache(maxsize=1)
+def nodes_of(module: Path) -> tuple[ast.AST, ...]:
+    """The module itself, and all nodes below it."""
+    return tuple(ast.walk(ast.parse(module.read_text("utf-8"))))
+
+
+@of_each(MODULES)
 def test_a_module_is_small_and_says_what_it_is(module):
     """At most 300 lines, functions at most 75, and a docstring in front."""
     text = module.read_text("utf-8")
     assert len(text.splitlines()) <= 300
-    tree = ast.parse(text)
-    assert ast.get_docstring(tree), "a module says what it is for"
-    for node in ast.walk(tree):
+    nodes = nodes_of(module)
+    assert ast.get_docstring(nodes[0]), "a module says what it is for"
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < 75, f"{node.name} is too long"
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+@of_each(MODULES)
 def test_no_broad_except_no_global_no_todo(module):
     """Errors are caught by name, state has an owner, and nothing is left for later."""
-    tree = ast.parse(module.read_text("utf-8"))
-    for node in ast.walk(tree):
+    for node in nodes_of(module):
         assert not isinstance(node, ast.Global), f"line {node.lineno}: global"
         if isinstance(node, ast.ExceptHandler):
             names = [n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)] if node.type else ["bare"]
@@ -52,10 +63,10 @@ def test_no_broad_except_no_global_no_todo(module):
     assert not re.search(r"TODO|FIXME|XXX|raise NotImplementedError", module.read_text("utf-8"))
 
 
-@pytest.mark.parametrize("module", PURE, ids=lambda p: str(p.relative_to(SRC)))
+@of_each(PURE)
 def test_policies_are_pure(module):
     """No clock, no dice, no network: `random` is imported for the type `Random` alone."""
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+    for node in nodes_of(module):
         if isinstance(node, ast.Import):
             assert not IMPURE & {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -65,13 +76,13 @@ def test_policies_are_pure(module):
             assert not isinstance(node, ast.AsyncFunctionDef | ast.Await)
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+@of_each(MODULES)
 def test_no_provider_branches_outside_wire(module):
     """No ``if provider == "openai"``: what differs between providers is a reader's business (or the simulator's)."""
     if module.relative_to(SRC).parts[0] in ("wire", "sim"):
         return
     names = {"openai", "anthropic", "azure", "groq", "mistral", "gemini", "google", "deepseek"}
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+    for node in nodes_of(module):
         if isinstance(node, ast.Compare):
             words = {
                 n.value.lower() for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -69,21 +70,38 @@ def settings_page(text: str) -> str:
     return _ROW.sub(row, text)
 
 
-def help_of(command: str) -> str:
-    """What ``headway COMMAND --help`` prints at 100 columns, without colour."""
-    code = "import sys; sys.argv[0] = 'headway'; from headway.cli import main; main()"
+_HELPS = """
+import contextlib, io, json, sys
+from headway.cli import main
+said = {}
+for command in sys.argv[1:]:
+    sys.argv[:] = ["headway", *([command] if command != "headway" else []), "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        main()
+    said[command] = out.getvalue()
+sys.__stdout__.write(json.dumps(said))
+"""
+
+
+def helps_of(commands: list[str]) -> dict[str, str]:
+    """What ``headway COMMAND --help`` prints at 100 columns, without colour, for each; one process prints them all."""
     plain = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "GITHUB_ACTIONS")}
     done = subprocess.run(
-        [sys.executable, "-c", code, *([command] if command else []), "--help"],
+        [sys.executable, "-c", _HELPS, *(command or "headway" for command in commands)],
         env=plain | {"TERMINAL_WIDTH": "100", "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "PYTHONUTF8": "1"},
         capture_output=True, text=True, encoding="utf-8", check=True,
     )  # fmt: skip
-    return "\n".join(line.rstrip() for line in done.stdout.splitlines()).strip("\n")
+    said = json.loads(done.stdout)
+    return {
+        command: "\n".join(line.rstrip() for line in said[command or "headway"].splitlines()).strip("\n")
+        for command in commands
+    }
 
 
 def cli_page(text: str) -> str:
     """docs/cli.md with the help of every command between its markers."""
-    return _HELP.sub(lambda match: match[1] + help_of(match[2]) + match[3], text)
+    helps = helps_of([match[2] for match in _HELP.finditer(text)])
+    return _HELP.sub(lambda match: match[1] + helps[match[2]] + match[3], text)
 
 
 # -- code --------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ directory of the moment. "aiohttp" is what one writes in an afternoon: uvicorn a
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import shutil
@@ -19,6 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import headway as package
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -115,7 +118,8 @@ def running(
     """A process, once a call gets through it."""
     start_s = time.perf_counter()
     with (Path(cwd) / f"{name.replace(' ', '-')}.log").open("w") as said:
-        child = subprocess.Popen(command, cwd=cwd, env=os.environ | env, stdout=said, stderr=said)
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        child = subprocess.Popen(command, cwd=cwd, env=kept | env, stdout=said, stderr=said)
         try:
             while not answers(port, headers or {}):
                 if child.poll() is not None or time.perf_counter() - start_s > READY_S:
@@ -133,7 +137,8 @@ def running(
 
 @contextmanager
 def headway(upstream: int, cwd: str, name: str = "headway", *options: str, key: str = "") -> Iterator[Peer]:
-    """`headway serve`; with keys, `key` is a usable one."""
+    """`headway serve`; with keys, `key` is a usable one. Compiled before, as an installer leaves it."""
+    compileall.compile_dir(Path(package.__file__).parent, quiet=2)
     port = free_port()
     command = [sys.executable, "-c", "from headway.cli import main; main()", "serve", "--port", str(port)]
     command += ["--base-url", f"http://127.0.0.1:{upstream}/v1", *options]

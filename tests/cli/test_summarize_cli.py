@@ -265,7 +265,7 @@ def test_killed_and_started_again_it_pays_for_what_is_missing(book):
 
 def test_a_reader_that_leaves_ends_the_answer(book):
     """`headway summarize ... | head -c 9`: no complaint, and nothing more is generated."""
-    with serving(SimSettings(seed=1, latency_scale=0.1, quality=None)) as url:
+    with serving(SimSettings(seed=1, latency_scale=0.5, quality=None)) as url:
         child = start(url, book, "--words", 300)
         assert child.stdout is not None
         assert child.stdout.read(5)

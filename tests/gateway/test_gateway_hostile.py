@@ -18,6 +18,8 @@ from headway.types import Call, Reply
 from tests.gateway.attacks import CASES, EVIL, MARK, asked, status_of
 from tests.gateway.helpers import JSON, gateway, until, within
 
+pytestmark = pytest.mark.usefixtures("each_loop")
+
 PROVIDER = "http://provider.invalid/v1"
 ANSWER = (
     b'{"id":"1","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{"index":0,"message":{"role":'

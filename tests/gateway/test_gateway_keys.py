@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import httpx2
@@ -177,7 +178,8 @@ def test_the_call_log_knows_the_key_by_its_id_alone(tmp_path, capfd, caplog):
 
     within(main())
     secret = key.split("-", 2)[2].encode()
-    files = {file.name: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    places = (tmp_path, Path(os.environ["HEADWAY_HOME"]))
+    files = {file.name: file.read_bytes() for place in places for file in place.rglob("*") if file.is_file()}
     with KeyStore(path) as store:
         kept = store.known().find("app").id.encode()
     assert kept in files["calls.sqlite"]

@@ -14,6 +14,8 @@ from headway.gateway.request import Request
 from headway.types import Reply
 from tests.gateway.helpers import JSON, answer, spoken_to, until, within
 
+pytestmark = pytest.mark.usefixtures("each_loop")
+
 HEAD = b"POST /v1/x HTTP/1.1\r\nHost: localhost\r\n"
 GET = b"GET /v1/%d HTTP/1.1\r\nHost: localhost\r\n\r\n"
 SSE = (("content-type", "text/event-stream"),)
@@ -41,6 +43,40 @@ def test_a_connection_carries_one_request_after_the_other():
                 writer.write(b"".join(GET % n for n in range(4)))
                 assert [(await answer(reader))[2] for _ in range(4)] == [b"/v1/%d" % n for n in range(4)]
             assert len(site.connections) == 1
+
+    within(main())
+
+
+def test_a_connection_has_one_task_for_all_its_requests():
+    """It waits between two; who waits for an answer does not wait for the next; it ends with its connection."""
+
+    async def main():
+        tasks, turn = set(), asyncio.Event()
+
+        async def handle(request: Request) -> Reply:
+            tasks.add(asyncio.current_task())
+            if request.target == "/v1/9":
+                await turn.wait()
+            return Reply(200, JSON, b"x")
+
+        async with spoken_to(handle) as (dial, site):
+            reader, writer = await dial()
+            for _ in range(3):
+                writer.write(GET % 1)
+                await answer(reader)
+            (connection,) = site.connections
+            assert connection.answering is None
+            writer.write(GET % 9)
+            await until(lambda: connection.answering is not None)
+            being = connection.answering
+            turn.set()
+            await being
+            await answer(reader)
+            (task,) = tasks
+            assert not task.done()
+            writer.close()
+            await until(task.done)
+            assert not task.cancelled()
 
     within(main())
 
@@ -355,7 +391,7 @@ def test_the_end_of_the_server_lets_answers_end():
         async with spoken_to(handle) as (dial, site):
             idle, (reader, writer) = await dial(), await dial()
             writer.write(GET % 1)
-            await until(lambda: any(one._task for one in site.connections))
+            await until(lambda: any(one.answering for one in site.connections))
             for connection in list(site.connections):
                 connection.shutdown()
             assert await idle[0].read() == b""

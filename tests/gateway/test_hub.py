@@ -28,6 +28,8 @@ from headway.policy.shared_limits import SharedMark
 from headway.telemetry.states import merged, packed, unpacked
 from headway.testing import FakeProvider
 
+pytestmark = pytest.mark.usefixtures("each_loop")
+
 
 class Worker:
     """One at the other end of a seat: whether it finds the configuration right, and whether it can use it."""

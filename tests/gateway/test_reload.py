@@ -26,13 +26,13 @@ CODE = "import sys; sys.argv[0] = 'headway'; from headway.cli import main; main(
 class Gateway:
     """`headway serve` in a process of its own."""
 
-    def __init__(self, folder: Path, *options: str, **env: str) -> None:
+    def __init__(self, folder: Path, *options: str, code: str = CODE, **env: str) -> None:
         self.folder = folder
         self.config = folder / "headway.toml"
         self.log = folder / "stderr"
         with self.log.open("wb") as log:
             self.child = subprocess.Popen(
-                [sys.executable, "-c", CODE, "serve", "--port", "0", "--config", str(self.config), *options],
+                [sys.executable, "-c", code, "serve", "--port", "0", "--config", str(self.config), *options],
                 env=os.environ | {"OPENAI_API_KEY": "sim", "HEADWAY_HOME": str(folder)} | env,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -60,9 +60,9 @@ class Gateway:
 
 
 @contextmanager
-def gateway(folder: Path, toml: str, *options: str, **env: str) -> Iterator[Gateway]:
+def gateway(folder: Path, toml: str, *options: str, code: str = CODE, **env: str) -> Iterator[Gateway]:
     (folder / "headway.toml").write_text(toml)
-    made = Gateway(folder, *options, **env)
+    made = Gateway(folder, *options, code=code, **env)
     try:
         yield made
         made.child.send_signal(signal.SIGTERM)
@@ -140,6 +140,22 @@ def test_a_wrong_file_changes_nothing_and_is_told_with_its_line(tmp_path):
         assert "stays" in made.said()[-1]
         assert "as it was" in made.reload("timeout_s = 60\n")
         assert "read anew: timeout_s, attempts_max" in made.reload("timeout_s = 61\nattempts_max = 1\n")
+
+
+def test_a_hangup_while_it_is_still_starting_is_a_reload(tmp_path):
+    """Its first imports take a while; systemd and scripts do not wait for them."""
+    early = (
+        "import os, signal, sys\n"
+        "class Hook:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGHUP)\n"
+        "sys.meta_path.insert(0, Hook())\n"
+    )
+    with gateway(tmp_path, "", "--base-url", "http://127.0.0.1:9/v1", code=early + CODE) as made:
+        until_s = time.monotonic() + 20
+        while not made.said() and time.monotonic() < until_s:
+            time.sleep(0.02)
+        assert "as it was" in made.said()[0]
 
 
 def test_a_provider_s_key_is_replaced_without_a_restart(tmp_path):

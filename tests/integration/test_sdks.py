@@ -44,6 +44,7 @@ def run(name: str, url: str) -> subprocess.CompletedProcess[str]:
     """An SDK's tests, in its environment, against the simulator there."""
     python = environment(name)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "HEADWAY_", "PYTEST_"))}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # what was compiled once stays so, for SDKs are large
     file = HERE / f"sdk_{name.replace('-', '_')}.py"
     tolerant = [f"-Wdefault::{kind}" for kind in ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning")]
     return subprocess.run(

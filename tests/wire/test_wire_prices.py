@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import genai_prices
@@ -142,3 +144,13 @@ def test_odd_usage_is_never_negative() -> None:
     rates = PRICES.rates("gpt-4o")
     assert rates is not None
     assert rates.dollars(Usage(input_tokens=10, cached_tokens=100)) == pytest.approx(100 * rates.base.cached)
+
+
+def test_what_is_loaded_ahead_is_all_that_a_first_look_up_needs() -> None:
+    """The package imports its data late; a first request would wait for that."""
+    code = (
+        "import sys; from headway.wire.prices import Prices, load; load(); before = set(sys.modules); "
+        "assert Prices().rates('gpt-4o') is not None; print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"

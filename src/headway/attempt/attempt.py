@@ -30,6 +30,7 @@ class Attempt:
     """One try at an upstream, through the attempt layers.
 
     Args:
+        loop: The running one.
         call: With a trace of its own.
         handler: The outermost attempt layer.
         reader: Of the call's format; without one the bytes pass unread.
@@ -45,6 +46,7 @@ class Attempt:
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         call: Call,
         *,
         handler: Handler,
@@ -55,7 +57,7 @@ class Attempt:
         mute: Mute,
         on_commit: Callable[[Attempt], None] | None = None,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._handler = handler
         self._reader = reader
         self._prices = prices
@@ -76,9 +78,7 @@ class Attempt:
         self.chunks: list[bytes] = []
         """What came and was not taken yet."""
         self.error: Exception | None = None
-        self.whole = False
-        self.streaming = False
-        self.admissible = False
+        self.whole = self.streaming = self.admissible = False
         self.on_commit = on_commit
         self._reply: Reply | None = None
         self._iterator: AsyncIterator[bytes] | None = None
@@ -295,5 +295,6 @@ class Attempt:
 
     def _settle(self, outcome: Outcome, *, retryable: bool = False, retry_after_s: float | None = None) -> None:
         self._outcome = outcome
-        if self.state.outcome is None:
-            self.state.end(outcome, self._loop.time(), retryable=retryable, retry_after_s=retry_after_s)
+        if self.state.outcome is None:  # with content, it is an answer that came whole, just now
+            now_s = self.trace.first_content_at_s or self._loop.time()
+            self.state.end(outcome, now_s, retryable=retryable, retry_after_s=retry_after_s)

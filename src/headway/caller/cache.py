@@ -38,6 +38,8 @@ _KEPT_HEADERS = frozenset(
     {"content-type", "x-request-id", "request-id", "openai-model", "openai-version", "openai-processing-ms"}
 )
 _STALE_TRY_S = 2.0
+_KEYS_MAX, _KEYED_BYTES_MAX = 512, 4096
+"""How many keys are remembered, and for bodies of how many bytes."""
 
 
 def key_of(call: Call, body: bytes | None = None, *, route: str = "") -> bytes | None:
@@ -86,7 +88,7 @@ class Cache:
         tries: How many tries a moment may hold: one for each upstream that a call may go to.
     """
 
-    __slots__ = ("_next", "_paced", "_refresh", "_rng", "_spaces", "_tries", "_wall_s", "route")
+    __slots__ = ("_keys", "_next", "_paced", "_refresh", "_rng", "_spaces", "_tries", "_wall_s", "route")
 
     def __init__(
         self,
@@ -101,6 +103,7 @@ class Cache:
         tries: Callable[[Call], int] = lambda _: 1,
     ) -> None:
         self.route = route
+        self._keys: dict[tuple[object, ...], bytes] = {}
         self._tries = tries
         self._next = next_
         self._spaces = spaces
@@ -116,7 +119,7 @@ class Cache:
             why = "off" if call.cache_mode == "off" else call.view.why_not_reusable
             return _noted(await self._next(replace(call, key=None)), f"headway; fwd=bypass; detail={_token(why)}")
         if call.key is None:
-            call = replace(call, key=key_of(call, route=self.route))
+            call = replace(call, key=self._key_of(call))
         if call.key is None or call.cache_mode == "refresh":
             trace.cache = "refresh" if call.key is not None else "off"
             return _noted(await self._next(call), "headway; fwd=request")
@@ -138,6 +141,21 @@ class Cache:
         if verdict != "fresh":
             self._refresh(call)
         return self._hit(call, space, found[0], found[1], reply)
+
+    def _key_of(self, call: Call) -> bytes | None:
+        """Its key. What hits is what comes again, so those of short requests are remembered: the cost of a look-up."""
+        if len(call.body) > _KEYED_BYTES_MAX or not call.view.reusable:
+            return key_of(call, route=self.route)
+        model, apart = call.view.model, (call.tenant, call.sample, call.namespace)
+        parts = call.body, model, call.path, call.headers, call.origin, apart  # all that a key is made of
+        key = self._keys.get(parts)
+        if key is None:
+            key = key_of(call, route=self.route)
+            if key is not None:
+                if len(self._keys) >= _KEYS_MAX:
+                    self._keys.clear()
+                self._keys[parts] = key
+        return key
 
     def arrived(self, call: Call, value: bytes) -> Reply | None:
         """What another process has put behind the network meanwhile; None where that does not serve this call."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -52,6 +52,10 @@ def serve(
     ] = "",
     cache: Annotated[bool, typer.Option("--cache", help="Reuse kept answers.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 1,
+    loop: Annotated[
+        Literal["auto", "asyncio", "uvloop"],
+        typer.Option(help="What it runs on; auto: uvloop where it is installed (less CPU), else asyncio."),
+    ] = "auto",
     drain_s: Annotated[
         float, typer.Option("--drain-s", min=0.0, help="Seconds that answers may take after the signal to end.")
     ] = 30.0,
@@ -68,6 +72,7 @@ def serve(
             host=host,
             port=port,
             workers=workers,
+            loop=loop,
             drain_s=drain_s,
             config=str(config) if config is not None else "",
             env_file=str(env_file) if env_file is not None else "",

@@ -121,9 +121,9 @@ class Engine:
             call = replace(call, key=key_of(call, key_body, route=stack.cache.route))
         return await stack.handle(call)
 
-    def handle(self, call: Call) -> Awaitable[Reply]:
-        """The engine as a `Handler`, for calls that are made elsewhere. Raises as `send`."""
-        return self._open().handle(call)
+    def handle(self, call: Call, *, here: bool = False) -> Awaitable[Reply]:
+        """The engine as a `Handler`, for calls that are made elsewhere, `here` on its own loop. Raises as `send`."""
+        return ((here and self._stack) or self._open()).handle(call)
 
     async def request(
         self,

@@ -214,7 +214,8 @@ class Stack:
             retry = self._retry
             budget = RetryBudget(ratio=retry.ratio, per_s=retry.per_s, reserve=retry.reserve)
             self._retry_budgets[call.origin] = budget
-        return FlightPolicy(self._retry, budget, call.attempts_max, hedge, dollars, self._ways(call) - 1)
+        elsewhere = 0 if self._router is None else self._ways(call) - 1
+        return FlightPolicy(self._retry, budget, call.attempts_max, hedge, dollars, elsewhere)
 
     def _ways(self, call: Call) -> int:
         """How many upstreams the call may go to."""
@@ -230,6 +231,7 @@ class Stack:
             trace.block_hashes = PromptBlocks(call.body)
         trace.on_end(self._attempt_ended)
         return Attempt(
+            self._loop,
             replace(call, trace=trace),
             handler=self._utility if utility else self._attempt,
             reader=None if utility else reader_for(call.path),

@@ -29,10 +29,10 @@ class Deadlines:
         everything: Whatever is under way; looked at when the timer rings.
     """
 
-    __slots__ = ("_at_s", "_everything", "_loop", "_timer")
+    __slots__ = ("_at_s", "_everything", "_timer", "loop")
 
     def __init__(self, everything: Iterable[Expiring]) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._everything = everything
         self._at_s = inf
         self._timer: asyncio.TimerHandle | None = None
@@ -42,7 +42,7 @@ class Deadlines:
         if at_s < self._at_s:
             self.cancel()
             self._at_s = at_s
-            self._timer = self._loop.call_at(at_s, self._ring)
+            self._timer = self.loop.call_at(at_s, self._ring)
 
     def cancel(self) -> None:
         """Ring no more."""
@@ -53,7 +53,7 @@ class Deadlines:
 
     def _ring(self) -> None:
         self._at_s, self._timer = inf, None
-        now_s = self._loop.time()
+        now_s = self.loop.time()
         under_way = tuple(self._everything)
         next_s = min([each.expire(now_s) for each in under_way], default=inf)
         self.note(max(next_s, now_s + GAP_S) if len(under_way) > MANY else next_s)

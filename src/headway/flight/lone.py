@@ -20,7 +20,7 @@ from headway.flight.deadlines import Deadlines
 from headway.flight.endings import closing, exceeded, final, underneath
 from headway.flight.flight import Flight
 from headway.flight.settings import FlightSettings
-from headway.policy.flight import FlightPolicy
+from headway.policy.flight import FlightPolicy, Try
 from headway.types import Call, Outcome, Reply, Trace
 
 __all__ = ["Lone"]
@@ -37,7 +37,7 @@ class Lone:
 
     __slots__ = (
         "_attempt", "_attempts", "_deadlines", "_ended", "_error", "_landed", "_policy", "_rng", "_settings", "_task",
-        "backed_off_s", "call", "id", "traces",
+        "_tries", "backed_off_s", "call", "id", "traces",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,7 @@ class Lone:
         """Of its tries; the last one's is the answer."""
         self.backed_off_s = 0.0
         self._attempts: list[Attempt] = []
+        self._tries: list[Try] = []  # what the policy sees of them
         self._attempt = attempt
         self._policy = policy
         self._settings = settings
@@ -69,7 +70,7 @@ class Lone:
 
     async def reply(self, begin: Callable[[Flight, Sequence[Attempt]], Cursor]) -> Reply:
         """The answer. `begin` lets a flight take off with tries that were begun here."""
-        task = self._task = asyncio.current_task()
+        task = self._task = asyncio.current_task(self._deadlines.loop)  # told which, it need not ask the system
         assert task is not None
         cancels = task.cancelling()
         self._deadlines.note(self.call.deadline_at_s)
@@ -111,7 +112,7 @@ class Lone:
         if self._task is None or self._ended is not None:
             return self._ended
         self._stop(closing(), "closed")
-        self._ended = asyncio.get_running_loop().create_future()
+        self._ended = self._deadlines.loop.create_future()
         return self._ended
 
     def _stop(self, error: HeadwayError, outcome: Outcome) -> None:
@@ -123,16 +124,15 @@ class Lone:
 
     async def _land(self) -> Attempt:
         """Try until there is an answer to hand on; its attempt."""
-        call, loop = self.call, asyncio.get_running_loop()
-        attempts = self._attempts
+        call, loop = self.call, self._deadlines.loop
+        attempts, tries = self._attempts, self._tries
         while True:
-            decision = self._policy.decide(
-                [each.state for each in attempts], call.deadline_at_s, loop.time(), self._rng
-            )
+            decision = self._policy.decide(tries, call.deadline_at_s, loop.time(), self._rng)
             if decision.do == "start":
                 attempt = self._attempt(call, len(attempts), None)
                 attempt.trace.flight_id = self.id
                 attempts.append(attempt)
+                tries.append(attempt.state)
                 self.traces.append(attempt.trace)
                 await attempt.ask()
                 if attempt.streaming:

@@ -10,6 +10,7 @@ from headway.config.explain import effective
 from headway.gateway.data.homes import Home, Homes
 from headway.gateway.keys import KeyStore
 from headway.gateway.listening import keys_path
+from headway.gateway.loops import loop_name
 from headway.gateway.settings import ServeSettings
 
 __all__ = ["explained", "keyless", "rootless"]
@@ -25,6 +26,7 @@ def explained(settings: ServeSettings) -> str:
     lines = [f"listens on   {settings.host}, port {settings.port or 'any free one'}; {_workers(settings.workers)}"]
     if settings.env_file:
         lines.append(f"environment  {settings.env_file}, read anew with every reload")
+    lines.append(f"loop         {loop_name(settings.loop)}")
     lines.append(f"keys         {_keys(settings)}")
     lines += [f"upstream     {_home(home)}" for home in Homes(found).all]
     stand_ins = [upstream for upstream in found.upstreams if upstream.stands_in_for not in ("", upstream.origin)]

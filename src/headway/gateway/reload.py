@@ -30,7 +30,7 @@ AT_START = frozenset(("otel", "metrics_keys"))
 _ODD: Final = (ValueError, OverflowError, RecursionError, OSError, sqlite3.Error)
 """What a configuration that was not foreseen may raise on its way into service."""
 
-Task: TypeAlias = "asyncio.Task[Any]"
+Task: TypeAlias = "asyncio.Future[Any]"
 
 
 class Reloader:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from headway.gateway.limits import DOOR_LIMITS, LIMITS, DoorLimits, Limits
+from headway.gateway.loops import LoopKind
 
 __all__ = ["ServeSettings"]
 
@@ -19,6 +20,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """0 for any free one."""
     workers: int = 1
     """Processes; each has an engine of its own."""
+    loop: LoopKind = "auto"
+    """See `loop_factory`."""
     drain_s: float = 30.0
     """How long answers that are being written may take after the signal to end."""
     config: str = ""

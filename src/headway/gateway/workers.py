@@ -8,7 +8,6 @@ comes to serve, that is the end of the whole.
 
 from __future__ import annotations
 
-import asyncio
 import faulthandler
 import signal
 import socket
@@ -20,6 +19,7 @@ from headway.gateway.environment import EnvFile
 from headway.gateway.hub.link import read_one
 from headway.gateway.hub.messages import Start
 from headway.gateway.listening import listen, url_of
+from headway.gateway.loops import loop_factory, run_on
 from headway.gateway.memory import settle
 from headway.gateway.settings import ServeSettings
 from headway.gateway.watching import Workers
@@ -40,8 +40,9 @@ def serve_forever(settings: ServeSettings, *, ready: Callable[[str], None] | Non
     Raises:
         ConfigError: A setting is wrong, or the workers do not start.
     """
+    loop_factory(settings.loop)  # what it raises, it raises before anything is open
     if settings.workers > 1:
-        asyncio.run(Workers(settings).run(ready))
+        run_on(settings.loop, Workers(settings).run(ready))
         return
     from headway.gateway.server import run
 
@@ -57,7 +58,7 @@ def serve_forever(settings: ServeSettings, *, ready: Callable[[str], None] | Non
 
     try:
         _prepare(settings)
-        asyncio.run(run(settings, listener, ready=begun, env=env))
+        run_on(settings.loop, run(settings, listener, ready=begun, env=env))
     finally:
         listener.close()
 
@@ -82,7 +83,7 @@ def work(number: int) -> None:
         listener = listen(settings, shared=True)
         _prepare(settings)
         try:
-            asyncio.run(_work(settings, listener, sock, env))
+            run_on(settings.loop, _work(settings, listener, sock, env))
         finally:
             listener.close()
 

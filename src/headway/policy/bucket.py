@@ -234,7 +234,8 @@ class Bucket:
 
     def _correct(self, error: float) -> None:
         before = self.level
-        self.level = min(self.capacity, before + error)
+        level = before + error
+        self.level = level if level < self.capacity else self.capacity
         self.corrected += self.level - before
 
     def _advance(self, now_s: float) -> None:

@@ -63,4 +63,5 @@ class Slice:
 
     def advance(self, elapsed_s: float, refill_per_s: float) -> None:
         """Time has passed."""
-        self._level = min(refill_per_s * SLICE_S, self._level + elapsed_s * refill_per_s)
+        level, full = self._level + elapsed_s * refill_per_s, refill_per_s * SLICE_S
+        self._level = level if level < full else full

@@ -6,10 +6,16 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable
-from functools import lru_cache
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache, partial
+from operator import itemgetter
+from typing import Any, TypeAlias
 
-__all__ = ["connect", "probe", "trust_store"]
+__all__ = ["connect", "probe", "race", "trust_store"]
+
+Address: TypeAlias = tuple[Any, ...]
+"""As `getaddrinfo` gives it: family, type, protocol, name, socket address."""
 
 HAPPY_EYEBALLS_S = 0.25
 """The head start of the first address. Source: RFC 8305."""
@@ -47,8 +53,9 @@ async def connect(
 ) -> None:
     """Connect `protocol`; with a context over TLS, for that host's name. Raises what the loop raises."""
     name = host if context is not None else None
-    if not isinstance(loop, asyncio.BaseEventLoop):  # uvloop's has no such argument
-        await loop.create_connection(protocol, host, port, ssl=context, server_hostname=name)
+    if not isinstance(loop, asyncio.BaseEventLoop):  # uvloop's does not race a host's addresses
+        sock = await race(partial(_dialled, loop), await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        await loop.create_connection(protocol, sock=sock, ssl=context, server_hostname=name)
         return
     making = loop.create_task(
         loop.create_connection(
@@ -69,6 +76,56 @@ async def connect(
 
         making.add_done_callback(abandoned)
         raise
+
+
+async def race(dial: Callable[[Address], Awaitable[socket.socket]], addresses: Sequence[Address]) -> socket.socket:
+    """The first that connects; each address has a head start before the next, and the families take turns.
+
+    Raises:
+        OSError: None connects; of the last one that said so.
+    """
+    taken: Counter[int] = Counter()
+    turns: list[tuple[int, Address]] = []
+    for address in addresses:
+        turns.append((taken[address[0]], address))
+        taken[address[0]] += 1
+    waiting = deque(address for _, address in sorted(turns, key=itemgetter(0)))
+    dialling: set[asyncio.Task[socket.socket]] = set()
+    error: BaseException = OSError("the host has no address")
+    try:
+        while waiting or dialling:
+            if waiting:
+                dialling.add(asyncio.ensure_future(dial(waiting.popleft())))
+            head_start_s = HAPPY_EYEBALLS_S if waiting else None
+            done, _ = await asyncio.wait(dialling, timeout=head_start_s, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                dialling.discard(one)
+                if (failed := one.exception()) is None:
+                    return one.result()
+                error = failed
+        raise error
+    finally:
+        for one in dialling:
+            one.add_done_callback(_closed)
+            one.cancel()
+
+
+async def _dialled(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
+    family, kind, number, _, where = address
+    own = socket.socket(family, kind, number)
+    try:
+        own.setblocking(False)  # noqa: FBT003  # positional only
+        await loop.sock_connect(own, where)
+    except BaseException:
+        own.close()
+        raise
+    return own
+
+
+def _closed(late: asyncio.Task[socket.socket]) -> None:
+    """It connected, or failed, when another one already had."""
+    if not late.cancelled() and late.exception() is None:
+        late.result().close()
 
 
 def probe(transport: asyncio.BaseTransport) -> None:

@@ -45,11 +45,10 @@ def answered(reply: Reply, call: Call) -> Reply:
     """The reply as the client gets it; it holds what the engine's reply held."""
     trace, body, status = call.trace, reply.body, reply.status
     headers = answer_headers(reply.headers, status)
-    headers.append(("headway-id", trace.id))
-    headers.append(("headway-cache", trace.cache or "off"))
+    headers += ("headway-id", trace.id), ("headway-cache", trace.cache or "off")
     if body is not None or trace.attempts:
-        headers.append(("headway-attempts", str(trace.attempts)))
-        headers.append(("headway-wait-ms", str(round(trace.wait_s * 1000))))
+        wait_ms = round(trace.wait_s * 1000)
+        headers += ("headway-attempts", str(trace.attempts)), ("headway-wait-ms", str(wait_ms))
     if body is not None and trace.dollars is not None:
         headers.append(("headway-cost", f"{trace.dollars:.9f}".rstrip("0").rstrip(".")))
     if status >= 400:

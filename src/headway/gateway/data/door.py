@@ -97,7 +97,7 @@ class Door:
             found = self._calls.sort(request)
             if way.reader is not None and request.method == "POST":
                 call = self._call(request, way, way.reader, found)
-                reply = await self._engine.handle(call)
+                reply = await self._engine.handle(call, here=True)
                 if reply.status < 400:
                     return answered(reply, call)
                 return await key_refused(path, reply, call) or answered(reply, call)

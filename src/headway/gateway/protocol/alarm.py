@@ -29,7 +29,9 @@ class Alarm:
 
     def after(self, delay_s: float) -> None:
         """It is due then."""
-        self._set(self._loop.time() + delay_s)
+        self.deadline_s = deadline_s = self._loop.time() + delay_s
+        if deadline_s < self._at_s:
+            self._arm(deadline_s)
 
     def close(self) -> None:
         """Never again."""
@@ -38,17 +40,15 @@ class Alarm:
             self._timer.cancel()
             self._timer = None
 
-    def _set(self, deadline_s: float) -> None:
-        self.deadline_s = deadline_s
-        if deadline_s < self._at_s:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._at_s = deadline_s
-            self._timer = self._loop.call_at(deadline_s, self._look)
+    def _arm(self, at_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._at_s = at_s
+        self._timer = self._loop.call_at(at_s, self._look)
 
     def _look(self) -> None:
         self._timer, self._at_s = None, inf
         if self._loop.time() >= self.deadline_s:
             self._due()
         elif self.deadline_s < inf:
-            self._set(self.deadline_s)
+            self._arm(self.deadline_s)

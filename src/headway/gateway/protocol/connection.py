@@ -19,6 +19,7 @@ from headway.gateway.protocol.alarm import Alarm
 from headway.gateway.protocol.incoming import Incoming
 from headway.gateway.protocol.outgoing import CONTINUE, END, ENDED, broken_off, head_of, refusal, whole
 from headway.gateway.protocol.site import Site
+from headway.gateway.protocol.turns import Turns
 from headway.gateway.request import Refused, Request
 from headway.types import Reply
 
@@ -30,7 +31,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_alarm", "_closing", "_counted_bytes", "_drained", "_incoming", "_lingering", "_loop", "_paused",
-        "_pending_bytes", "_reading", "_reply", "_site", "_stage", "_task", "_transport",
+        "_pending_bytes", "_reading", "_reply", "_site", "_stage", "_transport", "_turns",
     )  # fmt: skip
 
     def __init__(self, site: Site, loop: asyncio.AbstractEventLoop) -> None:
@@ -38,7 +39,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._incoming = Incoming(site.limits, site.names, site.heads)
         self._transport: asyncio.Transport
-        self._task: asyncio.Task[None] | None = None
+        self._turns = Turns(loop, self._serve)
         self._reply: Reply | None = None  # the stream that is being written
         self._stage = ""
         """What the deadline is for: "idle", "head", "body", "linger"; "" until there is an answer, then "answer"."""
@@ -72,7 +73,7 @@ class Connection(asyncio.Protocol):
             return
         incoming = self._incoming
         incoming.receive(data)
-        if self._task is None and not self._paused:
+        if self._turns.request is None and not self._paused:
             self._advance()
         elif incoming.ahead_bytes > self._site.limits.ahead_bytes_max and self._reading:
             self._reading = False
@@ -87,8 +88,7 @@ class Connection(asyncio.Protocol):
         self._site.connections.discard(self)
         self._forget_body()
         self._alarm.close()
-        if self._task is not None:
-            self._task.cancel()
+        self._turns.end()
 
     def pause_writing(self) -> None:
         """The client takes less than is written."""
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It has taken most of it."""
         self._paused = False
-        if self._task is not None:
+        if self._turns.request is not None:
             self._alarm.deadline_s = inf
             if self._drained is not None and not self._drained.done():
                 self._drained.set_result(None)
@@ -112,17 +112,17 @@ class Connection(asyncio.Protocol):
     def shutdown(self) -> None:
         """The server ends: what is being answered is answered, nothing else is."""
         self._closing = True
-        if self._task is None and not self._lingering:
+        if self._turns.request is None and not self._lingering:
             self._close()
 
     @property
-    def answering(self) -> asyncio.Task[None] | None:
-        """What makes and writes the answer to the present request; None between two."""
-        return self._task
+    def answering(self) -> asyncio.Future[None] | None:
+        """Done when the present request is answered, or never will be; None between two."""
+        return self._turns.answered
 
     def end(self) -> None:
         """The gateway ends before the answer has: say so, and end the connection."""
-        if self._task is not None and not self._transport.is_closing():
+        if self._turns.request is not None and not self._transport.is_closing():
             if (reply := self._reply) is not None:
                 self._transport.write(broken_off(self._incoming.target, reply.status, ENDED, bare=self._incoming.old))
                 if reply.trace is not None:
@@ -165,11 +165,12 @@ class Connection(asyncio.Protocol):
             return
         self._stage = ""
         self._alarm.deadline_s = inf
-        self._task = self._loop.create_task(self._serve(request))
+        self._turns.begin(request)
 
     def _hand_over(self) -> None:
         """Give the connection to the server's own protocol, as if it had been there from the beginning."""
         self._alarm.close()
+        self._turns.end()
         self._site.connections.discard(self)
         other = self._site.other()
         self._transport.set_protocol(other)
@@ -193,11 +194,9 @@ class Connection(asyncio.Protocol):
 
     def _count_body(self) -> None:
         """Count what is held of bodies, over all connections."""
-        site, held_bytes = self._site, self._incoming.held_bytes
-        site.bodies_bytes += held_bytes - self._counted_bytes
-        self._counted_bytes = held_bytes
-        if site.bodies_bytes > site.limits.bodies_bytes_max:
-            raise Refused(503, "too many large requests are under way; try again in a moment", "overloaded")
+        more_bytes = self._incoming.held_bytes - self._counted_bytes
+        self._counted_bytes += more_bytes
+        self._site.hold(more_bytes)
 
     def _forget_body(self) -> None:
         self._site.bodies_bytes -= self._counted_bytes
@@ -219,11 +218,11 @@ class Connection(asyncio.Protocol):
         except Exception:
             self._transport.abort()  # ours to mend: the loop's handler has the traceback, the client an end
             raise
-        self._task = None
         self._answered()
 
     def _answered(self) -> None:
         """The answer is written: go on with the next request, or end."""
+        self._turns.over()
         self._forget_body()
         if self._closing or not self._incoming.keep:
             self._close()

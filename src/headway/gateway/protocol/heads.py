@@ -47,13 +47,14 @@ class Head:
         self.before = self.after = b""
         """Its bytes on both sides of the length that it names; empty for one that is not kept, or names none."""
 
-    def length_in(self, raw: bytes) -> int | None:
-        """The length that a head names which is this one but for that; None for another one."""
-        before, after = self.before, self.after
-        if before and raw.startswith(before) and raw.endswith(after):
-            digits = raw[len(before) : -len(after)]
-            if digits.isdigit() and len(digits) <= 15:
-                return int(digits)
+    def begins(self, data: bytes) -> tuple[int, int] | None:
+        """Where `data` begins with a head that is this one but for its length: how many bytes it has, and names."""
+        before = self.before
+        if before and data.startswith(before):
+            at = len(before)
+            end = data.find(b"\r", at, at + 16)
+            if data.startswith(self.after, end) and (digits := data[at:end]).isdigit():
+                return end + len(self.after), int(digits)
         return None
 
 

@@ -50,9 +50,10 @@ class Incoming:
         self._names = names
         self._buffer = b""
         self._last: Head | None = None
-        self._begin()
+        self.over()
 
-    def _begin(self) -> None:
+    def over(self) -> None:
+        """The request of `body`, if there was one, has been answered."""
         self._target = b""
         self._searched = 0
         self._left = 0
@@ -105,32 +106,30 @@ class Incoming:
         """
         if self.request is not None:
             return self.request
-        buffer = self._buffer
-        if buffer[:2] == b"\r\n" and not self._searched:
-            buffer = self._buffer = buffer[2:]  # RFC 9112, section 2.2: one empty line before a request is forgiven
-        if not buffer or buffer == b"\r":
-            return None
-        end = buffer.find(_END, max(self._searched - 3, 0), self._limits.head_bytes_max)
-        if end < 0:
-            self._incomplete(buffer)
-            return None
-        raw, self._buffer = buffer[: end + 4], buffer[end + 4 :]
-        self.raw_head = raw
+        buffer, head = self._buffer, self._last
         # Most often it is the last one's, but for the length.
-        head, length = self._last, None
-        if head is not None:
-            length = head.length_in(raw)
-        if head is None or length is None:
-            known = self._heads.find(raw)
+        same = None if head is None else head.begins(buffer)
+        if same is not None:
+            end, self._left = same
+        else:
+            if buffer[:2] == b"\r\n" and not self._searched:
+                buffer = self._buffer = buffer[2:]  # RFC 9112, section 2.2: one empty line before a request is forgiven
+            if not buffer or buffer == b"\r":
+                return None
+            end = buffer.find(_END, max(self._searched - 3, 0), self._limits.head_bytes_max) + 4
+            if end < 4:
+                self._incomplete(buffer)
+                return None
+        self.raw_head, self._buffer = buffer[:end], buffer[end:]
+        if head is None or same is None:
+            known = self._heads.find(self.raw_head)
             if known is not None:
-                head, length = known
+                head, self._left = known
             else:
-                head = self._parse(raw)
-        self._last = head
+                head = self._parse(self.raw_head)
+            self._last = head
         self.keep, self.old, self.continues = head.keep, head.old, head.continues
         self.request = Request(head.method, head.target, head.headers, notes=head.notes)
-        if length is not None:
-            self._left = length
         self._body_bytes_max, self.body_s = head.body
         self._check_length()
         return self.request
@@ -145,6 +144,9 @@ class Incoming:
         assert request is not None
         if self._chunked:
             self._read_chunks(data)
+        elif self._left == len(data) and not self._parts:
+            request.body, self._buffer = data, b""
+            self._held_bytes, self._left = self._left, 0
         elif self._left:
             part = data[: self._left]
             self._left -= len(part)
@@ -158,10 +160,6 @@ class Incoming:
             request.body = parts[0] if len(parts) == 1 else b"".join(parts)
             self._parts = []
         return request
-
-    def over(self) -> None:
-        """The request of `body` has been answered."""
-        self._begin()
 
     # -- the head ----------------------------------------------------------------------------------------------------
 

@@ -52,6 +52,12 @@ class Site:
         self.bodies_bytes = 0
         """Of requests that are read or answered."""
 
+    def hold(self, body_bytes: int) -> None:
+        """Count so many more bytes of bodies. Raises `Refused` where that is too much."""
+        self.bodies_bytes += body_bytes
+        if self.bodies_bytes > self.limits.bodies_bytes_max:
+            raise Refused(503, "too many large requests are under way; try again in a moment", "overloaded")
+
     def wants(self, head: Request) -> bool:
         """Whether a request is the data plane's, by its head."""
         found = head.notes.get("wants")
