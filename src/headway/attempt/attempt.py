@@ -295,6 +295,5 @@ class Attempt:
 
     def _settle(self, outcome: Outcome, *, retryable: bool = False, retry_after_s: float | None = None) -> None:
         self._outcome = outcome
-        if self.state.outcome is None:  # with content, it is an answer that came whole, just now
-            now_s = self.trace.first_content_at_s or self._loop.time()
-            self.state.end(outcome, now_s, retryable=retryable, retry_after_s=retry_after_s)
+        if self.state.outcome is None:
+            self.state.end(outcome, self._loop.time(), retryable=retryable, retry_after_s=retry_after_s)

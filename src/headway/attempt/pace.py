@@ -230,7 +230,7 @@ class Pace:
             lane.close()
 
     def _lane(self, call: Call) -> Lane:
-        scope = self._scope(call) if self.quotas else (call.origin, call.tenant, call.view.model)
+        scope = self._scope(call)
         if self._pooled:
             scope = self._pooled.get(scope, scope)
         lane = self._lanes.get(scope)

@@ -151,10 +151,8 @@ def _fill(trace: Trace, flight: Flight | Lone, *, leads: bool, whole: bool) -> N
         for_money_s += attempt.budget_wait_s
         if attempt is not last:
             dollars = None if dollars is None or attempt.dollars is None else dollars + attempt.dollars
-    if sent_s is not None and waited_s > sent_s - started_s:
-        waited_s = sent_s - started_s
-    trace.wait_s = waited_s
-    trace.budget_wait_s = for_money_s if for_money_s < waited_s else waited_s
+    trace.wait_s = waited_s = waited_s if sent_s is None else min(waited_s, sent_s - started_s)
+    trace.budget_wait_s = min(for_money_s, waited_s)
     if whole:
         trace.settled = trace.settled or "ok"
     elif last.outcome not in (None, "ok"):

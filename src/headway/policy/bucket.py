@@ -234,8 +234,7 @@ class Bucket:
 
     def _correct(self, error: float) -> None:
         before = self.level
-        level = before + error
-        self.level = level if level < self.capacity else self.capacity
+        self.level = min(self.capacity, before + error)
         self.corrected += self.level - before
 
     def _advance(self, now_s: float) -> None:

@@ -121,11 +121,10 @@ class Limits:
             return 0.0
         wait_s = self.ramp.wait_s(now_s)
         if self.requests.limit is not None and not self.led:
-            request_wait_s = self.requests.wait_s(1.0, now_s)
-            wait_s = request_wait_s if request_wait_s > wait_s else wait_s
+            wait_s = max(wait_s, self.requests.wait_s(1.0, now_s))
         if self.tokens.limit is not None and not self.led:
             wait_s = max(wait_s, self.tokens.wait_s(tokens_estimate * self.charge_ratio, now_s))
-        if self.input_tokens.limit is not None or self.output_tokens.limit is not None:  # `apart`, as a look-up
+        if self.apart:
             wait_s = max(wait_s, self.input_tokens.wait_s(input_tokens * self.input_ratio, now_s))
             wait_s = max(wait_s, self.output_tokens.wait_s(self._output(output_tokens_max), now_s))
         return wait_s
@@ -211,8 +210,8 @@ class Limits:
         return True
 
     def _output(self, tokens_max: float) -> float:
-        mean = OUTPUT_TOKENS_ASSUMED if self.output_mean is None else self.output_mean
-        return tokens_max if tokens_max < mean else mean
+        mean = self.output_mean
+        return min(tokens_max, OUTPUT_TOKENS_ASSUMED if mean is None else mean)
 
     def overloaded(self, now_s: float) -> None:
         """Learn from a 503 or 529: the provider as a whole is short of room, whatever our limits say.
@@ -228,9 +227,9 @@ class Limits:
         self._overload_share *= 0.95
         if self._deaf:
             self._deaf, self.ramp.double_s = False, DOUBLE_S
-        elapsed_s = now_s - sent_at_s if now_s > sent_at_s else 0.0
+        elapsed_s = max(0.0, now_s - sent_at_s)
         processing_s = readings.provider_processing_s
-        age_s = elapsed_s if processing_s is None or processing_s > elapsed_s else processing_s
+        age_s = elapsed_s if processing_s is None else min(processing_s, elapsed_s)
         if readings.tokens.remaining is not None:
             self._learn_charge(charge, float(readings.tokens.remaining), now_s - age_s)
         observe(self.requests, charge.request_mark, readings.requests, age_s, now_s)

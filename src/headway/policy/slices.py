@@ -63,5 +63,4 @@ class Slice:
 
     def advance(self, elapsed_s: float, refill_per_s: float) -> None:
         """Time has passed."""
-        level, full = self._level + elapsed_s * refill_per_s, refill_per_s * SLICE_S
-        self._level = level if level < full else full
+        self._level = min(refill_per_s * SLICE_S, self._level + elapsed_s * refill_per_s)

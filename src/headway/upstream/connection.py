@@ -95,9 +95,7 @@ class Connection(asyncio.Protocol):
         self._touched = self._head_seen = False
         self._incoming.expect(head_only=call.method == "HEAD")
         self._limit_s = timeouts.first_event_s if call.view.stream else timeouts.first_byte_s
-        self._deadline_s = deadline_s = now_s + self._limit_s
-        if deadline_s < self._timer_at_s:
-            self._silence_until(deadline_s)
+        self._silence_until(now_s + self._limit_s)
         waiter = self._waiter = self._loop.create_future()
         self._transport.write(data)
         return waiter
