@@ -95,11 +95,12 @@ def test_redis_answers_or_not(redis_url):
 
 
 def test_extras_are_read_off_the_package(monkeypatch):
-    """One is there where all its packages are; those for development are nobody's business."""
+    """One is there where all its packages are, but for those of other machines; those for development are nobody's business."""
     lines = [
         "msgspec>=1",
         "nothing-of-this-name>=1; extra == 'redis'",
         "msgspec; extra == 'serve'",
+        "nothing-of-this-name-either; (sys_platform != 'here') and extra == 'serve'",
         "mypy; extra == 'dev'",
     ]
     monkeypatch.setattr(local, "requires", lambda _: lines)

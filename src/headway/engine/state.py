@@ -15,7 +15,7 @@ from headway.attempt.upstreams import Upstream
 from headway.policy.breaker import Breaker
 from headway.policy.bucket import Bucket
 
-__all__ = ["StateSampler", "breaker_state"]
+__all__ = ["StateSampler", "breaker_state", "worst"]
 
 UPSTREAMS_MAX: Final = 100
 LIMITS_MAX: Final = 50
@@ -65,7 +65,7 @@ class StateSampler:
         if self._choice is not None:
             for (name, _, _), way in self._choice.lanes.items():
                 if name in found:
-                    found[name]["breaker"] = max(found[name]["breaker"], breaker_state(way.breaker, now_s), key=_worse)
+                    found[name]["breaker"] = worst((found[name]["breaker"], breaker_state(way.breaker, now_s)))
         for entry in found.values():
             entry["limits"] = sorted(entry["limits"], key=lambda limit: -(limit["share"] or 0.0))[:LIMITS_MAX]
         return list(found.values())[:UPSTREAMS_MAX]
@@ -117,8 +117,9 @@ def breaker_state(breaker: Breaker, now_s: float) -> str:
     return "half-open" if now_s >= breaker.opens_at_s else "open"
 
 
-def _worse(state: str) -> int:
-    return ("none", "closed", "half-open", "open").index(state)
+def worst(breakers: Iterable[str]) -> str:
+    """Of several breakers' states, as `StateSampler.state` has them, the one that says most."""
+    return max(breakers, key=("none", "closed", "half-open", "open").index)
 
 
 def _entry(found: dict[str, dict[str, Any]], name: str, origin: str) -> dict[str, Any]:

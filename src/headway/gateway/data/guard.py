@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from headway.gateway.request import Refused, Request
 
-__all__ = ["check_path", "is_data", "is_loopback", "loopback_only"]
+__all__ = ["check_path", "is_data", "is_loopback", "is_own", "loopback_only"]
 
 PATH_CHARS_MAX: Final = 2048
 _SEGMENT: Final = r"(?!\.\.?(?:/|$))(?:[A-Za-z0-9._~@:!$&'()*+,;=-]|%3[Aa])+"
@@ -64,5 +64,13 @@ def is_loopback(host: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def is_own(url: str, host: str) -> bool:
+    """Whether an origin or a page's address is of this host; a proxy in front may have changed the scheme."""
+    try:
+        return bool(host) and urlsplit(url).netloc.lower() == host.lower()
     except ValueError:
         return False

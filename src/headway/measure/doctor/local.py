@@ -23,7 +23,8 @@ MIB: Final = 1 << 20
 FREE_BYTES_MIN: Final = 64 * MIB
 """Less than this is full for a database that writes ahead."""
 FREE_BYTES_LOW: Final = 1024 * MIB
-_REQUIRED: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[([\w,-]+)\])?[^;]*;.*extra == ['\"]([\w-]+)['\"]")
+_REQUIRED: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[([\w,-]+)\])?[^;]*;\s*extra == ['\"]([\w-]+)['\"]")
+"""What is for some machines only has more conditions than the extra, and is left out: it may rightly be missing."""
 
 
 def state(settings: Settings, environ: Mapping[str, str]) -> Finding:

@@ -12,10 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
-from urllib.parse import urlsplit
 
 from headway.gateway.app.admin.said import TooMany
-from headway.gateway.data.guard import loopback_only
+from headway.gateway.data.guard import is_own, loopback_only
 from headway.gateway.keys import Keys
 from headway.gateway.keys.text import in_headers, split
 from headway.gateway.request import Refused, Request
@@ -144,14 +143,6 @@ def _code(digest: bytes, id_: str, end: int) -> str:
     return hmac.new(own, f"{id_}.{end}".encode(), sha256).hexdigest()
 
 
-def _place(origin: str) -> str:
-    """An origin's host and port; "null" where it is none."""
-    try:
-        return urlsplit(origin).netloc.lower() or "null"
-    except ValueError:
-        return "null"
-
-
 def _same_origin(request: Request, *, writes: bool = False) -> None:
     """Pages of other origins may neither read nor write here.
 
@@ -163,6 +154,6 @@ def _same_origin(request: Request, *, writes: bool = False) -> None:
     site, origin, host = (request.header(name) for name in ("sec-fetch-site", "origin", "host"))
     foreign = site not in ("", "same-origin", "none")
     if origin and (not site or (site == "none" and writes)):
-        foreign = _place(origin) != host.lower()
+        foreign = not is_own(origin, host)
     if foreign:
         raise Refused(403, "pages of other origins may not use this", "foreign_origin")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from headway.engine.state import worst
 from headway.gateway.data.homes import Home
 from headway.gateway.peers import WorkerState
 from headway.insight.documents import LimitUse, Live
@@ -12,7 +13,6 @@ from headway.insight.overview import Now, NowUpstream
 
 __all__ = ["now_of"]
 
-_WORSE: Final = ("none", "closed", "half-open", "open")
 LIMITS_MAX: Final = 50
 
 
@@ -51,7 +51,7 @@ def _upstreams(found: Sequence[dict[str, Any]]) -> list[NowUpstream]:
             origin=same[0]["origin"],
             queued=sum(one["queued"] for one in same),
             limits=_limits([limit for one in same for limit in one["limits"]]),
-            breaker=max((one["breaker"] for one in same), key=_WORSE.index),
+            breaker=worst(one["breaker"] for one in same),
         )
         for name, same in by_name.items()
     ]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlsplit
 
 from headway.gateway.app.doors.session import has_session, key_of_session
+from headway.gateway.data.guard import is_own
 from headway.gateway.request import Refused, Request
 from headway.gateway.serving import Serving
 from headway.types import Headers
@@ -87,12 +87,12 @@ class Visitor:
     def check_site(self) -> None:
         """Raises `Refused` where a page of another origin asks."""
         site, origin, host = self.header("sec-fetch-site"), self.header("origin"), self.header("host")
-        foreign = site not in ("", "none", "same-origin") or (origin != "" and not _is_own(origin, host))
+        foreign = site not in ("", "none", "same-origin") or (origin != "" and not is_own(origin, host))
         if not foreign and not site and not origin and not self.shows_key:
             # Perhaps a browser too old to say who sent it, or one on a plain address: then its page must be ours.
             # Programs name none, and need none where there are no keys.
             referer = self.header("referer")
-            foreign = (referer != "" or has_session(self.headers)) and not _is_own(referer, host)
+            foreign = (referer != "" or has_session(self.headers)) and not is_own(referer, host)
         if foreign:
             raise Refused(403, "web pages of other origins may not ask here; serve yours from this gateway, or have "
                           "your own server ask /v1", "foreign_origin")  # fmt: skip
@@ -102,11 +102,3 @@ class Visitor:
         purpose = f"{self.header('sec-purpose')} {self.header('purpose')} {self.header('x-moz')}".lower()
         if "prefetch" in purpose or "prerender" in purpose or "preview" in purpose:
             raise Refused(503, "this is not fetched ahead, for it costs money", "prefetch")
-
-
-def _is_own(url: str, host: str) -> bool:
-    """Whether an origin or a page's address is of this host; a proxy in front may have changed the scheme."""
-    try:
-        return bool(host) and urlsplit(url).netloc.lower() == host.lower()
-    except ValueError:
-        return False
